@@ -1,0 +1,140 @@
+"""What can go wrong, and who has to act.
+
+::
+
+    SkyloomError
+    ├── UserMistake                 stops before any work; exit status 2
+    │   ├── ConfigError             the configuration file
+    │   │   ├── UnknownKey          (KeyError)
+    │   │   ├── WrongType           (TypeError)
+    │   │   ├── WrongValue          (ValueError)
+    │   │   └── MissingConfig       (FileNotFoundError)
+    │   └── InputError              images, catalogues, directories
+    │       ├── MissingFile         (FileNotFoundError)
+    │       ├── UnreadableFile      (OSError)
+    │       ├── BadHeader           (RuntimeError)
+    │       ├── BadTable            (ValueError)
+    │       ├── Mismatch            (RuntimeError)
+    │       └── Unwritable          (OSError)
+    ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
+    └── DataDamaged                 a product on disk fails its checksum or cannot be read
+
+Each message says where (file, HDU, key, row), what, and the remedy; the numbers in it are also
+attributes, so that reports can tabulate them.  Anything else that is raised is a bug of ours and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadHeader",
+    "BadTable",
+    "ConfigError",
+    "DataDamaged",
+    "InputError",
+    "Mismatch",
+    "MissingConfig",
+    "MissingFile",
+    "SkyloomError",
+    "UnknownKey",
+    "Unprocessable",
+    "UnreadableFile",
+    "Unwritable",
+    "UserMistake",
+    "WrongType",
+    "WrongValue",
+]
+
+
+class SkyloomError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        Where, what, and the remedy, in one line.
+    **facts
+        The numbers and names of the message; they become attributes and stand in `facts`.
+    """
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __getattr__(self, name: str) -> object:
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(name)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from worker processes to the coordinator with their facts.
+        return _rebuild, (type(self), self.message, self.facts)
+
+
+def _rebuild(cls: type[SkyloomError], message: str, facts: dict[str, object]) -> SkyloomError:
+    return cls(message, **facts)
+
+
+class UserMistake(SkyloomError):
+    """Something that the user has to change; raised before any work starts."""
+
+
+class ConfigError(UserMistake):
+    """The configuration cannot be used."""
+
+
+class UnknownKey(ConfigError, KeyError):
+    """A configuration key that does not exist."""
+
+
+class WrongType(ConfigError, TypeError):
+    """A configuration value of the wrong type."""
+
+
+class WrongValue(ConfigError, ValueError):
+    """A configuration value outside its choices or range."""
+
+
+class MissingConfig(ConfigError, FileNotFoundError):
+    """The configuration file does not exist."""
+
+
+class InputError(UserMistake):
+    """An input of the run cannot be used."""
+
+
+class MissingFile(InputError, FileNotFoundError):
+    """A file that the configuration or the image list names does not exist."""
+
+
+class UnreadableFile(InputError, OSError):
+    """A file exists but cannot be understood (truncated FITS, binary rubbish in a CSV)."""
+
+
+class BadHeader(InputError, RuntimeError):
+    """A FITS keyword is missing or has no usable value."""
+
+
+class BadTable(InputError, ValueError):
+    """A catalogue lacks a column or has rows that cannot be used."""
+
+
+class Mismatch(InputError, RuntimeError):
+    """Inputs that should belong together do not: shapes, WCS, bands."""
+
+
+class Unwritable(InputError, OSError):
+    """An output directory cannot be created or written."""
+
+
+class Unprocessable(SkyloomError):
+    """The data of one unit cannot be processed; the other units go on."""
+
+
+class DataDamaged(SkyloomError):
+    """A product on disk is not what was written."""
