@@ -1,0 +1,76 @@
+"""How good a fit is, per source and image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skyloom._types import Floats, Ints, Pixels
+
+from ._render_nb import Images
+from ._stats_nb import MIN_PIXELS, footprint_statistics
+from .passes import ScenePass, SceneState
+
+__all__ = ["SourceDiagnostics", "diagnose"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDiagnostics:
+    """Statistics per source and image, arrays of shape (m, B).
+
+    ``chi2`` sum of squared residuals in units of the noise over the footprint, ``n_good`` its
+    usable pixels, ``masked_fraction`` and ``core_masked_fraction`` the share of the profile
+    (weighted by its square) and of the core that no usable pixel covers, ``sky_response`` change of the flux
+    per unit of sky level, ``n_above`` pixels in which the model exceeds one sigma of the sky.
+    """
+
+    chi2: Floats
+    n_good: Ints
+    masked_fraction: Floats
+    core_masked_fraction: Floats
+    sky_response: Floats
+    n_above: Ints
+
+    @property
+    def reduced_chi2(self) -> Floats:
+        """Mean chi-square per footprint pixel; NaN without pixels."""
+        return np.where(self.n_good > 0, self.chi2 / np.maximum(self.n_good, 1), np.nan)
+
+    @property
+    def has_footprint(self) -> Floats:
+        """True where enough pixels stand above the noise for chi-square to mean the source."""
+        return np.asarray(self.n_above >= MIN_PIXELS)
+
+
+def diagnose(
+    scene: ScenePass, state: SceneState, rows: Ints, residual: Pixels, weight: Pixels
+) -> SourceDiagnostics:
+    """Measure the residual around some sources.
+
+    Parameters
+    ----------
+    scene, state : ScenePass, SceneState
+    rows : ndarray of int, shape (m,)
+    residual, weight : ndarray of float32
+        From `ScenePass.residual` at this state.
+    """
+    geometry = scene.geometry
+    sides = scene.stamp_sides(state)
+    out = np.zeros((len(rows), geometry.n_images, 7))
+    if len(rows):
+        members, theta = scene.members(rows, state.theta, sides, np.zeros((1, 2), np.int64))
+        images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key)
+        bad = (weight <= 0.0).astype(np.uint8)
+        flux = np.nan_to_num(state.flux[rows])
+        footprint_statistics(members, theta, flux, scene.tables, images, bad, scene.noise, out)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        response = np.where(out[..., 5] > 0, out[..., 4] / out[..., 5], np.nan)
+    return SourceDiagnostics(
+        chi2=out[..., 0],
+        n_good=out[..., 1].astype(np.int64),
+        masked_fraction=out[..., 2],
+        core_masked_fraction=out[..., 3],
+        sky_response=response,
+        n_above=out[..., 6].astype(np.int64),
+    )

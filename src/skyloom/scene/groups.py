@@ -1,0 +1,141 @@
+"""Blend groups: which sources have to be solved together.
+
+Groups are defined once for a whole field, from catalogue positions and sizes, so that a source's
+answer does not depend on where patch borders run.  Light that crosses from one group to another is
+subtracted as a model, pass by pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from skyloom._types import Floats, Ints
+
+__all__ = ["BlendGroups", "blend_groups"]
+
+COUPLING = 0.005  # pairs whose light overlaps by less converge by themselves in three passes
+BLOCK_SIZE = 8  # larger groups are swept in blocks; 8 keeps a block's stamps in the cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlendGroups:
+    """Partition of sources.
+
+    ``group`` (n,) numbers the blend group of each source by its lowest row; ``block`` (n,) numbers
+    the block, a part of a group of at most `BLOCK_SIZE` members that is solved jointly, likewise.
+    """
+
+    group: Ints
+    block: Ints
+
+    def members(self) -> dict[int, list[Ints]]:
+        """Return the rows of each block, by group; all in ascending order."""
+        order = np.lexsort((np.arange(len(self.group)), self.block, self.group))
+        result: dict[int, list[Ints]] = {}
+        if len(order) == 0:
+            return result
+        cuts = np.flatnonzero(np.diff(self.block[order])) + 1
+        for rows in np.split(order, cuts):
+            result.setdefault(int(self.group[rows[0]]), []).append(rows.astype(np.int64))
+        return result
+
+
+def blend_groups(
+    x: Floats,
+    y: Floats,
+    radius: Floats,
+    *,
+    psf_sigma: float,
+    coupling: float = COUPLING,
+    block_size: int = BLOCK_SIZE,
+) -> BlendGroups:
+    """Group sources whose images overlap.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Positions [pix]; rows with NaN stand alone.
+    radius : ndarray, shape (n,)
+        Half-light radii before the PSF [pix]; 0 for stars.
+    psf_sigma : float
+        Gaussian width of the broadest PSF [pix].
+    coupling : float
+        Smallest normalised overlap of two images, taken as Gaussians, that links them.
+    block_size : int
+        Largest number of sources that are solved jointly.
+
+    Returns
+    -------
+    BlendGroups
+    """
+    n = len(x)
+    finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    # 0.85 r_e: Gaussian width of an exponential disc of half-light radius r_e
+    sigma2 = psf_sigma**2 + (0.85 * np.nan_to_num(radius)) ** 2
+    edges_i, edges_j, strength = _overlaps(x, y, sigma2, finite, coupling)
+    _, label = connected_components(
+        coo_array((np.ones(len(edges_i)), (edges_i, edges_j)), shape=(n, n)), directed=False
+    )
+    return BlendGroups(
+        group=_lowest_row(label),
+        block=_blocks(n, edges_i, edges_j, strength, block_size),
+    )
+
+
+def _overlaps(
+    x: Floats, y: Floats, sigma2: Floats, finite: Ints, coupling: float
+) -> tuple[Ints, Ints, Floats]:
+    """List the pairs i < j whose normalised overlap exceeds ``coupling``, with the overlap."""
+    if len(finite) < 2:
+        empty = np.zeros(0, np.int64)
+        return empty, empty, np.zeros(0)
+    tree = cKDTree(np.column_stack([x[finite], y[finite]]))
+    # The overlap of two Gaussians falls below the threshold beyond this distance.
+    reach = np.sqrt(2.0 * (sigma2[finite] + sigma2[finite].max()) * np.log(1.0 / coupling))
+    found = tree.query_ball_point(tree.data, reach, return_sorted=True)
+    pairs = [
+        (finite[i], finite[j])
+        for i, near in enumerate(found)
+        for j in near
+        if finite[j] != finite[i]
+    ]
+    if not pairs:
+        empty = np.zeros(0, np.int64)
+        return empty, empty, np.zeros(0)
+    both = np.unique(np.sort(np.array(pairs, dtype=np.int64), axis=1), axis=0)
+    i, j = both[:, 0], both[:, 1]
+    total = sigma2[i] + sigma2[j]
+    distance2 = (x[i] - x[j]) ** 2 + (y[i] - y[j]) ** 2
+    value = 2.0 * np.sqrt(sigma2[i] * sigma2[j]) / total * np.exp(-0.5 * distance2 / total)
+    keep = value > coupling
+    return i[keep], j[keep], value[keep]
+
+
+def _blocks(n: int, i: Ints, j: Ints, strength: Floats, block_size: int) -> Ints:
+    """Join pairs, strongest first, as long as no block exceeds ``block_size``."""
+    parent = np.arange(n)
+    size = np.ones(n, np.int64)
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = parent[parent[k]]
+            k = int(parent[k])
+        return k
+
+    for e in np.lexsort((j, i, -strength)):
+        a, b = sorted((root(int(i[e])), root(int(j[e]))))
+        if a != b and size[a] + size[b] <= block_size:
+            parent[b] = a
+            size[a] += size[b]
+    return _lowest_row(np.array([root(k) for k in range(n)], dtype=np.int64))
+
+
+def _lowest_row(label: Ints) -> Ints:
+    """Rename each label to the lowest row that carries it."""
+    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], dtype=np.int64)

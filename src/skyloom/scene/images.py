@@ -1,0 +1,162 @@
+"""Images of a scene, and their flat form for the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skyloom._types import Floats, Ints, Pixels
+from skyloom.protocols import Psf
+
+from ._boxes_nb import extract_boxes
+from ._render_nb import Images, Members, mix_psf
+from .transforms import PsfTransforms
+
+__all__ = ["SceneGeometry", "SceneImage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneImage:
+    """One image of a scene.
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (ny, nx)
+        Surface brightness [any linear unit], background subtracted or not (see ``sky_key``).
+    ivar : ndarray of float32, shape (ny, nx)
+        Inverse variance of everything but the sources; 0 marks pixels not to be used.
+    psf : Psf
+        Effective PSF in the pixel frame of this image, shifted by ``origin``.
+    flux_key : hashable
+        What a flux belongs to: the band, or the exposure of a light curve.  Images with the same
+        key share one flux per source.
+    sky_key : hashable or None
+        Images with the same key share a constant sky level that is fitted; None: no level.
+    source_variance : float
+        Variance per unit of source light in a pixel (1 / gain); 0 ignores source noise.
+    origin : tuple of int
+        Position of ``data[0, 0]`` in the frame of ``psf`` and of the sources' positions.
+    x, y : ndarray, shape (n,), optional
+        Positions of the sources at their reference position in this image; default: the
+        reference frame is this image's.
+    jacobian : ndarray, shape (n, 2, 2), optional
+        d(pixel)/d(reference) at each source; default: identity.
+    """
+
+    data: Pixels
+    ivar: Pixels
+    psf: Psf
+    flux_key: Hashable = 0
+    sky_key: Hashable | None = None
+    source_variance: float = 0.0
+    origin: tuple[int, int] = (0, 0)
+    x: Floats | None = None
+    y: Floats | None = None
+    jacobian: Floats | None = None
+
+
+def _flat_layout(shapes: Ints) -> tuple[Ints, int]:
+    """Return the start of each box in a flat array, and its whole length."""
+    areas = shapes[:, 0] * shapes[:, 1]
+    return np.concatenate([[0], np.cumsum(areas)[:-1]]).astype(np.int64), int(areas.sum())
+
+
+class SceneGeometry:
+    """Where sources fall in images, and the PSF there: everything that fluxes do not change.
+
+    Parameters
+    ----------
+    images : sequence of SceneImage
+    x, y : ndarray, shape (n,)
+        Reference positions; ``theta`` of the kernels counts from here.
+    transforms : sequence of PsfTransforms, optional
+        One per image, to be reused between calls.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[SceneImage],
+        x: Floats,
+        y: Floats,
+        *,
+        transforms: Sequence[PsfTransforms] | None = None,
+    ) -> None:
+        n, n_images = len(x), len(images)
+        self.shapes = np.array([im.data.shape for im in images], dtype=np.int64).reshape(-1, 2)
+        self.offsets, self.length = _flat_layout(self.shapes)
+        self.flux_keys = list(dict.fromkeys(im.flux_key for im in images))
+        self.key = np.array([self.flux_keys.index(im.flux_key) for im in images], dtype=np.int64)
+        self.transforms = (
+            list(transforms) if transforms is not None else [PsfTransforms(im.psf) for im in images]
+        )
+        self.position = np.empty((n, n_images, 2))
+        self.jacobian = np.empty((n, n_images, 4))
+        self.coefficients = []
+        for b, im in enumerate(images):
+            xb = x if im.x is None else im.x
+            yb = y if im.y is None else im.y
+            self.position[:, b, 0] = xb - im.origin[0]
+            self.position[:, b, 1] = yb - im.origin[1]
+            jac = np.eye(2) if im.jacobian is None else im.jacobian
+            self.jacobian[:, b] = np.broadcast_to(jac, (n, 2, 2)).reshape(n, 4)
+            self.coefficients.append(self.transforms[b].coefficients(xb, yb))
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return len(self.offsets)
+
+    def flatten(self, planes: Sequence[Pixels]) -> Pixels:
+        """Return planes (one per image) as one flat float32 array."""
+        return np.concatenate([np.ascontiguousarray(p, dtype=np.float32).ravel() for p in planes])
+
+    def images(self, data: Pixels, weight: Pixels) -> Images:
+        """Return flat planes as the record that kernels read."""
+        return Images(data, weight, self.offsets, self.shapes, self.key)
+
+    def corners(self, rows: Ints, shift: Floats, side: Ints) -> Ints:
+        """Return the lower-left corner (x, y) of the stamps of some sources, shape (m, B, 2).
+
+        ``shift`` (m, 2): present position minus reference.
+        """
+        jac = self.jacobian[rows].reshape(len(rows), -1, 2, 2)
+        centre = self.position[rows] + np.einsum("mbij,mj->mbi", jac, shift)
+        return np.asarray(np.floor(centre + 0.5), dtype=np.int64) - (side // 2)[:, None, None]
+
+    def members(self, rows: Ints, kind: Ints, side: Ints, corner: Ints, frame: Ints) -> Members:
+        """Assemble the kernel record of some sources.
+
+        ``corner`` (m, B, 2) are stamp corners in the images, ``frame`` (B, 2) the corner of the
+        box in which the kernel will work.
+        """
+        area = 2 * side.astype(np.int64) ** 2
+        n_images = self.n_images
+        offset = np.concatenate([[0], np.cumsum(np.repeat(area, n_images))])
+        psf = np.empty(offset[-1], np.float32)
+        offset = offset[:-1].reshape(len(rows), n_images)
+        for i, row in enumerate(rows):
+            for b in range(n_images):
+                basis = self.transforms[b].basis(int(side[i]))
+                start = offset[i, b]
+                mix_psf(basis, self.coefficients[b][row], psf[start : start + area[i]])
+        return Members(
+            kind[rows],
+            side,
+            corner - frame[None],
+            self.position[rows] - corner,
+            self.jacobian[rows],
+            psf,
+            offset,
+        )
+
+    def cut(self, planes: Sequence[Pixels], frame: Ints, shapes: Ints) -> tuple[list[Pixels], Ints]:
+        """Cut the same boxes out of several flat planes, zero-padded outside the frame."""
+        offset, length = _flat_layout(shapes)
+        result = []
+        for plane in planes:
+            out = np.empty(length, np.float32)
+            extract_boxes(plane, self.offsets, self.shapes, frame, out, offset, shapes)
+            result.append(out)
+        return result, offset

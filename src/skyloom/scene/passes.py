@@ -1,0 +1,423 @@
+"""One pass over a scene: each blend group is solved on the residual of everybody else.
+
+A pass reads the present state of *all* sources and changes only the groups that it is given; groups
+do not see each other's changes before the next pass.  The result is therefore the same
+whatever the order, the process or the patch in which groups are solved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skyloom._types import Bools, Floats, Ints, Pixels
+
+from ._render_nb import Images, Members, add_models
+from ._solver_nb import DEGENERATE, NO_DATA, solve_group
+from .images import SceneGeometry, SceneImage
+from .sources import Sources, SourceType, has_parameter
+from .transforms import ProfileVariant, PsfTransforms, kernel_tables, next_side
+
+__all__ = ["FitOptions", "ScenePass", "SceneState"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """Control of a fit.
+
+    Parameters
+    ----------
+    profile : {'exact', 'hl13'}
+        Infinite Sersic laws, or the truncated mixtures of Hogg & Lang (2013).
+    passes : int
+        Passes over all groups after the first, linear one.
+    max_iterations : int
+        Levenberg-Marquardt steps per group and pass.
+    tolerance : float
+        Stop a group when chi-square is predicted to fall by less.
+    max_ellipticity : float
+        Largest (a-b)/(a+b).
+    frozen_snr : float
+        Sources fainter than this in total keep their position and shape.
+    prior_snr : float
+        Below this total S/N a prior about the starting values keeps size and shape near them.
+    prior_log_r, prior_g, prior_log_n, prior_position : float
+        Its widths: ln r, ellipticity, ln n, position [pix].
+    """
+
+    profile: ProfileVariant = "exact"
+    passes: int = 3
+    max_iterations: int = 20
+    tolerance: float = 0.01
+    max_ellipticity: float = 0.85
+    frozen_snr: float = 3.0
+    prior_snr: float = 10.0
+    prior_log_r: float = 0.3
+    prior_g: float = 0.15
+    prior_log_n: float = 0.3
+    prior_position: float = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class SceneState:
+    """What is known of all sources of a scene after a pass; arrays that a pass updates.
+
+    ``theta`` (n, 6), ``flux`` (n, F), ``theta_cov`` (n, 6, 6), ``flux_cov`` (n, F, F; diagonal NaN
+    without data, inf where degenerate), ``evaluations``, ``iterations`` (n,) summed over passes,
+    ``converged``, ``singular``, ``frozen`` (n,), ``last_decrease`` (n,) of the objective.
+    """
+
+    theta: Floats
+    flux: Floats
+    theta_cov: Floats
+    flux_cov: Floats
+    evaluations: Ints
+    iterations: Ints
+    converged: Bools
+    singular: Bools
+    frozen: Bools
+    last_decrease: Floats
+    started: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    @classmethod
+    def start(cls, sources: Sources, n_flux: int) -> SceneState:
+        """Return the state before any pass: zero fluxes, infinite errors."""
+        n = len(sources)
+        cov = np.zeros((n, n_flux, n_flux))
+        cov[:, np.arange(n_flux), np.arange(n_flux)] = np.inf
+        return cls(
+            theta=sources.theta.copy(),
+            flux=np.zeros((n, n_flux)),
+            theta_cov=np.zeros((n, 6, 6)),
+            flux_cov=cov,
+            evaluations=np.zeros(n, np.int64),
+            iterations=np.zeros(n, np.int64),
+            converged=np.zeros(n, np.bool_),
+            singular=np.zeros(n, np.bool_),
+            frozen=np.zeros(n, np.bool_),
+            last_decrease=np.zeros(n),
+            started=np.zeros(n, np.bool_),
+        )
+
+    def copy(self) -> SceneState:
+        """Return an independent copy."""
+        return SceneState(**{k: getattr(self, k).copy() for k in self.__dataclass_fields__})
+
+    @property
+    def flux_err(self) -> Floats:
+        """Marginal standard errors of the fluxes, shape (n, F)."""
+        return np.asarray(np.sqrt(np.einsum("nbb->nb", self.flux_cov)))
+
+    @property
+    def snr(self) -> Floats:
+        """Signal-to-noise ratio of all fluxes together, shape (n,)."""
+        with np.errstate(invalid="ignore"):
+            ratio = np.nan_to_num(self.flux / self.flux_err, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(np.sqrt((np.maximum(ratio, 0.0) ** 2).sum(axis=1)))
+
+
+class ScenePass:
+    """A scene made ready for passes.
+
+    Parameters
+    ----------
+    images : sequence of SceneImage
+    sources : Sources
+        Everything whose light reaches the images.
+    options : FitOptions
+    transforms : sequence of PsfTransforms, optional
+        One per image, to be reused between scenes with the same PSFs.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[SceneImage],
+        sources: Sources,
+        options: FitOptions,
+        *,
+        transforms: Sequence[PsfTransforms] | None = None,
+    ) -> None:
+        self.sources = sources
+        self.options = options
+        self.tables = kernel_tables(options.profile)
+        self.reference = sources.theta[:, :2].copy()
+        self.geometry = SceneGeometry(
+            images, self.reference[:, 0], self.reference[:, 1], transforms=transforms
+        )
+        self.data = self.geometry.flatten([im.data for im in images])
+        self.ivar = self.geometry.flatten([im.ivar for im in images])
+        usable = np.isfinite(self.data) & np.isfinite(self.ivar) & (self.ivar > 0)
+        self.data = np.where(usable, self.data, np.float32(0.0))
+        self.ivar = np.where(usable, self.ivar, np.float32(0.0))
+        self.source_variance = [im.source_variance for im in images]
+        self.noise = np.array([_typical_noise(im.ivar) for im in images])
+        self.psf_fwhm = max(im.psf.fwhm for im in images)
+        self.psf_side = np.array([im.psf.basis.shape[-1] for im in images])
+        self._profile = [_radial_peak(im) for im in images]
+
+    @property
+    def n_flux(self) -> int:
+        """Number of fluxes per source."""
+        return len(self.geometry.flux_keys)
+
+    def stamp_sides(self, state: SceneState) -> Ints:
+        """Return the stamp side of every source [pix].
+
+        The PSF sets 32 px where its light at 14 px is below a tenth of the noise, else 64; a
+        galaxy needs 20 r_e (40 r_e for steep profiles), half of that below a S/N of 100, where
+        the light that wraps around is far below the noise.
+        """
+        bright = np.zeros(len(self.sources), np.bool_)
+        for b, (amount, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
+            flux = np.abs(state.flux[:, self.geometry.key[b]])
+            if side > 32:
+                bright |= flux * amount > 0.1 * self.noise[b]
+        need = np.where(bright | ~state.started, 64.0, 32.0)
+        radius = np.exp(state.theta[:, 2]) * np.sqrt(
+            (1 + np.hypot(state.theta[:, 3], state.theta[:, 4]))
+            / (1 - np.hypot(state.theta[:, 3], state.theta[:, 4]))
+        )
+        steep = (self.sources.kind == SourceType.DEV) | (
+            (self.sources.kind == SourceType.SERSIC) & (state.theta[:, 5] > 2.0)
+        )
+        factor = np.where(steep, 40.0, 20.0) * np.where(state.snr > 100.0, 1.0, 0.5)
+        galaxy = self.sources.kind != SourceType.STAR
+        need = np.where(galaxy, np.maximum(need, factor * radius + 2.0 * self.psf_fwhm), need)
+        return next_side(need)
+
+    def residual(self, state: SceneState, sky: Floats | None = None) -> tuple[Pixels, Pixels]:
+        """Return flat data minus models minus sky, and the weights with the models' own noise.
+
+        ``sky`` (B,) levels of the images.
+        """
+        geometry = self.geometry
+        residual = self.data.copy()
+        if sky is not None:
+            for b, (start, area) in enumerate(self.spans()):
+                residual[start : start + area] -= np.float32(sky[b])
+        smooth = residual.copy()
+        sides = self.stamp_sides(state)
+        rows = np.arange(len(self.sources))
+        flux = np.nan_to_num(state.flux)
+        for chunk in np.array_split(rows, max(1, len(rows) // 64)):
+            if len(chunk) == 0:
+                continue
+            members, theta = self.members(chunk, state.theta, sides, np.zeros((1, 2), np.int64))
+            images = Images(residual, residual, geometry.offsets, geometry.shapes, geometry.key)
+            add_models(images, members, theta, flux[chunk], self.tables, -1.0)
+        weight = self.ivar.copy()
+        for b, (start, area) in enumerate(self.spans()):
+            if self.source_variance[b] > 0.0:
+                part = slice(start, start + area)
+                model = np.maximum(smooth[part] - residual[part], 0.0)
+                weight[part] /= 1.0 + self.ivar[part] * np.float32(self.source_variance[b]) * model
+        residual[self.ivar == 0.0] = 0.0
+        return residual, weight
+
+    def run(
+        self,
+        state: SceneState,
+        groups: Mapping[int, Sequence[Ints]],
+        *,
+        sky: Floats | None = None,
+        linear: bool = False,
+    ) -> SceneState:
+        """Return the state after solving some groups.
+
+        Parameters
+        ----------
+        state : SceneState
+        groups : mapping
+            Blocks of rows by group, see `BlendGroups.members`.
+        sky : ndarray, shape (B,), optional
+            Sky levels of the images.
+        linear : bool
+            Solve the fluxes only.
+        """
+        residual, weight = self.residual(state, sky)
+        sides = self.stamp_sides(state)
+        after = state.copy()
+        if linear:
+            free = np.zeros((len(self.sources), 6), np.bool_)
+        else:
+            after.frozen = state.snr < self.options.frozen_snr
+            free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
+        mean, ivar = self._priors(state)
+        upper = self.sources.upper.copy()
+        # Larger sources than their stamp can hold wait for the larger stamp of the next pass.
+        upper[:, 2] = np.minimum(upper[:, 2], np.log(sides / 6.0))
+        lower = np.minimum(self.sources.lower, upper)
+        problem = _Problem(free=free, lower=lower, upper=upper, mean=mean, ivar=ivar)
+        for blocks in groups.values():
+            self._solve_blocks(blocks, after, problem, sides, residual, weight)
+        return after
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Return start and length of each image in the flat planes."""
+        return [
+            (int(o), int(h * w))
+            for o, (h, w) in zip(self.geometry.offsets, self.geometry.shapes, strict=True)
+        ]
+
+    def members(
+        self, rows: Ints, theta: Floats, sides: Ints, frame: Ints
+    ) -> tuple[Members, Floats]:
+        """Return the kernel record of some sources and their parameters relative to it."""
+        relative = theta[rows].copy()
+        relative[:, :2] -= self.reference[rows]
+        corner = self.geometry.corners(rows, relative[:, :2], sides[rows])
+        members = self.geometry.members(rows, self.sources.kind, sides[rows], corner, frame)
+        return members, relative
+
+    def _priors(self, state: SceneState) -> tuple[Floats, Floats]:
+        """Return centres and inverse variances of all priors, those of faint sources included."""
+        sources, options = self.sources, self.options
+        width = np.stack(
+            np.broadcast_arrays(
+                options.prior_position,
+                options.prior_position,
+                options.prior_log_r,
+                options.prior_g,
+                options.prior_g,
+                options.prior_log_n * sources.theta[:, 5],
+            ),
+            axis=1,
+        )
+        faint = (state.snr < options.prior_snr)[:, None] & has_parameter(sources.kind)
+        extra = np.where(faint, width**-2, 0.0)
+        total = sources.prior_ivar + extra
+        mean = sources.prior_ivar * sources.prior_mean + extra * sources.theta
+        return np.where(total > 0.0, mean / np.where(total > 0.0, total, 1.0), 0.0), total
+
+    def _solve_blocks(
+        self,
+        blocks: Sequence[Ints],
+        state: SceneState,
+        problem: _Problem,
+        sides: Ints,
+        residual: Pixels,
+        weight: Pixels,
+    ) -> None:
+        """Solve the blocks of one group, brightest first, each on the others' latest models."""
+        geometry = self.geometry
+        brightness = [np.nanmax(np.abs(np.nan_to_num(state.snr[rows]))) for rows in blocks]
+        order = np.argsort(-np.array(brightness), kind="stable")
+        shared = residual.copy() if len(blocks) > 1 else residual
+        for index in order:
+            rows = blocks[index]
+            relative = state.theta[rows, :2] - self.reference[rows]
+            corner = geometry.corners(rows, relative, sides[rows])
+            frame = corner.min(axis=0)
+            far = (corner + sides[rows][:, None, None]).max(axis=0)
+            shapes = (far - frame)[:, ::-1].copy()
+            (data, wgt), offset = geometry.cut([shared, weight], frame, shapes)
+            members, theta = self.members(rows, state.theta, sides, frame)
+            images = Images(data, wgt, offset, shapes, geometry.key)
+            flux = np.nan_to_num(state.flux[rows])
+            add_models(images, members, theta, flux, self.tables, 1.0)
+            before = flux.copy(), theta.copy()
+            self._solve(rows, members, theta, flux, images, state, problem)
+            if len(blocks) > 1:
+                whole = Images(shared, shared, geometry.offsets, geometry.shapes, geometry.key)
+                placed = members._replace(origin=corner)
+                add_models(whole, placed, before[1], before[0], self.tables, 1.0)
+                add_models(whole, placed, theta, flux, self.tables, -1.0)
+
+    def _solve(
+        self,
+        rows: Ints,
+        members: Members,
+        theta: Floats,
+        flux: Floats,
+        images: Images,
+        state: SceneState,
+        problem: _Problem,
+    ) -> None:
+        """Solve one block and store what came out; a failure leaves the state as it was."""
+        m, n_flux = flux.shape
+        shift = np.zeros((m, 6))
+        shift[:, :2] = self.reference[rows]
+        sources = self.sources
+        flux_mean = np.zeros((m, n_flux))
+        flux_ivar = np.zeros((m, n_flux))
+        if sources.flux_prior_ivar is not None and sources.flux_prior_mean is not None:
+            flux_mean, flux_ivar = sources.flux_prior_mean[rows], sources.flux_prior_ivar[rows]
+        param_cov = np.empty((m, 6, 6))
+        flux_cov = np.empty((m, n_flux, n_flux))
+        singular = np.zeros(m, np.bool_)
+        start = theta.copy(), flux.copy()
+        evaluations, iterations, converged, last = solve_group(
+            members,
+            theta,
+            flux,
+            self.tables,
+            images,
+            problem.free[rows],
+            problem.lower[rows] - shift,
+            problem.upper[rows] - shift,
+            self.options.max_ellipticity,
+            problem.mean[rows] - np.where(problem.ivar[rows] > 0.0, shift, 0.0),
+            problem.ivar[rows],
+            np.ascontiguousarray(flux_mean),
+            np.ascontiguousarray(flux_ivar),
+            self.options.tolerance,
+            self.options.max_iterations,
+            param_cov,
+            flux_cov,
+            np.empty(n_flux),
+            singular,
+        )
+        healthy = np.isfinite(theta).all() and np.isfinite(flux).all()
+        if not healthy:
+            theta[:], flux[:] = start
+            converged = False
+        diagonal = np.einsum("nbb->nb", flux_cov)
+        variance = np.where(diagonal == NO_DATA, np.nan, diagonal)
+        variance = np.where(diagonal == DEGENERATE, np.inf, variance)
+        index = np.arange(n_flux)
+        flux_cov[:, index, index] = variance
+        state.theta[rows] = theta + shift
+        state.flux[rows] = np.where(np.isnan(variance), np.nan, flux)
+        state.theta_cov[rows] = param_cov if healthy else np.nan
+        state.flux_cov[rows] = flux_cov if healthy else np.nan
+        state.evaluations[rows] += evaluations
+        state.iterations[rows] += iterations
+        state.converged[rows] = converged
+        state.singular[rows] = singular
+        state.last_decrease[rows] = last
+        state.started[rows] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    """What a pass holds fixed: freedom, bounds and priors of all sources."""
+
+    free: Bools
+    lower: Floats
+    upper: Floats
+    mean: Floats
+    ivar: Floats
+
+
+def _typical_noise(ivar: Pixels) -> float:
+    """Return the median sky noise of the usable pixels (1 where there is none)."""
+    good = ivar[np.isfinite(ivar) & (ivar > 0)]
+    return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
+
+
+def _radial_peak(image: SceneImage) -> float:
+    """Return the brightest PSF pixel per unit flux on the ring of 14 px, where 32-px stamps end."""
+    basis = np.asarray(image.psf.basis)
+    half = basis.shape[-1] // 2
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    ring = np.abs(np.hypot(x, y) - 14.0) < 1.0
+    if not ring.any():
+        return 0.0
+    height, width = image.data.shape
+    centre = image.psf.coefficients(
+        np.array([image.origin[0] + 0.5 * width]), np.array([image.origin[1] + 0.5 * height])
+    )
+    stamp = np.tensordot(centre[0], basis, 1)
+    return float(np.median(np.abs(stamp[ring])))

@@ -1,0 +1,144 @@
+"""Sources of a scene: models, parameters, what is free, bounded or known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+
+from skyloom._types import Bools, Floats, Ints
+
+from ._render_nb import DEV, EXP, SERSIC, STAR
+from .profiles import N_SERSIC_MIN
+
+__all__ = ["PARAMETERS", "SourceType", "Sources"]
+
+PARAMETERS = ("x", "y", "log_r", "g1", "g2", "n")
+"""Columns of ``theta``: position [pix], ln of the circularised half-light radius [pix], ellipticity
+components of modulus (a-b)/(a+b), Sersic index."""
+
+
+class SourceType(IntEnum):
+    """Which profile a source has."""
+
+    STAR = STAR
+    EXP = EXP
+    DEV = DEV
+    SERSIC = SERSIC
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of non-linear parameters: position, then shape, then n."""
+        return {STAR: 2, EXP: 5, DEV: 5, SERSIC: 6}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a scene holds before, or after, a fit.
+
+    Parameters
+    ----------
+    kind : ndarray of int, shape (n,)
+        `SourceType` of each source.
+    theta : ndarray, shape (n, 6)
+        The columns `PARAMETERS`; entries that a model does not have are ignored.
+    free : ndarray of bool, shape (n, 6)
+        Which of them the fit may change.
+    lower, upper : ndarray, shape (n, 6)
+        Bounds.
+    prior_mean, prior_ivar : ndarray, shape (n, 6)
+        Gaussian priors; inverse variance 0 means none.
+    flux_prior_mean, flux_prior_ivar : ndarray, shape (n, F), or None
+        Gaussian priors on fluxes, by flux key.
+    """
+
+    kind: Ints
+    theta: Floats
+    free: Bools
+    lower: Floats
+    upper: Floats
+    prior_mean: Floats
+    prior_ivar: Floats
+    flux_prior_mean: Floats | None = None
+    flux_prior_ivar: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    @classmethod
+    def create(
+        cls,
+        kind: Ints,
+        x: Floats,
+        y: Floats,
+        *,
+        r: Floats | float = 1.0,
+        g1: Floats | float = 0.0,
+        g2: Floats | float = 0.0,
+        n: Floats | float = 2.0,
+        max_shift: float | None = 5.0,
+        r_limits: tuple[float, float] = (0.05, 1000.0),
+        n_limits: tuple[float, float] = (N_SERSIC_MIN, 6.3),
+        ellipticity_prior: float | None = 0.5,
+    ) -> Sources:
+        """Describe sources with everything free.
+
+        Parameters
+        ----------
+        kind : array of `SourceType`, shape (m,)
+        x, y : array, shape (m,)
+            Positions [pix], 0-based.
+        r : array or float
+            Circularised half-light radii [pix].
+        g1, g2 : array or float
+            Ellipticity, modulus (a-b)/(a+b), along x and along the diagonal.
+        n : array or float
+            Sersic indices, used by ``SERSIC``.
+        max_shift : float or None
+            Half side of the box that a position may not leave [pix]; None for no bound.
+        r_limits, n_limits : tuple of float
+            Bounds of the radius [pix] and of the Sersic index.
+        ellipticity_prior : float or None
+            Width of the Gaussian prior on g1 and g2 about 0, without which the shape of
+            unresolved galaxies runs away; None for no prior.
+        """
+        kind = np.asarray(kind, dtype=np.int64)
+        m = len(kind)
+        n_clipped = np.clip(n, *n_limits)
+        radius = np.clip(r, *r_limits)
+        columns = np.broadcast_arrays(x, y, np.log(radius), g1, g2, n_clipped)
+        theta = np.stack([np.broadcast_to(c, m) for c in columns], axis=1).astype(np.float64)
+        shift = np.inf if max_shift is None else max_shift
+        lower = np.tile([0, 0, np.log(r_limits[0]), -1.0, -1.0, n_limits[0]], (m, 1))
+        upper = np.tile([0, 0, np.log(r_limits[1]), 1.0, 1.0, n_limits[1]], (m, 1))
+        lower[:, :2] = theta[:, :2] - shift
+        upper[:, :2] = theta[:, :2] + shift
+        ivar = np.zeros((m, 6))
+        if ellipticity_prior is not None:
+            ivar[:, 3:5] = ellipticity_prior**-2
+        mean = np.zeros((m, 6))
+        return cls(
+            kind=kind,
+            theta=theta,
+            free=has_parameter(kind),
+            lower=lower,
+            upper=upper,
+            prior_mean=mean,
+            prior_ivar=np.where(has_parameter(kind), ivar, 0.0),
+        )
+
+    def take(self, rows: Ints) -> Sources:
+        """Return the sources of some rows."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Sources(**{k: None if v is None else v[rows] for k, v in fields.items()})
+
+    def at(self, theta: Floats) -> Sources:
+        """Return the same sources with other parameters."""
+        return replace(self, theta=theta)
+
+
+def has_parameter(kind: Ints) -> Bools:
+    """Tell which columns of ``theta`` each model has, shape (n, 6)."""
+    count = np.array([SourceType(k).n_parameters for k in range(4)])[kind]
+    return np.asarray(np.arange(6) < count[:, None])
