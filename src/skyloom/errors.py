@@ -9,13 +9,18 @@
     │   │   ├── WrongType           (TypeError)
     │   │   ├── WrongValue          (ValueError)
     │   │   └── MissingConfig       (FileNotFoundError)
+    │   ├── Busy                    another run is at work in this directory
     │   └── InputError              images, catalogues, directories
     │       ├── MissingFile         (FileNotFoundError)
     │       ├── UnreadableFile      (OSError)
     │       ├── BadHeader           (RuntimeError)
     │       ├── BadTable            (ValueError)
     │       ├── Mismatch            (RuntimeError)
-    │       └── Unwritable          (OSError)
+    │       ├── Unwritable          (OSError)
+    │       ├── OutputExists        (FileExistsError)
+    │       ├── BadDataId           (ValueError)
+    │       ├── UnknownDatasetType  (KeyError)
+    │       └── DataNotFound        (FileNotFoundError)
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
 
@@ -27,15 +32,20 @@ keeps its traceback.
 from __future__ import annotations
 
 __all__ = [
+    "BadDataId",
     "BadHeader",
     "BadTable",
+    "Busy",
     "ConfigError",
     "DataDamaged",
+    "DataNotFound",
     "InputError",
     "Mismatch",
     "MissingConfig",
     "MissingFile",
+    "OutputExists",
     "SkyloomError",
+    "UnknownDatasetType",
     "UnknownKey",
     "Unprocessable",
     "UnreadableFile",
@@ -104,6 +114,10 @@ class MissingConfig(ConfigError, FileNotFoundError):
     """The configuration file does not exist."""
 
 
+class Busy(UserMistake):
+    """Another run holds the working directory; two runs must not mix."""
+
+
 class InputError(UserMistake):
     """An input of the run cannot be used."""
 
@@ -130,6 +144,22 @@ class Mismatch(InputError, RuntimeError):
 
 class Unwritable(InputError, OSError):
     """An output directory cannot be created or written."""
+
+
+class OutputExists(InputError, FileExistsError):
+    """A file that would be overwritten."""
+
+
+class BadDataId(InputError, ValueError):
+    """A data ID has an unknown key, lacks one, or holds a value that cannot name a file."""
+
+
+class UnknownDatasetType(InputError, KeyError):
+    """A dataset type that the layout does not have."""
+
+
+class DataNotFound(InputError, FileNotFoundError):
+    """A dataset that has a place in the layout but no file there."""
 
 
 class Unprocessable(SkyloomError):

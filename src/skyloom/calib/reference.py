@@ -1,0 +1,106 @@
+"""Gaia XP synthetic photometry: the stars whose magnitudes are known in every band."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from skyloom._types import Bools, Floats
+from skyloom.catalogs import column_as_float, column_as_text, read_csv
+from skyloom.errors import BadTable
+
+__all__ = ["GaiaReference", "read_gaia_xp"]
+
+log = logging.getLogger(__name__)
+
+_MAG = "mag_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GaiaReference:
+    """Reference stars, row by row as in the file."""
+
+    name: str  # the file
+    ra: Floats  # deg ICRS
+    dec: Floats  # deg
+    source_id: npt.NDArray[np.str_] | None = None  # digits as text; None: no such column
+    g_mag: Floats | None = None  # phot_g_mean_mag
+    mags: dict[str, Floats] = field(default_factory=dict)  # band -> AB mag
+
+    def __len__(self) -> int:
+        return len(self.ra)
+
+    def mag(self, band: str) -> Floats | None:
+        """Return the AB magnitudes in a band, or None where the file has no ``mag_{band}``."""
+        return self.mags.get(band)
+
+    def rows(self, keep: Bools) -> GaiaReference:
+        """Return a subset of the stars."""
+        return GaiaReference(
+            name=self.name,
+            ra=self.ra[keep],
+            dec=self.dec[keep],
+            source_id=None if self.source_id is None else self.source_id[keep],
+            g_mag=None if self.g_mag is None else self.g_mag[keep],
+            mags={band: values[keep] for band, values in self.mags.items()},
+        )
+
+    def require(self, *names: str) -> None:
+        """Check that the file has the columns ``source_id`` or ``phot_g_mean_mag``.
+
+        Raises
+        ------
+        BadTable
+            If one of them is absent.
+        """
+        found = {"source_id": self.source_id, "phot_g_mean_mag": self.g_mag}
+        for name in names:
+            if found[name] is None:
+                raise _lacks(self.name, name)
+
+
+def _lacks(where: str, name: str) -> BadTable:
+    return BadTable(
+        f"GaiaXP CSV missing required column: {name} ({where}); add the column, or set "
+        "zp.enabled: false",
+        file=where,
+        column=name,
+    )
+
+
+def read_gaia_xp(path: Path | str) -> GaiaReference:
+    """Read a Gaia XP synthetic-photometry CSV.
+
+    Parameters
+    ----------
+    path : path
+        Columns ``ra``, ``dec`` [deg ICRS], ``source_id`` (kept as text: it does not fit a float),
+        ``phot_g_mean_mag`` [mag], ``mag_{band}`` [AB mag].
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        If the file cannot be read.
+    BadTable
+        If ``ra`` or ``dec`` is absent or a cell is not a number.
+    """
+    table = read_csv(path, key="inputs.gaiaxp_synphot_csv")
+    for name in ("ra", "dec"):
+        if name not in table.colnames:
+            raise _lacks(str(path), name)
+    names = table.colnames
+    source_id = None
+    if "source_id" in names:
+        source_id = np.char.strip(column_as_text(table, "source_id"))
+    return GaiaReference(
+        name=str(path),
+        ra=column_as_float(table, "ra"),
+        dec=column_as_float(table, "dec"),
+        source_id=source_id,
+        g_mag=column_as_float(table, "phot_g_mean_mag") if "phot_g_mean_mag" in names else None,
+        mags={n[len(_MAG) :]: column_as_float(table, n) for n in names if n.startswith(_MAG)},
+    )

@@ -1,0 +1,77 @@
+"""Which fits of a merged catalogue can be trusted, and why not the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+
+from skyloom._types import Bools
+from skyloom.catalogs.values import column_as_bool, column_as_float, text_array
+
+__all__ = ["HARD_ISSUES", "SOFT_ISSUES", "quality_issues"]
+
+HARD_ISSUES = {
+    "excluded": "outside the crop or near saturated pixels: not fitted",
+    "no_fit_result": "active, but without a fitted position",
+    "hit_max_iters": "the optimiser stopped at its iteration limit",
+    "bound_stalled": "a parameter ended at its bound",
+    "bright_mask": "inside the mask of a bright detection that the catalogue does not list",
+}
+"""Issues that make a fit unreliable, in the order of ``fit_quality_issues``."""
+
+SOFT_ISSUES = {
+    "not_converged": "the optimiser did not report convergence",
+    "all_psf_fallback": "no band had an ePSF of its own",
+}
+"""Issues that are only listed."""
+
+
+def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
+    """Judge each row of a merged (multi-band) catalogue.
+
+    Parameters
+    ----------
+    table : Table
+        Reads ``excluded_any, x_pix_white_fit, opt_converged, opt_hit_max_iters,
+        flag_bound_stalled, affected_by_bright_mask, psf_fallback_band_count,
+        psf_used_epsf_band_count``.  Missing columns and cells count as false (converged: true).
+
+    Returns
+    -------
+    reliable : ndarray of bool, shape (n,)
+        Column ``fit_is_reliable``: no hard issue.
+    issues : ndarray of str, shape (n,)
+        Column ``fit_quality_issues``: hard, then soft issues, separated by commas.
+    """
+
+    def truth(name: str, *, missing: bool = False) -> Bools:
+        if name not in table.colnames:
+            return np.full(len(table), missing)
+        return column_as_bool(table, name, missing=missing)
+
+    def number(name: str) -> npt.NDArray[np.float64]:
+        if name not in table.colnames:
+            return np.full(len(table), np.nan)
+        return column_as_float(table, name)
+
+    excluded = truth("excluded_any")
+    fitted = np.isfinite(number("x_pix_white_fit"))
+    max_iters = truth("opt_hit_max_iters")
+    found = {
+        "excluded": excluded,
+        "no_fit_result": ~excluded & ~fitted,
+        "hit_max_iters": max_iters,
+        "bound_stalled": truth("flag_bound_stalled"),
+        "bright_mask": truth("affected_by_bright_mask"),
+        "not_converged": (~truth("opt_converged", missing=True) & fitted & ~max_iters & ~excluded),
+        "all_psf_fallback": (
+            (number("psf_fallback_band_count") > 0)
+            & (np.nan_to_num(number("psf_used_epsf_band_count")) == 0)
+        ),
+    }
+    names = [*HARD_ISSUES, *SOFT_ISSUES]
+    flags = np.column_stack([found[name] for name in names])
+    issues = [",".join(n for n, f in zip(names, row, strict=True) if f) for row in flags]
+    reliable = ~flags[:, : len(HARD_ISSUES)].any(axis=1)
+    return np.asarray(reliable), text_array(issues)

@@ -1,0 +1,97 @@
+"""The white image: all bands of a tile, weighted by their sky noise.
+
+The stack goes through the image in strips of rows and through the bands one at a time, so that
+memory holds one plane of a strip and not the tile times the bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skyloom._types import Pixels
+from skyloom.geometry import Box
+
+__all__ = ["WhiteImage", "row_strips", "white_stack", "white_strip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WhiteImage:
+    """The weighted mean of all bands and its noise."""
+
+    image: Pixels  # scaled counts, NaN where no band has a good pixel
+    sigma: Pixels  # scaled counts, inf there
+
+
+def row_strips(shape: tuple[int, int], rows: int = 256) -> Iterator[Box]:
+    """Divide an image of ``(ny, nx)`` pixels into boxes of at most ``rows`` full rows."""
+    for y0 in range(0, shape[0], rows):
+        yield Box(0, shape[1], y0, min(y0 + rows, shape[0]))
+
+
+def white_strip(planes: Iterable[Pixels], *, sky_sigma: Sequence[float]) -> WhiteImage:
+    """Stack the planes of one region.
+
+    With weights ``w = 1 / max(sky_sigma**2, 1e-12)``, zero where a pixel is not finite,
+    ``image = sum(w I) / sum(w)`` and ``sigma = sum(w)**-0.5``.  A pixel that is missing in one
+    band does not spoil the others.  Saturated pixels take part.
+
+    Parameters
+    ----------
+    planes : iterable of ndarray, shape (ny, nx)
+        Scaled counts of each band; consumed one at a time.
+    sky_sigma : sequence of float
+        Sky noise of each band [scaled counts]; not finite or not positive: weight zero.
+
+    Raises
+    ------
+    ValueError
+        If there is no plane, or their number or shapes do not agree.
+    """
+    total = weight = None
+    for plane, sigma in zip(planes, sky_sigma, strict=True):
+        if total is None or weight is None:
+            total, weight = np.zeros(plane.shape), np.zeros(plane.shape)
+        if plane.shape != total.shape:
+            raise ValueError(f"planes of shape {total.shape} and {plane.shape} cannot be stacked")
+        w = 1.0 / max(sigma**2, 1e-12) if np.isfinite(sigma) and sigma > 0 else 0.0
+        good = np.isfinite(plane)
+        total += w * np.where(good, plane, 0.0)
+        weight += w * good
+    if total is None or weight is None:
+        raise ValueError("no band to stack")
+    seen = weight > 0
+    safe = np.where(seen, weight, 1.0)
+    return WhiteImage(
+        image=np.where(seen, total / safe, np.nan).astype(np.float32),
+        sigma=np.where(seen, 1.0 / np.sqrt(safe), np.inf).astype(np.float32),
+    )
+
+
+def white_stack(
+    strips: Iterable[tuple[Box, Iterable[Pixels]]],
+    *,
+    sky_sigma: Sequence[float],
+    shape: tuple[int, int],
+) -> WhiteImage:
+    """Stack a whole tile, strip by strip.
+
+    Parameters
+    ----------
+    strips : iterable of (Box, iterable of ndarray)
+        A region and the planes of all bands there, in the order of ``sky_sigma``; see
+        `row_strips`.  Pixels that no strip covers are NaN.
+    sky_sigma : sequence of float
+        Sky noise of each band [scaled counts].
+    shape : (ny, nx)
+        Shape of the result.
+    """
+    image = np.full(shape, np.nan, dtype=np.float32)
+    sigma = np.full(shape, np.inf, dtype=np.float32)
+    for box, planes in strips:
+        strip = white_strip(planes, sky_sigma=sky_sigma)
+        image[box.slices] = strip.image
+        sigma[box.slices] = strip.sigma
+    return WhiteImage(image=image, sigma=sigma)

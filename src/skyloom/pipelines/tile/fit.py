@@ -1,0 +1,255 @@
+"""Stages ``fit-k`` and ``scene-k``: the passes of the fit.
+
+A pass fits the groups of each patch on the residual of everybody else as the pass before left them;
+``scene-k`` then joins all sources into one table and updates the sky.  What a source gets does not
+depend on patches, workers or order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table, vstack
+from typing_extensions import override
+
+from skyloom._types import Floats, Ints
+from skyloom.butler import DataId
+from skyloom.flow import Dataset, Dim, Handle, Stage
+from skyloom.geometry import Box
+from skyloom.scene import BlendGroups, FitOptions, SceneImage, ScenePass, SceneState, Sources
+
+from .config import TileConfig
+from .psf_cache import psf_and_transforms
+from .scene_table import state_from_table, state_to_table
+from .sky import SkyField, sky_sums
+from .start import scene_sources, start_values
+
+__all__ = ["FIT_KEYS", "FitPass", "JoinScene", "PatchScene", "fit_stages", "last_pass"]
+
+FIT_KEYS = (
+    "patch_run.gal_model",
+    "patch_run.n_opt_iters",
+    "patch_run.dlnp_stop",
+    "patch_run.sersic_n_init",
+    "patch_run.re_fallback_pix",
+    "patch_run.pos_max_shift_pix",
+    "skyloom.profile",
+)
+
+MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
+
+
+class PatchScene:
+    """The scene of one patch: its pixels, the sources that reach it, and its own groups."""
+
+    def __init__(
+        self,
+        config: TileConfig,
+        payload: dict[str, npt.NDArray[Any]],
+        *,
+        sources: Table,
+        groups: Table,
+        models: dict[str, Handle[Any]],
+        frames: dict[str, Any],
+        sky: SkyField | None,
+    ) -> None:
+        self.bands = [str(b) for b in payload["bands"]]
+        self.shape = (int(frames["shape"][0]), int(frames["shape"][1]))
+        self.rows: Ints = np.asarray(payload["rows"], dtype=np.int64)
+        self.owned: Ints = np.asarray(payload["owned"], dtype=np.int64)
+        self.base: Ints = np.asarray(payload["base"], dtype=np.int64)
+        x0, y0 = int(payload["x0"]), int(payload["y0"])
+        ny, nx = payload["image"].shape[1:]
+        self.box = Box(x0, x0 + nx, y0, y0 + ny)
+        self.base_box = Box(*(int(v) for v in payload["base_box"]))
+        self.roi_box = Box(*(int(v) for v in payload["roi_box"]))
+        self.mask: npt.NDArray[np.uint8] = payload["mask"]
+        self.groups = groups
+        self.sky = sky if sky is not None else SkyField.zero(len(self.bands), self.shape)
+        self.sky_sigma: Floats = payload["sky_sigma"]
+        start = start_values(sources, self.bands, self.shape, config.patch_run)
+        kind = np.asarray(groups["kind"])[self.rows]
+        self.start = start
+        self.sources: Sources = scene_sources(
+            start, self.rows, kind=kind, max_shift=config.patch_run.pos_max_shift_pix
+        )
+        pairs = [psf_and_transforms(models[band]) for band in self.bands]
+        images = []
+        for b, band in enumerate(self.bands):
+            good = self.mask[b] == 0
+            sigma = float(self.sky_sigma[b])
+            images.append(
+                SceneImage(
+                    data=np.where(good, payload["image"][b], 0) - self.sky.surface(b, self.box),
+                    ivar=np.where(good, np.float32(sigma**-2), np.float32(0)),
+                    psf=pairs[b][0],
+                    flux_key=band,
+                    source_variance=float(payload["source_variance"][b]),
+                    origin=(x0, y0),
+                )
+            )
+        options = FitOptions(
+            profile=config.skyloom.profile,
+            max_iterations=config.patch_run.n_opt_iters,
+            tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
+        )
+        self.scene = ScenePass(
+            images, self.sources, options, transforms=[transforms for _, transforms in pairs]
+        )
+
+    def local(self, rows: Ints) -> Ints:
+        """Return where catalogue rows stand in this scene."""
+        return np.searchsorted(self.rows, rows).astype(np.int64)
+
+    def own_groups(self) -> dict[int, list[Ints]]:
+        """Return the blocks of the groups that this patch fits, in rows of this scene."""
+        local = self.local(self.owned)
+        group = np.asarray(self.groups["group"])[self.owned]
+        block = np.asarray(self.groups["block"])[self.owned]
+        parts = BlendGroups(group=group, block=block).members()
+        return {g: [local[rows] for rows in blocks] for g, blocks in parts.items()}
+
+    def state(self, table: Table | None) -> SceneState:
+        """Return the state of this scene's sources after a pass."""
+        return state_from_table(table, self.rows, self.sources, self.bands)
+
+    def planes(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return flat planes as images of the box, one per band."""
+        spans = self.scene.spans()
+        return [flat[s : s + area].reshape(self.box.shape) for s, area in spans]
+
+    def sky_statistics(self, residual: npt.NDArray[Any], weight: npt.NDArray[Any]) -> Floats:
+        """Return the sky sums of the base box, shape (B, 3, gy, gx)."""
+        inner = self.base_box.shifted(-self.box.x0, -self.box.y0).slices
+        pairs = zip(self.planes(residual), self.planes(weight), strict=True)
+        return np.stack([sky_sums(r[inner], w[inner], self.base_box, self.shape) for r, w in pairs])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitInputs:
+    """A patch, and all sources as the pass before left them."""
+
+    unit: Annotated[DataId, Dim()]
+    payload: Annotated[dict[str, Any], Dataset("payload")]
+    sources: Annotated[Table, Dataset("sources")]
+    groups: Annotated[Table, Dataset("groups")]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
+    before: Annotated[Table | None, Dataset("scene", optional=True)]
+    sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOutputs:
+    """The patch's own sources after this pass, and what is left of the sky in its base box."""
+
+    fitted: Annotated[Table, Dataset("scene_pass")]
+    sky: Annotated[dict[str, Any], Dataset("sky_statistics")]
+
+
+class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
+    """Fit the groups of a patch; pass 0 solves the fluxes only."""
+
+    version = 1
+    dimensions = ("pass", "patch")
+    config_keys = FIT_KEYS
+    tolerant = True
+
+    @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        if field in {"before", "sky"}:
+            return unit.replace({"pass": int(unit["pass"]) - 1})
+        return unit
+
+    @override
+    def run(self, inputs: FitInputs) -> FitOutputs:
+        sky = SkyField.from_arrays(inputs.sky) if inputs.sky is not None else None
+        patch = PatchScene(
+            self.config,
+            inputs.payload,
+            sources=inputs.sources,
+            groups=inputs.groups,
+            models=inputs.models,
+            frames=inputs.frames,
+            sky=sky,
+        )
+        first = int(inputs.unit["pass"]) == 0
+        state = patch.state(inputs.before)
+        residual, weight = patch.scene.residual(state)
+        after = patch.scene.run(
+            state, patch.own_groups(), linear=first, prepared=(residual, weight)
+        )
+        table = state_to_table(after, patch.local(patch.owned), patch.owned, patch.bands)
+        sums = patch.sky_statistics(residual, weight)
+        if first:
+            sums = np.zeros_like(sums)  # nothing is subtracted yet: no sky to be seen
+        return FitOutputs(fitted=table, sky={"sums": sums})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinInputs:
+    """All patches of one pass."""
+
+    fitted: Annotated[dict[str, Table], Dataset("scene_pass", gather="patch")]
+    sums: Annotated[dict[str, dict[str, Any]], Dataset("sky_statistics", gather="patch")]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinOutputs:
+    """All fitted sources by row, and the sky for the next pass."""
+
+    scene: Annotated[Table, Dataset("scene")]
+    sky: Annotated[dict[str, Any], Dataset("sky_field")]
+
+
+class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
+    """Join the patches of a pass."""
+
+    version = 1
+    dimensions = ("pass",)
+    tolerant = True
+    light = True
+
+    @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        return unit.replace({"pass": int(unit["pass"]) - 1}) if field == "sky" else unit
+
+    @override
+    def run(self, inputs: JoinInputs) -> JoinOutputs:
+        tables = [inputs.fitted[key] for key in sorted(inputs.fitted)]
+        scene = vstack(tables, metadata_conflicts="silent") if tables else Table({"row": []})
+        scene.sort("row")
+        shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
+        before = (
+            SkyField.from_arrays(inputs.sky)
+            if inputs.sky is not None
+            else SkyField.zero(len(inputs.frames["bands"]), shape)
+        )
+        sums = [inputs.sums[key]["sums"] for key in sorted(inputs.sums)]
+        return JoinOutputs(scene=scene, sky=before.updated(sums).to_arrays())
+
+
+def last_pass(config: TileConfig) -> int:
+    """Return the number of the last pass."""
+    return int(config.skyloom.fit_passes)
+
+
+def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
+    """Return the stages from start values to patch catalogues, in order."""
+    from .groups import Groups  # noqa: PLC0415
+    from .payloads import Payloads  # noqa: PLC0415
+    from .report import ReportPatch  # noqa: PLC0415
+
+    stages: list[Stage[Any, Any, Any]] = [Groups(config), Payloads(config)]
+    for number in range(last_pass(config) + 1):
+        fixed = DataId({"pass": number})
+        stages.append(FitPass(config, name=f"fit-{number}", fixed=fixed))
+        stages.append(JoinScene(config, name=f"scene-{number}", fixed=fixed))
+    stages.append(ReportPatch(config, fixed=DataId({"pass": last_pass(config)})))
+    return stages

@@ -1,0 +1,372 @@
+"""Settings of the tile pipeline from the PSF to the magnitudes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any, Final, Literal, Self
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator, Field, model_validator
+
+from skyloom.config import (
+    AutoInt,
+    Config,
+    Float,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OddInt,
+    Percentile,
+    PositiveFloat,
+    PositiveInt,
+    Unit,
+    UserPath,
+)
+
+__all__ = [
+    "EpsfConfig",
+    "MergeConfig",
+    "MoffatPsfConfig",
+    "PatchInputsConfig",
+    "PatchRunConfig",
+    "PatchesConfig",
+    "PlottingConfig",
+    "SkyloomConfig",
+    "ZpConfig",
+]
+
+log = logging.getLogger(__name__)
+
+PSFSTAR_MODES: Final = ("sep", "gaia", "sep+gaia")
+
+
+def _require_less(section: Config, low: str, high: str) -> None:
+    """Raise ValueError unless one field is below another."""
+    a, b = getattr(section, low), getattr(section, high)
+    if not a < b:
+        msg = f"{low} = {a} must be below {high} = {b}"
+        raise ValueError(msg)
+
+
+def _psfstar_mode(value: Any) -> Any:
+    """Replace an unknown mode by the default with a warning, as users of old configs expect."""
+    if isinstance(value, str) and value not in PSFSTAR_MODES:
+        log.warning(
+            "epsf.psfstar_mode = %r is not one of %s; using 'sep+gaia'",
+            value,
+            ", ".join(PSFSTAR_MODES),
+        )
+        return "sep+gaia"
+    return value
+
+
+class EpsfConfig(Config):
+    """PSF models from stars, in a grid of cells for each band."""
+
+    use_gaiaxp: bool = True
+    """Allow stars of the GaiaXP table as seeds."""
+    epsf_ngrid: PositiveInt = 7
+    """Cells per axis."""
+    ngrid: PositiveInt = 6
+    """Patches per axis inside a cell: (epsf_ngrid * ngrid)^2 patches before empty ones go."""
+    skip_empty_epsf_patches: bool = True
+    """Use only cells that hold an active source; patches follow."""
+    thresh_sigma: Annotated[PositiveFloat, Unit("sigma")] = 10.0
+    """Detection threshold for stars."""
+    minarea: Annotated[PositiveInt, Unit("pix")] = 25
+    """Least connected area of a star."""
+    cutout_size: Annotated[PositiveInt, Unit("pix")] = 61
+    """Side of a star's stamp."""
+    edge_pad: Annotated[NonNegativeInt, Unit("pix")] = 10
+    """Margin beyond half a stamp that a star keeps from the border."""
+    min_sep: Annotated[NonNegativeFloat, Unit("pix")] = 30.0
+    """Least distance between accepted stars."""
+    max_stars: PositiveInt = 30
+    """Most stars of a cell."""
+    q_range: Annotated[tuple[PositiveFloat, PositiveFloat], Field(strict=False)] = (0.7, 1.3)
+    """Accepted elongations a/b of a star, least and largest."""
+    psfstar_mode: Annotated[Literal["sep", "gaia", "sep+gaia"], BeforeValidator(_psfstar_mode)] = (
+        "sep+gaia"
+    )
+    """Where stars come from: detections, Gaia, or Gaia filled up with detections. Any other word
+    gives a warning and sep+gaia."""
+    gaia_mag_min: Annotated[Float, Unit("AB mag")] = 10.0
+    """Bright limit of Gaia seeds, in mag_{band}."""
+    gaia_mag_max: Annotated[Float, Unit("AB mag")] = 30.0
+    """Faint limit of Gaia seeds, in mag_{band}."""
+    gaia_snap_to_sep: bool = True
+    """Move a seed to the nearest detection within gaia_match_r_pix."""
+    gaia_forced_k_fwhm: PositiveFloat = 1.5
+    """Radius of the aperture that measures a seed, in units of the FWHM."""
+    gaia_forced_rmin_pix: Annotated[PositiveFloat, Unit("pix")] = 3.0
+    """Least radius of that aperture."""
+    gaia_forced_rmax_pix: Annotated[PositiveFloat, Unit("pix")] = 15.0
+    """Largest radius of that aperture."""
+    gaia_snr_min: Float = 20.0
+    """Least signal-to-noise of a seed in its aperture."""
+    gaia_match_r_pix: Annotated[NonNegativeFloat, Unit("pix")] = 5.0
+    """Reach of gaia_snap_to_sep."""
+    star_sat_check_r: Annotated[AutoInt, Unit("pix")] = "auto"
+    """Half side of the box about a star that must be free of saturation; auto: cutout_size // 2;
+    0: no check."""
+    oversamp: Annotated[PositiveInt, Unit("factor")] = 1
+    """Samples per pixel and axis of the PSF model."""
+    maxiters: PositiveInt = 30
+    """Most iterations of the builder."""
+    do_clip: bool = True
+    """Clip outlying pixels in the builder."""
+    recenter_boxsize: Annotated[PositiveInt, Unit("pix")] = 9
+    """Box in which the builder centres the model."""
+    final_psf_size: Annotated[OddInt, Unit("pix")] = 55
+    """Side of the finished stamp, native pixels, odd."""
+    save_star_montage_max: NonNegativeInt = 100
+    """Most stars in a montage."""
+    background_subtract_patch: bool = True
+    """Subtract a smooth background from each cell."""
+    background_boxsize: Annotated[int, Unit("pix")] = 96
+    """Mesh of that background; at least 8 is used."""
+    background_filtersize: int = 9
+    """Median filter of that mesh; at least 1 is used."""
+    background_source_mask_sigma: Annotated[PositiveFloat, Unit("sigma")] = 3.0
+    """Pixels this far above the median are left out of the background."""
+    background_mask_dilate: Annotated[NonNegativeInt, Unit("iterations")] = 1
+    """Growth of those pixels."""
+    star_local_bkg_subtract: bool = True
+    """Remove a local background from each star."""
+    star_local_bkg_annulus_rin_pix: Annotated[NonNegativeFloat, Unit("pix")] = 20.0
+    """Inner radius of the background annulus."""
+    star_local_bkg_annulus_rout_pix: Annotated[PositiveFloat, Unit("pix")] = 30.0
+    """Outer radius of the background annulus."""
+    star_local_bkg_sigma: PositiveFloat = 3.0
+    """Clipping in the annulus."""
+    star_local_bkg_minpix: Annotated[PositiveInt, Unit("pix")] = 30
+    """With fewer pixels in the annulus the background is 0."""
+    save_patch_background_diagnostics: bool = True
+    """Draw the background of each cell."""
+    save_star_local_background_diagnostics: bool = True
+    """Draw the local background of each star (slow)."""
+    diagnostics_show_colorbar: bool = True
+    """Colour bars in those two pictures."""
+    save_growth_curve: bool = True
+    """Draw the growth curve of each PSF."""
+    save_residual_diagnostics: bool = True
+    """Draw stars minus model of each PSF."""
+    residual_diag_max_stars: NonNegativeInt = 100
+    """Most stars in that picture."""
+    parallel_bands: bool = True
+    """Work on bands at the same time."""
+    max_workers: AutoInt = "auto"
+    """Workers of this stage; auto: as many as CPUs, at most the number of bands."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        low, high = self.q_range
+        if not low < high:
+            msg = f"q_range = [{low}, {high}] must be [least, largest]"
+            raise ValueError(msg)
+        _require_less(self, "gaia_mag_min", "gaia_mag_max")
+        if self.gaia_forced_rmin_pix > self.gaia_forced_rmax_pix:
+            msg = (
+                f"gaia_forced_rmin_pix = {self.gaia_forced_rmin_pix} must not exceed "
+                f"gaia_forced_rmax_pix = {self.gaia_forced_rmax_pix}"
+            )
+            raise ValueError(msg)
+        if self.star_local_bkg_subtract:
+            low_name, high_name = "annulus_rin_pix", "annulus_rout_pix"
+            _require_less(self, f"star_local_bkg_{low_name}", f"star_local_bkg_{high_name}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if self.star_sat_check_r != "auto" and self.star_sat_check_r < 0:
+            msg = f"star_sat_check_r = {self.star_sat_check_r} must be >= 0 or auto [pix]"
+            raise ValueError(msg)
+        if self.max_workers != "auto" and self.max_workers < 1:
+            msg = f"max_workers = {self.max_workers} must be >= 1 or auto"
+            raise ValueError(msg)
+        return self
+
+
+class PatchesConfig(Config):
+    """Patches: the rectangles that are fitted."""
+
+    halo_pix_min: Annotated[NonNegativeInt, Unit("pix")] = 20
+    """Least overlap with neighbours; the halo is max((final_psf_size - 1) / 2 + 2, this)."""
+
+
+class PatchInputsConfig(Config):
+    """Files with the pixels and sources of each patch."""
+
+    save_patch_inputs: bool = True
+    """Write them; the steps after build-patch-inputs need them."""
+    skip_empty_patch: bool = True
+    """Leave out patches without a source."""
+    include_wcs_in_payload: bool = False
+    """Reserved."""
+    max_workers: PositiveInt = 16
+    """Files written at once."""
+    gzip_compresslevel: Annotated[int, Ge(0), Le(9)] = 1
+    """Compression, 1 fast, 9 small."""
+    keep_payloads_in_memory: bool = False
+    """Keep the patches in memory too."""
+
+
+class PatchRunConfig(Config):
+    """The scene fit of each patch."""
+
+    enable_multi_band_simultaneous_fitting: bool = True
+    """true: one position and shape for all bands; false: each band by itself."""
+    python_exe: str = "python"
+    """Interpreter of the original's workers; ours run in the interpreter that is running."""
+    resume: bool = False
+    """Accepted; finished units are always recognised and kept as long as nothing changed."""
+    max_workers: PositiveInt = 32
+    """Workers, capped at the number of CPUs."""
+    threads_per_process: int = 1
+    """Threads of each worker's linear algebra; ours always use one."""
+    gal_model: Literal["dev", "exp", "sersic", "star"] = "exp"
+    """Model of sources whose TYPE is missing or unknown."""
+    n_opt_iters: PositiveInt = 20
+    """Most iterations of the optimiser."""
+    dlnp_stop: NonNegativeFloat = 1e-12
+    """Stop when the log-probability gains less than this."""
+    r_ap: Annotated[PositiveFloat, Unit("pix")] = 5.0
+    """Aperture radius for the first guess of a flux."""
+    eps_flux: Annotated[PositiveFloat, Unit("scaled counts")] = 1e-4
+    """Least first guess of a flux."""
+    sersic_n_init: PositiveFloat = 3.0
+    """First guess of the Sersic index without a usable SERSIC_n."""
+    re_fallback_pix: Annotated[PositiveFloat, Unit("pix")] = 3.0
+    """First guess of the half-light radius without a usable Re."""
+    psf_model: Literal["pixelized", "hybrid", "gaussian_mixture_from_stamp"] = "pixelized"
+    """How the PSF built from stars is represented."""
+    psf_fallback_model: Literal["gaussian_mixture", "ncircular_gaussian", "moffat"] = "moffat"
+    """PSF where none could be built from stars."""
+    min_epsf_nstars_for_use: int = 2
+    """A cell with fewer stars takes the fallback; 0 or less: never."""
+    ncircular_gaussian_n: Annotated[int, Ge(1), Le(3)] = 3
+    """Gaussians of the ncircular_gaussian fallback."""
+    hybrid_psf_n: PositiveInt = 9
+    """Gaussians of the hybrid PSF."""
+    gaussian_mixture_n: int = 4
+    """Gaussians fitted to a stamp; at least 1 is used."""
+    fallback_default_fwhm_pix: Annotated[PositiveFloat, Unit("pix")] = 4.0
+    """FWHM where the header has neither PEEING nor SEEING."""
+    fallback_stamp_radius_pix: Annotated[PositiveFloat, Unit("pix")] = 25.0
+    """Radius of the Gaussian fallback stamp."""
+    cutout_size: Annotated[PositiveInt, Unit("pix")] = 100
+    """Side of a source's picture."""
+    cutout_max_sources: NonNegativeInt | None = None
+    """Most source pictures of a patch; null: all."""
+    cutout_start: NonNegativeInt = 0
+    """First source that gets a picture."""
+    cutout_data_p_lo: Annotated[Percentile, Unit("percentile")] = 1.0
+    """Display of the data, low end."""
+    cutout_data_p_hi: Annotated[Percentile, Unit("percentile")] = 99.0
+    """Display of the data, high end."""
+    cutout_model_p_lo: Annotated[Percentile, Unit("percentile")] = 1.0
+    """Display of the model, low end."""
+    cutout_model_p_hi: Annotated[Percentile, Unit("percentile")] = 99.0
+    """Display of the model, high end."""
+    cutout_resid_p_abs: Annotated[Percentile, Unit("percentile")] = 99.0
+    """Display of the residual, both ends, of its absolute value."""
+    no_cutouts: bool = False
+    """Leave out the source pictures."""
+    no_patch_overview: bool = False
+    """Leave out the patch overview."""
+    flag_maxiter_margin: int = 0
+    """Count a fit as stopped by the limit this many iterations before n_opt_iters."""
+    pos_max_shift_pix: Annotated[PositiveFloat | None, Unit("pix")] = 5.0
+    """Farthest that a position may move from the catalogue's, in x and in y; null: no limit."""
+    enable_staged_fit: bool = True
+    """Fit shapes, then positions, then everything."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        _require_less(self, "cutout_data_p_lo", "cutout_data_p_hi")
+        _require_less(self, "cutout_model_p_lo", "cutout_model_p_hi")
+        return self
+
+
+class MoffatPsfConfig(Config):
+    """The Moffat fallback PSF."""
+
+    fwhm_default_pix: Annotated[Float, Unit("pix")] = 4.0
+    """Without effect; kept for old files (see patch_run.fallback_default_fwhm_pix)."""
+    beta: Annotated[Float, Gt(1)] = 3.5
+    """Slope of the wings, 2.5 to 4.5 in practice."""
+    radius_pix: Annotated[PositiveFloat, Unit("pix")] = 25.0
+    """Radius of the stamp."""
+    module_path: UserPath | None = None
+    """Without effect; kept for old files."""
+
+
+class MergeConfig(Config):
+    """Collecting the patches."""
+
+    pattern: Annotated[str, Field(min_length=1)] = "*_cat_fit.csv"
+    """Glob of the fit tables below tractor_out_dir."""
+
+
+class PlottingConfig(Config):
+    """All pictures."""
+
+    dpi: Annotated[PositiveInt, Unit("dots per inch")] = 300
+    """Resolution."""
+
+
+class ZpConfig(Config):
+    """Gaia stars in the catalogue, and zero points from them."""
+
+    enabled: bool = True
+    """Match Gaia after loading, and calibrate after the merge."""
+    inject_gaia_sources: bool = True
+    """Add Gaia stars that the catalogue lacks; false: match only."""
+    gaia_mag_min: Annotated[Float, Unit("G mag")] = 8.0
+    """Bright limit in phot_g_mean_mag."""
+    gaia_mag_max: Annotated[Float, Unit("G mag")] = 18.0
+    """Faint limit in phot_g_mean_mag."""
+    match_radius_arcsec: Annotated[PositiveFloat, Unit("arcsec")] = 3.0
+    """Farthest match of a Gaia star with a catalogue row."""
+    min_box_size_pix: Annotated[NonNegativeInt, Unit("pix")] = 3000
+    """Least side of the box in which Gaia stars are taken."""
+    clip_sigma: Annotated[PositiveFloat, Unit("sigma")] = 3.0
+    """Clipping of stars, in robust standard deviations."""
+    clip_max_iters: NonNegativeInt = 10
+    """Most rounds of clipping."""
+    gaia_pos_err_pix: Annotated[PositiveFloat | None, Unit("pix")] = 0.1
+    """Position prior of added Gaia stars; null: none."""
+    plot_mag_lo: Annotated[Float, Unit("AB mag")] = 10.0
+    """Bright end of the zero-point plot."""
+    plot_mag_hi: Annotated[Float, Unit("AB mag")] = 20.0
+    """Faint end of the zero-point plot."""
+    plot_zp_offset: Annotated[PositiveFloat, Unit("mag")] = 0.25
+    """Half height of the zero-point plot about the median."""
+    zp_err_method: Literal["all_mad", "bright_std"] = "all_mad"
+    """Error of a zero point: median absolute deviation of all stars, or standard deviation of the
+    bright ones. Both are always computed."""
+    zp_err_snr_min: NonNegativeFloat = 100.0
+    """Least signal-to-noise of the bright stars of bright_std."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        _require_less(self, "gaia_mag_min", "gaia_mag_max")
+        _require_less(self, "plot_mag_lo", "plot_mag_hi")
+        return self
+
+
+class SkyloomConfig(Config):
+    """Settings that the original pipeline does not have; the command line overrules them."""
+
+    executor: Literal["serial", "processes"] | None = None
+    """How units of work run; null: processes when there is more than one worker."""
+    workers: PositiveInt | None = None
+    """Worker processes, capped at the number of CPUs; null: what the stage's max_workers says."""
+    plots: Literal["none", "summary", "all"] = "summary"
+    """Pictures: none; summary: patch overviews, PSF stamps, zero points; all: every picture that
+    the other sections switch on."""
+    fit_passes: PositiveInt = 3
+    """Passes over the blend groups; each sees the others' latest models."""
+    psf_loops: NonNegativeInt = 2
+    """Times that the PSF is built again on the residuals of the fitted scene."""
+    profile: Literal["exact", "hl13"] = "exact"
+    """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""

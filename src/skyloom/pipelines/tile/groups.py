@@ -1,0 +1,136 @@
+"""Stage ``groups``: what each row is fitted as, with whom, and by which patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from astropy.table import Table
+from scipy.spatial import cKDTree
+from typing_extensions import override
+
+from skyloom._types import Bools, Floats, Ints
+from skyloom.flow import Dataset, Stage
+from skyloom.geometry import patches_from_rows
+from skyloom.images import Frame
+from skyloom.scene import SourceType, blend_groups
+
+from .config import TileConfig
+from .start import start_values
+
+__all__ = ["Groups", "saturation_reach"]
+
+REACH = 25.0  # pix: within it a third of the sources next to a saturated star are outliers
+REACH_PER_AREA = 5.0  # pix per sqrt(saturated pixels): larger stars have larger halos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsInputs:
+    """All sources, the patches, and what is saturated."""
+
+    sources: Annotated[Table, Dataset("sources")]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    patches: Annotated[list[dict[str, Any]], Dataset("patches_json")]
+    saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsOutputs:
+    """One row per input row; see `Groups`."""
+
+    groups: Annotated[Table, Dataset("groups")]
+
+
+class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
+    """Decide model, blend group and patches of every source.
+
+    Columns of the product: ``row``; ``kind`` (`SourceType`, -1 not fitted); ``saturated``,
+    ``near_saturated``, ``forced_star``; ``group`` and ``block`` (lowest row); ``patch`` (tag of the
+    patch whose base box holds the source) and ``unit`` (tag of the patch that fits its group: that
+    of the group's lowest row).
+    """
+
+    name = "groups"
+    version = 1
+    config_keys = (
+        "patch_run.gal_model",
+        "patch_run.re_fallback_pix",
+        "patch_run.sersic_n_init",
+        "patch_run.fallback_default_fwhm_pix",
+    )
+    light = True
+
+    @override
+    def run(self, inputs: GroupsInputs) -> GroupsOutputs:
+        bands = inputs.frames["bands"]
+        shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
+        start = start_values(inputs.sources, bands, shape, self.config.patch_run)
+        rows = len(start.kind)
+        patch = np.full(rows, "", dtype="U32")
+        for p in patches_from_rows(inputs.patches):
+            patch[p.base.contains(start.x, start.y)] = p.tag
+        active = start.active & (patch != "")
+        area = np.zeros(rows)
+        for found in inputs.saturation.values():
+            np.maximum.at(area, np.array(found["rows"], dtype=np.int64), found["area"])
+        saturated = active & (area > 0)
+        forced = saturated & (start.kind != SourceType.STAR)
+        kind = np.where(active, np.where(forced, int(SourceType.STAR), start.kind), -1)
+        fwhm = self._fwhm(inputs.frames)
+        members = np.flatnonzero(active)
+        radius = np.where(kind == SourceType.STAR, 0.0, np.exp(start.log_r))
+        partition = blend_groups(
+            start.x[members], start.y[members], radius[members], psf_sigma=fwhm / 2.3548
+        )
+        group, block = np.full(rows, -1), np.full(rows, -1)
+        group[members] = members[partition.group]
+        block[members] = members[partition.block]
+        unit = np.where(group >= 0, patch[group], "")
+        near = saturation_reach(start.x, start.y, area, active)
+        return GroupsOutputs(
+            groups=Table(
+                {
+                    "row": np.arange(rows),
+                    "kind": kind.astype(np.int64),
+                    "saturated": saturated,
+                    "near_saturated": near,
+                    "forced_star": forced,
+                    "group": group.astype(np.int64),
+                    "block": block.astype(np.int64),
+                    "patch": np.where(active, patch, ""),
+                    "unit": unit,
+                }
+            )
+        )
+
+    def _fwhm(self, frames: dict[str, Any]) -> float:
+        """Return the largest FWHM of all bands [pix]."""
+        default = self.config.patch_run.fallback_default_fwhm_pix
+        found = [Frame.from_dict(f).fwhm_pix or default for f in frames["frames"].values()]
+        return max(found)
+
+
+def saturation_reach(x: Floats, y: Floats, area: Ints | Floats, active: Bools) -> Bools:
+    """Tell which sources lie within reach of a saturated star's halo.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        Positions [pix].
+    area : ndarray, shape (n,)
+        Saturated pixels of each source; 0 for all others.
+    active : ndarray of bool, shape (n,)
+        Sources to be judged.
+    """
+    near = np.zeros(len(x), np.bool_)
+    members = np.flatnonzero(active)
+    stars = np.flatnonzero((area > 0) & np.isfinite(x) & np.isfinite(y))
+    if len(members) == 0 or len(stars) == 0:
+        return near
+    tree = cKDTree(np.column_stack([x[members], y[members]]))
+    for star in stars:
+        reach = max(REACH, REACH_PER_AREA * np.sqrt(area[star]) + REACH)
+        near[members[tree.query_ball_point([x[star], y[star]], reach)]] = True
+    near[stars] = False
+    return near

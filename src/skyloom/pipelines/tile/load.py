@@ -1,0 +1,211 @@
+"""The first stages: headers of all bands, the working WCS, pixel masks, the white image."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
+
+import numpy as np
+from astropy.wcs import WCS
+from typing_extensions import override
+
+from skyloom._types import Pixels
+from skyloom.butler import Array, FitsImages
+from skyloom.coadd import WhiteImage, row_strips, white_stack
+from skyloom.flow import Dataset, Dim, Handle, Stage
+from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
+from skyloom.images import (
+    Frame,
+    frame_wcs,
+    nonfinite_and_saturated,
+    read_frames,
+    read_pixels,
+    scaled_pixels,
+)
+
+from .config import TileConfig
+
+__all__ = ["Load", "Masks", "White", "band_frame", "read_tile_frames", "white_of", "working_wcs"]
+
+log = logging.getLogger(__name__)
+
+_STRIP_PIXELS: Final = 4_000_000  # of one strip; the stack holds about 30 bytes for each
+
+
+def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
+    """Read and check the headers of a tile's images, in the order of the image list.
+
+    Parameters
+    ----------
+    paths : list of path
+        One image per band.
+    config : TileConfig
+        Reads ``image_scaling``, ``crop``, ``checks`` and ``source_saturation_cut``.
+
+    Raises
+    ------
+    InputError
+        With the problems of all files.
+    """
+    checks = config.checks
+    tolerance = WcsTolerance(
+        crval=checks.wcs_tolerance.crval,
+        crpix=checks.wcs_tolerance.crpix,
+        cd=checks.wcs_tolerance.cd,
+        cdelt=checks.wcs_tolerance.cdelt,
+    )
+    return read_frames(
+        paths,
+        zp_ref=config.image_scaling.zp_ref,
+        saturation_divisor=config.source_saturation_cut.saturation_divisor,
+        margin=config.crop.margin if config.crop.enabled else 0,
+        tolerance=tolerance if checks.require_wcs_alignment else None,
+    )
+
+
+def band_frame(frames: Mapping[str, Any], band: str, image: Handle[Any] | None = None) -> Frame:
+    """Return the frame of a band out of the dataset ``frames``, at the path of its handle."""
+    frame = Frame.from_dict(frames["frames"][band])
+    return frame if image is None else replace(frame, path=image.path)
+
+
+def working_wcs(snapshot: FitsImages) -> WCS:
+    """Return the WCS of the working frame out of the dataset ``wcs``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old keywords that astropy repairs
+        return WCS(snapshot.header)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadInputs:
+    """The images of the tile."""
+
+    images: Annotated[dict[str, Handle[FitsImages]], Dataset("raw_image", gather="band", lazy=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOutputs:
+    """What their headers say."""
+
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    wcs: Annotated[FitsImages, Dataset("wcs")]
+
+
+class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
+    """Read the headers of all images, check that they match, fix the working frame."""
+
+    name = "load"
+    light = True
+    config_keys = (
+        "image_scaling.zp_ref",
+        "crop.enabled",
+        "crop.margin",
+        "checks",
+        "source_saturation_cut.saturation_divisor",
+    )
+
+    @override
+    def run(self, inputs: LoadInputs) -> LoadOutputs:
+        """Return ``frames`` (in band order) and the WCS of the reference image's crop."""
+        frames = read_tile_frames([image.path for image in inputs.images.values()], self.config)
+        box = frames[0].box
+        wcs = frame_wcs(frames[0])
+        if any(getattr(wcs, name) is not None for name in ("cpdis1", "cpdis2", "det2im1")):
+            log.warning(
+                "%s: its distortion tables have no place in wcs.fits; positions leave them out",
+                frames[0].path,
+            )
+        log.info(
+            "bands %s; working frame %d x %d pix",
+            ", ".join(frame.band for frame in frames),
+            box.width,
+            box.height,
+        )
+        return LoadOutputs(
+            frames={
+                "bands": [frame.band for frame in frames],
+                "shape": list(box.shape),
+                "crop": [box.x0, box.x1, box.y0, box.y1],
+                "frames": {frame.band: frame.as_dict() for frame in frames},
+            },
+            wcs=FitsImages(
+                header=wcs_snapshot_header(wcs),
+                images={"PRIMARY": np.zeros((1, 1), dtype=np.uint8)},
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasksInputs:
+    """One image."""
+
+    band: Annotated[str, Dim("band")]
+    image: Annotated[Handle[FitsImages], Dataset("raw_image", lazy=True)]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasksOutputs:
+    """Its mask: ``mask``, uint8 of the working frame, bits of `MaskBit`."""
+
+    mask: Annotated[dict[str, Array], Dataset("band_mask")]
+
+
+class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
+    """Mark the pixels of a band that are not finite or saturated."""
+
+    name = "masks"
+    dimensions = ("band",)
+
+    @override
+    def run(self, inputs: MasksInputs) -> MasksOutputs:
+        """Return the mask of the working frame."""
+        frame = band_frame(inputs.frames, inputs.band, inputs.image)
+        return MasksOutputs(mask={"mask": nonfinite_and_saturated(read_pixels(frame), frame)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhiteInputs:
+    """All images."""
+
+    images: Annotated[dict[str, Handle[FitsImages]], Dataset("raw_image", gather="band", lazy=True)]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    wcs: Annotated[FitsImages, Dataset("wcs")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhiteOutputs:
+    """The stack: ``IMAGE`` and ``SIGMA`` [scaled counts]."""
+
+    white: Annotated[FitsImages, Dataset("white")]
+
+
+class White(Stage[TileConfig, WhiteInputs, WhiteOutputs]):
+    """Stack all bands, weighted by their sky noise."""
+
+    name = "white"
+
+    @override
+    def run(self, inputs: WhiteInputs) -> WhiteOutputs:
+        """Return the stack of the working frame."""
+        frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
+        white = white_of(frames)
+        images = {"IMAGE": white.image, "SIGMA": white.sigma}
+        return WhiteOutputs(white=FitsImages(header=inputs.wcs.header, images=images))
+
+
+def white_of(frames: list[Frame], *, whole: bool = False) -> WhiteImage:
+    """Stack the bands, strip by strip; of the working frame, or of the whole images."""
+    if whole:
+        frames = [replace(frame, box=Box.of_shape(frame.shape)) for frame in frames]
+    shape = frames[0].working_shape
+    rows = max(64, _STRIP_PIXELS // shape[1])
+    strips = ((box, _planes(frames, box)) for box in row_strips(shape, rows))
+    return white_stack(strips, sky_sigma=[frame.sky_sigma for frame in frames], shape=shape)
+
+
+def _planes(frames: list[Frame], box: Box) -> Iterator[Pixels]:
+    return (scaled_pixels(read_pixels(frame, box), frame) for frame in frames)

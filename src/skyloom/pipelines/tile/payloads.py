@@ -1,0 +1,168 @@
+"""Stage ``payloads``: the pixels that each patch needs, cut once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+from typing_extensions import override
+
+from skyloom._types import Floats, Ints
+from skyloom.butler import DataId, FitsImages
+from skyloom.detect.saturation import saturated_pixels
+from skyloom.flow import Dataset, Dim, Handle, Stage, Upstream
+from skyloom.geometry import Box, Patch, patches_from_rows
+from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
+
+from .config import TileConfig
+from .start import start_values
+
+__all__ = ["Payloads", "reach_of"]
+
+STAMP_HALF = 32  # pix, of a star's stamp
+WIDEST_HALF = 128  # pix, of the largest stamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadInputs:
+    """Everything that decides which pixels are used."""
+
+    strip: Annotated[int, Dim("strip")]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    patches: Annotated[list[dict[str, Any]], Dataset("patches_json")]
+    sources: Annotated[Table, Dataset("sources")]
+    groups: Annotated[Table, Dataset("groups")]
+    images: Annotated[dict[str, Handle[Any]], Dataset("raw_image", gather="band", lazy=True)]
+    masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
+    saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
+    bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadOutputs:
+    """One archive per patch of the strip; see `Payloads`."""
+
+    payloads: Annotated[dict[str, dict[str, npt.NDArray[Any]]], Dataset("payload", scatter="patch")]
+
+
+class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
+    """Cut images, masks and source lists of the patches in one row of patches.
+
+    Each archive holds ``bands``, ``image`` (B, ny, nx) [scaled counts], ``mask`` (B, ny, nx;
+    `MaskBit`), ``x0, y0`` (corner in the working frame), ``sky_sigma, source_variance, scale``
+    (B,), ``rows`` (all sources whose light reaches the box), ``owned`` (those that this patch
+    fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the patch with its halo and
+    the stamps of all sources that it fits.
+    """
+
+    name = "payloads"
+    version = 1
+    dimensions = ("strip",)
+    units_from = ("patches_json",)
+    config_keys = (
+        "patch_inputs.skip_empty_patch",
+        "patch_run.gal_model",
+        "patch_run.re_fallback_pix",
+        "patch_run.sersic_n_init",
+    )
+
+    @override
+    def units(self, upstream: Upstream) -> Iterable[DataId]:
+        patches = patches_from_rows(upstream.get("patches_json"))
+        return [DataId({"strip": i}) for i in range(len(_strips(patches)))]
+
+    @override
+    def run(self, inputs: PayloadInputs) -> PayloadOutputs:
+        bands = list(inputs.frames["bands"])
+        frames = [Frame.from_dict(inputs.frames["frames"][b]) for b in bands]
+        frame_box = Box.of_shape(frames[0].working_shape)
+        start = start_values(inputs.sources, bands, frame_box.shape, self.config.patch_run)
+        half = reach_of(np.asarray(inputs.groups["kind"]), start.log_r)
+        plans = {}
+        for patch in _strips(patches_from_rows(inputs.patches))[inputs.strip]:
+            plan = _plan(patch, inputs.groups, x=start.x, y=start.y, half=half, frame=frame_box)
+            if len(plan["base"]) or len(plan["owned"]) or not self._skip_empty:
+                plans[patch.tag] = plan
+        if not plans:
+            return PayloadOutputs(payloads={})
+        strip = Box(0, frame_box.x1, frame_box.y1, 0)
+        for plan in plans.values():
+            strip = Box(
+                0, frame_box.x1, min(strip.y0, plan["box"].y0), max(strip.y1, plan["box"].y1)
+            )
+        archives = {tag: _empty_archive(plan, bands, frames) for tag, plan in plans.items()}
+        for b, (band, frame) in enumerate(zip(bands, frames, strict=True)):
+            image = scaled_pixels(read_pixels(frame, strip), frame)
+            mask = inputs.masks[band].read()["mask"][strip.slices].copy()
+            level = inputs.saturation[band]["level"]
+            if level is not None:
+                mask[saturated_pixels(image, level)] |= np.uint8(MaskBit.SATURATED)
+            if inputs.bright is not None:
+                mask[inputs.bright.images["BRIGHT"][strip.slices] > 0] |= np.uint8(MaskBit.BRIGHT)
+            for tag, plan in plans.items():
+                cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
+                archives[tag]["image"][b] = image[cut]
+                archives[tag]["mask"][b] = mask[cut]
+        return PayloadOutputs(payloads=archives)
+
+    @property
+    def _skip_empty(self) -> bool:
+        return bool(self.config.patch_inputs.skip_empty_patch)
+
+
+def reach_of(kind: Ints, log_r: Floats) -> Ints:
+    """Return the half side [pix] of the stamp that each source may need."""
+    need = np.where(kind > 0, 20.0 * np.exp(log_r) + 8.0, STAMP_HALF)
+    power = 2.0 ** np.ceil(np.log2(np.maximum(need, STAMP_HALF)))
+    return np.minimum(power, WIDEST_HALF).astype(np.int64)
+
+
+def _strips(patches: tuple[Patch, ...]) -> list[list[Patch]]:
+    """Return the patches by row of patches, from the bottom."""
+    rows: dict[tuple[int, int], list[Patch]] = {}
+    for patch in patches:
+        rows.setdefault((patch.cell_row, patch.row), []).append(patch)
+    return [rows[key] for key in sorted(rows)]
+
+
+def _plan(
+    patch: Patch, groups: Table, *, x: Floats, y: Floats, half: Ints, frame: Box
+) -> dict[str, Any]:
+    """Decide the box and the sources of one patch."""
+    owned = np.flatnonzero(np.asarray(groups["unit"]) == patch.tag)
+    base = np.flatnonzero(np.asarray(groups["patch"]) == patch.tag)
+    box = patch.roi
+    for row in owned:
+        box = box.union(Box.around(float(x[row]), float(y[row]), int(half[row])))
+    box = box.clipped(frame)
+    active = np.asarray(groups["kind"]) >= 0
+    near = active & (x + half >= box.x0) & (x - half < box.x1)
+    near &= (y + half >= box.y0) & (y - half < box.y1)
+    return {"patch": patch, "box": box, "owned": owned, "base": base, "rows": np.flatnonzero(near)}
+
+
+def _empty_archive(
+    plan: dict[str, Any], bands: list[str], frames: list[Frame]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the archive of a patch with its pixels still to be filled in."""
+    patch, box = plan["patch"], plan["box"]
+    shape = (len(bands), *box.shape)
+    corners = {"base_box": patch.base, "roi_box": patch.roi}
+    return {
+        "bands": np.array(bands),
+        "image": np.empty(shape, np.float32),
+        "mask": np.empty(shape, np.uint8),
+        "x0": np.array(box.x0),
+        "y0": np.array(box.y0),
+        "sky_sigma": np.array([f.sky_sigma for f in frames]),
+        "source_variance": np.array([f.source_variance_per_count for f in frames]),
+        "scale": np.array([f.scale for f in frames]),
+        "rows": plan["rows"],
+        "owned": plan["owned"],
+        "base": plan["base"],
+        **{k: np.array([b.x0, b.x1, b.y0, b.y1]) for k, b in corners.items()},
+    }

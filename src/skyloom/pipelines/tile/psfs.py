@@ -1,0 +1,388 @@
+"""Stages ``epsf`` and ``epsf-summary``: the PSF of each band, from its stars."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+from typing_extensions import override
+
+from skyloom._types import Bools, Floats, Pixels
+from skyloom.calib import GaiaReference, read_gaia_xp
+from skyloom.detect import CellBackground, cell_background
+from skyloom.detect.saturation import saturated_pixels
+from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
+from skyloom.flow import Dataset, Dim, Handle, Stage
+from skyloom.geometry import Cell, epsf_cells, sky_to_pixel
+from skyloom.images import Frame, MaskBit, frame_wcs, read_pixels, scaled_pixels
+from skyloom.protocols import Psf
+from skyloom.psf import (
+    BuilderOptions,
+    FieldPsf,
+    FieldPsfResult,
+    GaussianMixturePsf,
+    MoffatPsf,
+    build_field_psf,
+    cut_stars,
+    residual_qa,
+    stamp_qa,
+)
+from skyloom.scene import SourceType
+
+from .config import TileConfig, config_subset
+from .star_scenes import BandImage, isolated_stars
+from .start import StartValues, start_values
+
+__all__ = ["Epsf", "EpsfSummary", "epsf_stages", "fallback_psf"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpsfInputs:
+    """A band, its saturation, and what is known of its stars."""
+
+    band: Annotated[str, Dim("band")]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    image: Annotated[Handle[Any], Dataset("raw_image", lazy=True)]
+    mask: Annotated[dict[str, Any], Dataset("band_mask")]
+    sources: Annotated[Table, Dataset("sources")]
+    saturation: Annotated[dict[str, Any], Dataset("saturation")]
+    gaia: Annotated[Handle[Any] | None, Dataset("gaia_catalog", lazy=True, optional=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpsfOutputs:
+    """The model of the band; per cell a stamp of unit sum and how it came about; the stars."""
+
+    model: Annotated[dict[str, npt.NDArray[Any]], Dataset("epsf_model")]
+    stamps: Annotated[dict[str, Pixels], Dataset("epsf", scatter="cell")]
+    metas: Annotated[dict[str, dict[str, Any]], Dataset("epsf_meta", scatter="cell")]
+    stars: Annotated[Table, Dataset("epsf_stars")]
+
+
+class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
+    """Select stars, build the PSF, take their neighbours away, build again."""
+
+    name = "epsf"
+    version = 1
+    dimensions = ("band",)
+    config_keys = (
+        "epsf",
+        "moffat_psf.beta",
+        "moffat_psf.radius_pix",
+        "patch_run.psf_fallback_model",
+        "patch_run.min_epsf_nstars_for_use",
+        "patch_run.ncircular_gaussian_n",
+        "patch_run.fallback_default_fwhm_pix",
+        "patch_run.fallback_stamp_radius_pix",
+        "patch_run.gal_model",
+        "patch_run.re_fallback_pix",
+        "patch_run.sersic_n_init",
+        "skyloom.psf_loops",
+        "-epsf.parallel_bands",
+        "-epsf.max_workers",
+    )
+
+    @override
+    def run(self, inputs: EpsfInputs) -> EpsfOutputs:
+        frame = Frame.from_dict(inputs.frames["frames"][inputs.band])
+        fwhm = frame.fwhm_pix or self.config.patch_run.fallback_default_fwhm_pix
+        cells = epsf_cells(frame.working_shape, self.config.epsf.epsf_ngrid)
+        view = self._prepare(inputs, frame, cells)
+        start = start_values(
+            inputs.sources, list(inputs.frames["bands"]), frame.working_shape, self.config.patch_run
+        )
+        selection = self._select(inputs, frame, view, start, fwhm)
+        result = self._build(view, selection, start, frame)
+        if result is not None and result.psf is not None:
+            model, kind = result.psf, "epsf"
+        else:
+            log.warning("%s: no usable PSF star; a fallback PSF takes over", inputs.band)
+            model = fallback_psf(self.config, fwhm, frame.working_shape)
+            kind = self.config.patch_run.psf_fallback_model
+        stamps, metas = {}, {}
+        for number, cell in enumerate(cells):
+            x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
+            stamp = model.stamp_at(x, y)
+            if kind == "epsf":
+                stamps[cell.tag] = (stamp / stamp.sum()).astype(np.float32)
+            metas[cell.tag] = self._meta(
+                inputs.band,
+                cell,
+                number,
+                kind=kind,
+                stamp=stamp,
+                view=view,
+                selection=selection,
+                result=result,
+                model=model,
+            )
+        return EpsfOutputs(
+            model=model.to_arrays(),
+            stamps=stamps,
+            metas=metas,
+            stars=_star_table(selection, result),
+        )
+
+    def _prepare(self, inputs: EpsfInputs, frame: Frame, cells: Sequence[Cell]) -> _View:
+        """Read the band and take its background away, cell by cell."""
+        image = scaled_pixels(read_pixels(frame), frame)
+        bad = (inputs.mask["mask"] & np.uint8(MaskBit.NONFINITE)) > 0
+        full = (inputs.mask["mask"] & np.uint8(MaskBit.SATURATED)) > 0
+        if inputs.saturation["level"] is not None:
+            full |= saturated_pixels(image, inputs.saturation["level"])
+        settings = self.config.epsf
+        backgrounds: dict[str, CellBackground] = {}
+        if settings.background_subtract_patch:
+            for cell in cells:
+                cut = cell.box.slices
+                found = cell_background(
+                    image[cut],
+                    frame.sky_sigma,
+                    bad[cut],
+                    boxsize=settings.background_boxsize,
+                    filtersize=settings.background_filtersize,
+                    source_mask_sigma=settings.background_source_mask_sigma,
+                    mask_dilate=settings.background_mask_dilate,
+                )
+                backgrounds[cell.tag] = found
+                image[cut] -= found.level
+        ivar = np.where(bad | full, 0.0, frame.sky_sigma**-2.0).astype(np.float32)
+        band = BandImage(
+            data=np.where(bad, np.float32(0.0), image),
+            ivar=ivar,
+            source_variance=frame.source_variance_per_count,
+        )
+        return _View(band=band, bad=bad, saturated=full, backgrounds=backgrounds)
+
+    def _select(
+        self,
+        inputs: EpsfInputs,
+        frame: Frame,
+        view: _View,
+        start: StartValues,
+        fwhm: float,
+    ) -> StarSelection:
+        """Choose stars by detections, Gaia, or both."""
+        settings = self.config.epsf
+        mode = settings.psfstar_mode
+        seeds = None
+        if settings.use_gaiaxp and "gaia" in mode and inputs.gaia is not None:
+            seeds = _seeds(read_gaia_xp(inputs.gaia.path), inputs.band, frame, settings)
+        elif mode == "sep+gaia":
+            mode = "sep"
+        hints = np.flatnonzero(start.active & (start.kind == SourceType.STAR))
+        box = settings.cutout_size // 2
+        check = box if settings.star_sat_check_r == "auto" else int(settings.star_sat_check_r)
+        return select_psf_stars(
+            view.band.data,
+            np.full(view.bad.shape, frame.sky_sigma, np.float32),
+            bad=view.bad,
+            saturated=view.saturated,
+            fwhm=fwhm,
+            cells=settings.epsf_ngrid,
+            options=StarOptions(
+                mode=mode,
+                thresh_sigma=settings.thresh_sigma,
+                minarea=settings.minarea,
+                cutout_size=settings.cutout_size,
+                edge_pad=settings.edge_pad,
+                min_sep=settings.min_sep,
+                max_stars=settings.max_stars,
+                q_range=settings.q_range,
+                gaia_snap_to_sep=settings.gaia_snap_to_sep,
+                gaia_forced_k_fwhm=settings.gaia_forced_k_fwhm,
+                gaia_forced_rmin_pix=settings.gaia_forced_rmin_pix,
+                gaia_forced_rmax_pix=settings.gaia_forced_rmax_pix,
+                gaia_snr_min=settings.gaia_snr_min,
+                gaia_match_r_pix=settings.gaia_match_r_pix,
+                star_sat_check_r=check,
+            ),
+            seeds_x=seeds[0] if seeds else None,
+            seeds_y=seeds[1] if seeds else None,
+            seeds_mag=seeds[2] if seeds else None,
+            hints_x=start.x[hints],
+            hints_y=start.y[hints],
+        )
+
+    def _build(
+        self, view: _View, selection: StarSelection, start: StartValues, frame: Frame
+    ) -> FieldPsfResult | None:
+        """Build the PSF; then again on stars whose neighbours are subtracted."""
+        settings = self.config.epsf
+        if len(selection.x) < max(1, self.config.patch_run.min_epsf_nstars_for_use):
+            return None
+        options = BuilderOptions(
+            side=settings.final_psf_size, source_variance=view.band.source_variance
+        )
+        cutouts = cut_stars(
+            view.band.data, view.band.ivar, selection.x, selection.y, side=settings.cutout_size
+        )
+        result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
+        for _ in range(self.config.skyloom.psf_loops):
+            if result.psf is None:
+                break
+            cutouts = isolated_stars(
+                view.band,
+                result.psf,
+                selection.x,
+                selection.y,
+                start=start,
+                side=settings.cutout_size,
+                n_cells=settings.epsf_ngrid,
+            )
+            result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
+        return result
+
+    def _meta(
+        self,
+        band: str,
+        cell: Cell,
+        number: int,
+        *,
+        kind: str,
+        stamp: Floats,
+        view: _View,
+        selection: StarSelection,
+        result: FieldPsfResult | None,
+        model: FieldPsf,
+    ) -> dict[str, Any]:
+        """Return ``meta.json`` of a cell."""
+        settings = self.config.epsf
+        here = np.asarray(selection.cell) == number
+        used = result.stars.used & here if result is not None else np.zeros(len(here), np.bool_)
+        box = cell.box
+        background = view.backgrounds.get(cell.tag)
+        ok = kind == "epsf"
+        return {
+            "band": band,
+            "patch": cell.tag,
+            **{"x0": box.x0, "x1": box.x1, "y0": box.y0, "y1": box.y1},
+            "epsf_ngrid": settings.epsf_ngrid,
+            "psfstar_mode": settings.psfstar_mode,
+            "gaia_snap_to_sep": settings.gaia_snap_to_sep,
+            "gaia_mag_min": settings.gaia_mag_min,
+            "gaia_mag_max": settings.gaia_mag_max,
+            "nstars_seed": int((np.asarray(selection.seed)[here] >= 0).sum()),
+            "nstars_sel": int(here.sum()),
+            "nstars_extract": int(here.sum()),
+            "nstars_used": int(used.sum()),
+            "nstars_fitfail": int(here.sum() - used.sum()),
+            "epsf_shape": list(stamp.shape) if ok else None,
+            "patch_background": background.as_dict() if background is not None else None,
+            "epsf_qa": stamp_qa(stamp) if ok else None,
+            "residual_qa": residual_qa(result, np.flatnonzero(used)) if result and ok else None,
+            "field_model": kind,
+            "field_nstars_used": int(result.stars.used.sum()) if result is not None else 0,
+            "field_order": int(result.order) if result is not None else None,
+            "field_fwhm_pix": float(model.fwhm),
+            "stamp_sum": float(stamp.sum()),
+            "cfg": config_subset(self.full_config, ["epsf"])["epsf"],
+            "status": "ok" if ok else "fail",
+            "error": None if ok else "no usable PSF star in this band",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """A band as the PSF stage sees it."""
+
+    band: BandImage
+    bad: Bools
+    saturated: Bools
+    backgrounds: dict[str, CellBackground]
+
+
+def _seeds(
+    gaia: GaiaReference, band: str, frame: Frame, settings: Any
+) -> tuple[Floats, Floats, Floats] | None:
+    """Return the Gaia stars of a band inside the magnitude window: x, y [pix], magnitude."""
+    mag = gaia.mags.get(band)
+    if mag is None:
+        return None
+    keep = np.isfinite(mag) & (mag >= settings.gaia_mag_min) & (mag <= settings.gaia_mag_max)
+    x, y = sky_to_pixel(frame_wcs(frame), gaia.ra[keep], gaia.dec[keep])
+    inside = np.isfinite(x) & np.isfinite(y)
+    return x[inside], y[inside], np.asarray(mag)[keep][inside]
+
+
+def fallback_psf(config: TileConfig, fwhm: float, shape: tuple[int, int]) -> FieldPsf:
+    """Return the PSF that takes over where no star is usable, the same over the whole field."""
+    run = config.patch_run
+    psf: Psf
+    if run.psf_fallback_model == "moffat":
+        psf = MoffatPsf(
+            fwhm_pix=max(1.0, fwhm),
+            beta=config.moffat_psf.beta,
+            radius=config.moffat_psf.radius_pix,
+        )
+    else:
+        number = run.ncircular_gaussian_n if run.psf_fallback_model == "ncircular_gaussian" else 1
+        psf = GaussianMixturePsf.ncircular(
+            fwhm_pix=max(1.0, fwhm), n=number, radius=run.fallback_stamp_radius_pix
+        )
+    basis = np.array(psf.basis, dtype=np.float32)
+    return FieldPsf(basis=basis, polynomial=np.ones((1, 1)), shape=shape, fwhm=float(psf.fwhm))
+
+
+def _star_table(selection: StarSelection, result: FieldPsfResult | None) -> Table:
+    """Return the stars that were offered, and how they fitted."""
+    table = Table(
+        {
+            "x": np.asarray(selection.x, dtype=np.float64),
+            "y": np.asarray(selection.y, dtype=np.float64),
+            "cell": np.asarray(selection.cell, dtype=np.int64),
+            "origin": np.asarray(selection.origin, dtype=np.str_),
+            "seed": np.asarray(selection.seed, dtype=np.int64),
+        }
+    )
+    fits = result.stars if result is not None else None
+    for name in ("flux", "flux_err", "pedestal", "chi2"):
+        table[f"fit_{name}"] = (
+            getattr(fits, name) if fits is not None else np.full(len(table), np.nan)
+        )
+    table["x_fit"] = fits.x if fits is not None else np.full(len(table), np.nan)
+    table["y_fit"] = fits.y if fits is not None else np.full(len(table), np.nan)
+    table["used"] = fits.used if fits is not None else np.zeros(len(table), np.bool_)
+    table["flags"] = fits.flags if fits is not None else np.zeros(len(table), np.int64)
+    return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryInputs:
+    """All cells of all bands."""
+
+    metas: Annotated[dict[Any, dict[str, Any]], Dataset("epsf_meta", gather=("band", "cell"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryOutputs:
+    """List of all ``meta.json``."""
+
+    summary: Annotated[list[dict[str, Any]], Dataset("epsf_summary")]
+
+
+class EpsfSummary(Stage[TileConfig, SummaryInputs, SummaryOutputs]):
+    """Join the metadata of all ePSF cells."""
+
+    name = "epsf-summary"
+    version = 1
+    tolerant = True
+    light = True
+
+    @override
+    def run(self, inputs: SummaryInputs) -> SummaryOutputs:
+        return SummaryOutputs(summary=list(inputs.metas.values()))
+
+
+def epsf_stages(config: TileConfig) -> list[Stage[Any, Any, Any]]:
+    """Return the stages that make the PSFs, in order."""
+    from .saturation import Saturation  # noqa: PLC0415
+
+    return [Saturation(config), Epsf(config), EpsfSummary(config)]

@@ -1,0 +1,78 @@
+"""The state of a scene as a table, so that passes can be exchanged on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+
+from skyloom._types import Ints
+from skyloom.scene import PARAMETERS, SceneState, Sources
+
+__all__ = ["state_from_table", "state_to_table"]
+
+# Which covariances are kept: position, shape, index; those between them are not needed later.
+_COVARIANCES = (
+    *((0, 0), (0, 1), (1, 1)),
+    *((2, 2), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4), (5, 5)),
+)
+_COUNTS = ("evaluations", "iterations")
+_FLAGS = ("converged", "singular", "frozen", "started")
+
+
+def state_to_table(state: SceneState, local: Ints, rows: Ints, bands: Sequence[str]) -> Table:
+    """Return some sources of a state as a table.
+
+    Parameters
+    ----------
+    state : SceneState
+    local : ndarray of int
+        Which sources of the state.
+    rows : ndarray of int
+        Their rows in the catalogue.
+    bands : sequence of str
+        Names of the fluxes.
+    """
+    table = Table({"row": np.asarray(rows, dtype=np.int64)})
+    for c, name in enumerate(PARAMETERS):
+        table[name] = state.theta[local, c]
+    for i, j in _COVARIANCES:
+        table[f"cov_{PARAMETERS[i]}_{PARAMETERS[j]}"] = state.theta_cov[local, i, j]
+    for b, band in enumerate(bands):
+        table[f"flux_{band}"] = state.flux[local, b]
+        table[f"variance_{band}"] = state.flux_cov[local, b, b]
+    for name in (*_COUNTS, *_FLAGS, "last_decrease"):
+        table[name] = getattr(state, name)[local]
+    return table
+
+
+def state_from_table(
+    table: Table | None, rows: Ints, sources: Sources, bands: Sequence[str]
+) -> SceneState:
+    """Return the state of the sources in ``rows``; where there is no table or row, the start."""
+    state = SceneState.start(sources, len(bands))
+    if table is None or len(table) == 0:
+        return state
+    known = np.asarray(table["row"])
+    place = np.searchsorted(known, rows)
+    place = np.minimum(place, len(known) - 1)
+    have = np.flatnonzero(known[place] == rows)
+    place = place[have]
+
+    def column(name: str) -> npt.NDArray[Any]:
+        return np.asarray(table[name])[place]
+
+    for c, name in enumerate(PARAMETERS):
+        state.theta[have, c] = column(name)
+    for i, j in _COVARIANCES:
+        state.theta_cov[have, i, j] = column(f"cov_{PARAMETERS[i]}_{PARAMETERS[j]}")
+        state.theta_cov[have, j, i] = state.theta_cov[have, i, j]
+    for b, band in enumerate(bands):
+        state.flux[have, b] = column(f"flux_{band}")
+        state.flux_cov[have, b, b] = column(f"variance_{band}")
+    for name in (*_COUNTS, *_FLAGS, "last_decrease"):
+        getattr(state, name)[have] = column(name)
+    return state

@@ -1,0 +1,145 @@
+"""Take the neighbours away from PSF stars: fit the scene around them, subtract all but the star."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skyloom._types import Bools, Floats, Ints, Pixels
+from skyloom.geometry import Box, cells_of_sources
+from skyloom.psf import FieldPsf, StarCutouts, cut_stars
+from skyloom.scene import (
+    FitOptions,
+    SceneImage,
+    ScenePass,
+    SceneState,
+    Sources,
+    SourceType,
+    blend_groups,
+)
+
+from .start import StartValues, scene_sources
+
+__all__ = ["BandImage", "isolated_stars"]
+
+MATCH_RADIUS = 3.0  # pix: a catalogue source this close to a PSF star is the star
+NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth over the stamp
+MARGIN = 64  # pix around the stars of a cell
+PASSES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandImage:
+    """One band: background-subtracted pixels, inverse sky variance, noise of source light."""
+
+    data: Pixels
+    ivar: Pixels
+    source_variance: float
+
+
+def isolated_stars(
+    band: BandImage,
+    psf: FieldPsf,
+    x: Floats,
+    y: Floats,
+    *,
+    start: StartValues,
+    side: int,
+    n_cells: int,
+) -> StarCutouts:
+    """Return cutouts of stars without their neighbours.
+
+    Parameters
+    ----------
+    band : BandImage
+    psf : FieldPsf
+        Present PSF of the band.
+    x, y : ndarray, shape (n,)
+        Stars [pix].
+    start : StartValues
+        The catalogue; stars that it lacks are added, entries at a star are taken as the star.
+    side : int
+        Side of the cutouts [pix].
+    n_cells : int
+        The work is divided into ``n_cells**2`` cells, to bound memory.
+    """
+    catalogue = np.flatnonzero(start.active)
+    cell = cells_of_sources(x, y, shape=(band.data.shape[0], band.data.shape[1]), n=n_cells)
+    data = np.zeros((len(x), side, side), np.float32)
+    template = cut_stars(band.data, band.ivar, x, y, side=side)
+    for number in np.unique(cell):
+        stars = np.flatnonzero(cell == number)
+        chunk = _Chunk(band, psf, x[stars], y[stars], start=start, catalogue=catalogue)
+        for i, star in enumerate(stars):
+            data[star] = chunk.alone(i, int(template.x0[star]), int(template.y0[star]), side)
+    inside = template.weight > 0
+    return replace(template, data=np.where(inside, data, np.float32(0.0)))
+
+
+class _Chunk:
+    """The scene around the stars of one cell, fitted in one band."""
+
+    def __init__(
+        self,
+        band: BandImage,
+        psf: FieldPsf,
+        x: Floats,
+        y: Floats,
+        *,
+        start: StartValues,
+        catalogue: Ints,
+    ) -> None:
+        frame = Box.of_shape((band.data.shape[0], band.data.shape[1]))
+        outline = Box(
+            int(x.min()) - MARGIN,
+            int(x.max()) + MARGIN,
+            int(y.min()) - MARGIN,
+            int(y.max()) + MARGIN,
+        )
+        self.box = outline.clipped(frame)
+        distance = np.hypot(start.x[catalogue][:, None] - x, start.y[catalogue][:, None] - y)
+        is_star = distance.min(axis=1) < MATCH_RADIUS
+        near = ~is_star & (distance.min(axis=1) < NEIGHBOUR_RADIUS)
+        rows = catalogue[near]
+        neighbours = scene_sources(start, rows, kind=start.kind[rows], max_shift=3.0)
+        stars = Sources.create(np.full(len(x), int(SourceType.STAR)), x, y, max_shift=3.0)
+        sources = _joined(stars, neighbours)
+        image = SceneImage(
+            data=band.data[self.box.slices],
+            ivar=band.ivar[self.box.slices],
+            psf=psf,
+            source_variance=band.source_variance,
+            origin=(self.box.x0, self.box.y0),
+        )
+        self.scene = ScenePass([image], sources, FitOptions(passes=PASSES))
+        radius = np.where(sources.kind == SourceType.STAR, 0.0, np.exp(sources.theta[:, 2]))
+        groups = blend_groups(
+            sources.theta[:, 0], sources.theta[:, 1], radius, psf_sigma=psf.fwhm / 2.3548
+        ).members()
+        state = SceneState.start(sources, 1)
+        for number in range(PASSES + 1):
+            state = self.scene.run(state, groups, linear=number == 0)
+        self.state = state
+        residual, _ = self.scene.residual(state)
+        self.residual = residual.reshape(self.box.shape)
+
+    def alone(self, star: int, x0: int, y0: int, side: int) -> Pixels:
+        """Return the residual with the star itself put back, (side, side)."""
+        stamp = np.zeros((side, side), np.float32)
+        target = Box(x0, x0 + side, y0, y0 + side)
+        inner = target.clipped(self.box)
+        cut = self.residual[inner.shifted(-self.box.x0, -self.box.y0).slices]
+        stamp[inner.shifted(-x0, -y0).slices] = cut
+        corner = (x0 - self.box.x0, y0 - self.box.y0)
+        return stamp + self.scene.model_of(self.state, star, 0, corner, (side, side))
+
+
+def _joined(first: Sources, second: Sources) -> Sources:
+    """Return two lists of sources as one, without flux priors."""
+
+    def both(name: str) -> Floats | Ints | Bools:
+        return np.concatenate([getattr(first, name), getattr(second, name)])
+
+    names = ("kind", "theta", "free", "lower", "upper", "prior_mean", "prior_ivar")
+    return Sources(**{name: both(name) for name in names})  # type: ignore[arg-type]

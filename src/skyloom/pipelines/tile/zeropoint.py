@@ -1,0 +1,158 @@
+"""Zero points from Gaia stars, and the catalogue that users read."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from astropy.table import Table
+from typing_extensions import override
+
+from skyloom.butler import Array
+from skyloom.calib import ZeroPoints, apply_zero_points, measure_zero_points, read_gaia_xp
+from skyloom.catalogs import text_array
+from skyloom.flow import Dataset, Handle, Stage
+
+from .config import TileConfig
+
+__all__ = ["Catalog", "ZeroPoint"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroPointInputs:
+    """The merged catalogue and the reference stars."""
+
+    merged: Annotated[Table, Dataset("merged")]
+    gaia: Annotated[Handle[Table] | None, Dataset("gaia_catalog", optional=True, lazy=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroPointOutputs:
+    """Zero points for the catalogue, two tables for the user, one for the pictures."""
+
+    zero_points: Annotated[dict[str, Any], Dataset("zero_points")]
+    summary: Annotated[Table | None, Dataset("zp_summary", optional=True)]
+    per_object: Annotated[Table | None, Dataset("zp_per_object", optional=True)]
+    stars: Annotated[Table | None, Dataset("zp_stars", optional=True)]
+
+
+class ZeroPoint(Stage[TileConfig, ZeroPointInputs, ZeroPointOutputs]):
+    """Measure the zero point of every band."""
+
+    name = "zero-point"
+    light = True
+    config_keys = (
+        "zp.clip_sigma",
+        "zp.clip_max_iters",
+        "zp.zp_err_method",
+        "zp.zp_err_snr_min",
+    )
+
+    @override
+    def run(self, inputs: ZeroPointInputs) -> ZeroPointOutputs:
+        """Return the zero points; without stars none, and the reason."""
+        if inputs.gaia is None:
+            reason = "there is no GaiaXP catalogue"
+            log.warning("zero points skipped: %s", reason)
+            return _without(ZeroPoints(bands=(), results=(), reason=reason))
+        cfg = self.config.zp
+        found = measure_zero_points(
+            inputs.merged,
+            read_gaia_xp(inputs.gaia.path),
+            clip_sigma=cfg.clip_sigma,
+            clip_max_iters=cfg.clip_max_iters,
+            zp_err_method=cfg.zp_err_method,
+            zp_err_snr_min=cfg.zp_err_snr_min,
+        )
+        if not found.results:
+            return _without(found)
+        for band in found.results:
+            log.info(
+                "%s: zero point %.4f +- %.4f mag, %d stars (%d clipped, %d unreliable)",
+                band.band,
+                band.zp_median,
+                band.zp_err,
+                band.n_kept,
+                band.n_clipped,
+                band.n_unreliable,
+            )
+        return ZeroPointOutputs(
+            zero_points=_as_dict(found),
+            summary=found.summary_table(),
+            per_object=found.star_table(),
+            stars=_all_stars(found),
+        )
+
+
+def _as_dict(found: ZeroPoints) -> dict[str, Any]:
+    return {
+        "bands": list(found.bands),
+        "reason": found.reason,
+        "zero_points": {r.band: {"zp": r.zp_median, "zp_err": r.zp_err} for r in found.results},
+    }
+
+
+def _without(found: ZeroPoints) -> ZeroPointOutputs:
+    return ZeroPointOutputs(zero_points=_as_dict(found), summary=None, per_object=None, stars=None)
+
+
+def _all_stars(found: ZeroPoints) -> Table:
+    """Return the stars of all bands, unreliable ones too."""
+    columns: dict[str, list[Array]] = {}
+    for result in found.results:
+        s = result.stars
+        with np.errstate(divide="ignore", invalid="ignore"):
+            snr = np.where(s.flux_err > 0, s.flux / s.flux_err, 0.0)
+        values = {
+            "band": text_array([result.band] * len(s.mag)),
+            "mag": s.mag,
+            "zp": s.zp,
+            "zp_err": s.zp_err,
+            "snr": snr,
+            "is_reliable": s.is_reliable,
+            "is_kept": s.is_kept,
+        }
+        for name, value in values.items():
+            columns.setdefault(name, []).append(np.asarray(value))
+    return Table({name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogInputs:
+    """The merged catalogue and, where there are any, the zero points."""
+
+    merged: Annotated[Table, Dataset("merged")]
+    zero_points: Annotated[dict[str, Any] | None, Dataset("zero_points", optional=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogOutputs:
+    """The file that users read."""
+
+    catalog: Annotated[Table, Dataset("final_catalog")]
+
+
+class Catalog(Stage[TileConfig, CatalogInputs, CatalogOutputs]):
+    """Write the catalogue, with magnitudes where there are zero points."""
+
+    name = "catalog"
+    light = True
+    tolerant = True  # without zero points it is still a catalogue
+
+    @override
+    def run(self, inputs: CatalogInputs) -> CatalogOutputs:
+        """Return the merged catalogue with ``MAG_`` and ``MAGERR_`` columns."""
+        facts = inputs.zero_points or {"bands": [], "zero_points": {}}
+        values = {band: (z["zp"], _number(z["zp_err"])) for band, z in facts["zero_points"].items()}
+        return CatalogOutputs(
+            catalog=apply_zero_points(inputs.merged, values, bands=facts["bands"])
+        )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,45 @@
+"""Pictures: functions that draw on Axes and return them; saving belongs to the caller."""
+
+from .epsf import (
+    EpsfCell,
+    growth_curve,
+    plot_epsf_stamps,
+    plot_growth_curve,
+    plot_psf_star_positions,
+    plot_psf_stars,
+)
+from .overlays import (
+    Points,
+    plot_bright_mask_overlay,
+    plot_crop,
+    plot_gaia_overlay,
+    plot_white_overlay,
+)
+from .patch import FittedPoints, PatchPicture, plot_patch_overview
+from .style import asinh_norm, new_axes, new_figure, png_bytes, save_figure, show_image
+from .zeropoint import ZeroPointStars, plot_zero_point
+
+__all__ = [
+    "EpsfCell",
+    "FittedPoints",
+    "PatchPicture",
+    "Points",
+    "ZeroPointStars",
+    "asinh_norm",
+    "growth_curve",
+    "new_axes",
+    "new_figure",
+    "plot_bright_mask_overlay",
+    "plot_crop",
+    "plot_epsf_stamps",
+    "plot_gaia_overlay",
+    "plot_growth_curve",
+    "plot_patch_overview",
+    "plot_psf_star_positions",
+    "plot_psf_stars",
+    "plot_white_overlay",
+    "plot_zero_point",
+    "png_bytes",
+    "save_figure",
+    "show_image",
+]
