@@ -15,6 +15,7 @@ from .render import render_reference, render_scene
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .transforms import PsfTransforms, kernel_tables
+from .warm import warm_up
 
 __all__ = [
     "PARAMETERS",
@@ -38,4 +39,5 @@ __all__ = [
     "parameters_from_ellipse",
     "render_reference",
     "render_scene",
+    "warm_up",
 ]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
-from ._fft_nb import JIT
+from skyloom._jit import kernel
+from skyloom._types import Ints, Pixels
 
 
-@nb.njit(**JIT)
-def extract_boxes(source, source_offset, source_shape, corner, out, offset, shape):
+@kernel
+def extract_boxes(
+    source: Pixels,
+    source_offset: Ints,
+    source_shape: Ints,
+    corner: Ints,
+    out: Pixels,
+    offset: Ints,
+    shape: Ints,
+) -> None:
     """Copy boxes with their corner (x, y) out of flat images; zero outside the frame."""
     for b in range(source_offset.shape[0]):
         height, width = source_shape[b, 0], source_shape[b, 1]

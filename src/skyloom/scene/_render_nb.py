@@ -6,34 +6,16 @@ docstring of `skyloom.scene.render`, whose `render_reference` is the readable tw
 
 from __future__ import annotations
 
-from collections import namedtuple
-
-import numba as nb
 import numpy as np
 
-from ._fft_nb import JIT, ifft2_transposed
+from skyloom._jit import kernel, kernel_part
+from skyloom._types import Floats, Pixels
 
-STAR, EXP, DEV, SERSIC = 0, 1, 2, 3
-
-# Records that kernels share; numba wants plain named tuples of arrays.
-Tables = namedtuple("Tables", "exp dev log_n spline k1 cos sin")
-Tables.__doc__ = """Profile tables, Sersic spline, and per log2(N) wave numbers and twiddles."""
-
-Members = namedtuple("Members", "kind size origin pos jac psf psf_offset")
-Members.__doc__ = """Sources as seen by images: model (n,), stamp side (n,), stamp corner (n, B, 2),
-stamp position of the reference (n, B, 2), Jacobian (n, B, 4), flat PSF transforms and where those
-of (source, image) start (n, B): a real plane, then an imaginary plane, each ``[kx, ky]``."""
-
-Images = namedtuple("Images", "data weight offset shape key")
-Images.__doc__ = (
-    """Pixel boxes, flat and float32, with start (B,) shape (B, 2) and flux number (B,) of each."""
-)
-
-Work = namedtuple("Work", "er ei zr zi spare row bits cy sy table slope")
-Work.__doc__ = """Scratch arrays of one rendering thread."""
+from ._fft_nb import ifft2_transposed
+from ._records import EXP, SERSIC, STAR, Images, Members, Tables, Work
 
 
-@nb.njit(**JIT)
+@kernel
 def n_parameters(kind):
     """Return the number of unit images of a model: value, x, y [, ln r, g1, g2 [, n]]."""
     if kind == STAR:
@@ -43,7 +25,7 @@ def n_parameters(kind):
     return 6
 
 
-@nb.njit(**JIT)
+@kernel_part
 def sersic_table(log_n, grid_log_n, spline, table, slope):
     """Fill ``table`` (512, 8) and its derivative by n, ``slope`` (512, 4), at index exp(log_n)."""
     step = grid_log_n[1] - grid_log_n[0]
@@ -64,7 +46,7 @@ def sersic_table(log_n, grid_log_n, spline, table, slope):
                 slope[r, c] = (c1 + d * (np.float32(2.0) * c2 + np.float32(3.0) * d * c3)) * per_n
 
 
-@nb.njit(**JIT)
+@kernel_part
 def _profile_multipliers(m, kind, rho, g1, g2, j, k1, table, slope, work, bits):
     """Fill the real-even multipliers of E(k), shared by all images with the same Jacobian.
 
@@ -121,7 +103,7 @@ def _profile_multipliers(m, kind, rho, g1, g2, j, k1, table, slope, work, bits):
                 m[p, i, c] = m[p, n - i, n - c]
 
 
-@nb.njit(**JIT)
+@kernel_part
 def _phased_psf(er, ei, pr, pi, x, y, k1, cy, sy):
     """Fill E = P exp(-i k.x0) / N**2 for a source at stamp position (x, y)."""
     n = k1.shape[0]
@@ -139,12 +121,12 @@ def _phased_psf(er, ei, pr, pi, x, y, k1, cy, sy):
             ei[i, c] = pr[i, c] * ai + pi[i, c] * ar
 
 
-@nb.njit(**JIT)
-def _unit_images(u, kind, m, er, ei, j, k1, wr, wi, zr, zi, spare, derivatives):
-    """Render value and derivatives of a unit-flux source into ``u`` (npar, N, N).
+@kernel_part
+def _packed_spectrum(pair, kind, m, er, ei, j, k1, zr, zi):
+    """Fill the spectrum ``Z = A + i B`` of the unit images A and B number 2 pair and 2 pair + 1.
 
-    Two real images travel in each complex transform.  ``derivatives=False`` fills only ``u[0]``
-    (and, as a by-product of the packing, ``u[1]``).
+    All images are real, so two travel in one complex transform: value and d/dx; d/dy and d/dln r;
+    d/dg1 and d/dg2; d/dn alone.
     """
     n = k1.shape[0]
     j00, j01, j10, j11 = np.float32(j[0]), np.float32(j[1]), np.float32(j[2]), np.float32(j[3])
@@ -152,41 +134,31 @@ def _unit_images(u, kind, m, er, ei, j, k1, wr, wi, zr, zi, spare, derivatives):
     star = kind == STAR
     for i in range(n):
         kx = k1[i]
-        for c in range(n):
-            g = one + j00 * kx + j10 * k1[c]
-            if not star:
-                g *= m[0, i, c]
-            zr[i, c] = g * er[i, c]
-            zi[i, c] = g * ei[i, c]
-    ifft2_transposed(zr, zi, u[0], u[1], wr, wi)
-    if not derivatives:
-        return
-    for i in range(n):
-        kx = k1[i]
-        for c in range(n):
-            g = -(j01 * kx + j11 * k1[c])
-            if not star:
-                g = g * m[0, i, c] + m[1, i, c]
-            zr[i, c] = -g * ei[i, c]
-            zi[i, c] = g * er[i, c]
-    if star:
-        ifft2_transposed(zr, zi, u[2], spare, wr, wi)
-        return
-    ifft2_transposed(zr, zi, u[2], u[3], wr, wi)
-    for i in range(n):
-        for c in range(n):
-            zr[i, c] = m[2, i, c] * er[i, c] - m[3, i, c] * ei[i, c]
-            zi[i, c] = m[2, i, c] * ei[i, c] + m[3, i, c] * er[i, c]
-    ifft2_transposed(zr, zi, u[4], u[5], wr, wi)
-    if kind == SERSIC:
-        for i in range(n):
+        if pair == 0:
+            for c in range(n):
+                g = one + j00 * kx + j10 * k1[c]
+                if not star:
+                    g *= m[0, i, c]
+                zr[i, c] = g * er[i, c]
+                zi[i, c] = g * ei[i, c]
+        elif pair == 1:
+            for c in range(n):
+                g = -(j01 * kx + j11 * k1[c])
+                if not star:
+                    g = g * m[0, i, c] + m[1, i, c]
+                zr[i, c] = -g * ei[i, c]
+                zi[i, c] = g * er[i, c]
+        elif pair == 2:
+            for c in range(n):
+                zr[i, c] = m[2, i, c] * er[i, c] - m[3, i, c] * ei[i, c]
+                zi[i, c] = m[2, i, c] * ei[i, c] + m[3, i, c] * er[i, c]
+        else:
             for c in range(n):
                 zr[i, c] = m[4, i, c] * er[i, c]
                 zi[i, c] = m[4, i, c] * ei[i, c]
-        ifft2_transposed(zr, zi, u[6], spare, wr, wi)
 
 
-@nb.njit(**JIT)
+@kernel
 def log2_of(n):
     """Return the exponent of a power of two."""
     e = 0
@@ -195,7 +167,48 @@ def log2_of(n):
     return e
 
 
-@nb.njit(**JIT)
+@kernel
+def widest_stamp(size):
+    """Return the largest stamp side."""
+    widest = 0
+    for s in range(size.shape[0]):
+        widest = max(widest, size[s])
+    return widest
+
+
+@kernel
+def grid_side(members, s):
+    """Return the side of the largest spectrum of a member: its stamp times the folding."""
+    fold = 1
+    for b in range(members.fold.shape[1]):
+        fold = max(fold, members.fold[s, b])
+    return members.size[s] * fold
+
+
+@kernel
+def widest_grid(members):
+    """Return the side of the largest spectrum of all members."""
+    widest = 0
+    for s in range(members.size.shape[0]):
+        widest = max(widest, grid_side(members, s))
+    return widest
+
+
+@kernel_part
+def _fold_aliases(zr, zi, fr, fi):
+    """Add the four aliases of a spectrum of side 2 n: the image at every second sample."""
+    n = fr.shape[0]
+    for i in range(n):
+        for z, f in ((zr, fr), (zi, fi)):
+            a, b, to = z[i], z[i + n], f[i]
+            for c in range(n):
+                to[c] = a[c] + b[c]
+            a, b = z[i, n:], z[i + n, n:]
+            for c in range(n):
+                to[c] += a[c] + b[c]
+
+
+@kernel
 def make_work(n_max):
     """Allocate scratch arrays for stamps up to n_max."""
     row = np.empty(n_max, np.float32)
@@ -206,6 +219,9 @@ def make_work(n_max):
         np.empty(area, np.float32),
         np.empty(area, np.float32),
         np.empty(area, np.float32),
+        np.empty(area, np.float32),
+        np.empty(area, np.float32),
+        np.empty(n_max, np.float32),
         row,
         row.view(np.int32),
         np.empty(n_max, np.float32),
@@ -215,119 +231,141 @@ def make_work(n_max):
     )
 
 
-@nb.njit(**JIT)
-def render_member(members, s, b, theta, tables, work, planes, fresh, derivatives, u):
-    """Render member s in image b into ``u`` (npar, N, N), flux one.
-
-    ``theta`` is the row of the member: x, y offsets, ln r_c, g1, g2, n.  ``planes`` (5, N, N)
-    holds its multipliers, recomputed where ``fresh`` (new parameters or another Jacobian).
-    """
-    n = members.size[s]
+@kernel_part
+def _member_multipliers(members, s, b, theta, tables, k1, work, planes):
+    """Fill the multipliers of a galaxy in image b; nothing for a star."""
     kind = members.kind[s]
-    e = log2_of(n)
-    k1 = tables.k1[e, :n]
-    j = members.jac[s, b]
-    x = members.pos[s, b, 0] + j[0] * theta[0] + j[1] * theta[1]
-    y = members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1]
-    if fresh and kind != STAR:
-        if kind == SERSIC:
-            sersic_table(np.log(theta[5]), tables.log_n, tables.spline, work.table, work.slope)
-            table = work.table
-        elif kind == EXP:
-            table = tables.exp
-        else:
-            table = tables.dev
-        _profile_multipliers(
-            planes,
-            kind,
-            theta[2],
-            theta[3],
-            theta[4],
-            j,
-            k1,
-            table,
-            work.slope,
-            work.row[:n],
-            work.bits[:n],
-        )
-    area = n * n
-    off = members.psf_offset[s, b]
-    pr = members.psf[off : off + area].reshape((n, n))
-    pi = members.psf[off + area : off + 2 * area].reshape((n, n))
-    er = work.er[:area].reshape((n, n))
-    ei = work.ei[:area].reshape((n, n))
-    _phased_psf(er, ei, pr, pi, x, y, k1, work.cy[:n], work.sy[:n])
-    _unit_images(
-        u,
-        kind,
+    if kind == STAR:
+        return
+    table = tables.dev
+    if kind == SERSIC:
+        sersic_table(np.log(theta[5]), tables.log_n, tables.spline, work.table, work.slope)
+        table = work.table
+    elif kind == EXP:
+        table = tables.exp
+    _profile_multipliers(
         planes,
-        er,
-        ei,
-        j,
+        kind,
+        theta[2],
+        theta[3],
+        theta[4],
+        members.jac[s, b],
         k1,
-        tables.cos[e, :n],
-        tables.sin[e, :n],
-        work.zr[:area].reshape((n, n)),
-        work.zi[:area].reshape((n, n)),
-        work.spare[:area].reshape((n, n)),
-        derivatives,
+        table,
+        work.slope,
+        work.row[: k1.shape[0]],
+        work.bits[: k1.shape[0]],
     )
 
 
-@nb.njit(**JIT)
-def add_models(images, members, theta, flux, tables, sign):
+@kernel
+def render_member(members, s, b, theta, tables, work, planes, fresh, wanted, u):
+    """Render the first ``wanted`` unit images of member s in image b into ``u`` (>= wanted, N, N).
+
+    ``theta`` is the row of the member: x, y offsets, ln r_c, g1, g2, n.  ``planes`` (flat) holds
+    its multipliers, recomputed where ``fresh`` (new parameters or another view).
+    ``u[1]`` is always written: it travels with the value.
+    """
+    n = members.size[s]
+    e = log2_of(n)
+    fold = members.fold[s, b]
+    m = n * fold  # side of the spectrum
+    k1 = work.k1[:m]
+    wave = tables.k1[log2_of(m)]
+    for i in range(m):
+        k1[i] = wave[i] * np.float32(fold)
+    j = members.jac[s, b]
+    multipliers = planes[: min(5 * m * m, planes.shape[0])]
+    if members.kind[s] == STAR:
+        multipliers = work.spare[:0]
+    multipliers = multipliers.reshape((5 if multipliers.shape[0] else 0, m, m))
+    if fresh:
+        _member_multipliers(members, s, b, theta, tables, k1, work, multipliers)
+    area = m * m
+    off = members.psf_offset[s, b]
+    er = work.er[:area].reshape((m, m))
+    ei = work.ei[:area].reshape((m, m))
+    _phased_psf(
+        er,
+        ei,
+        members.psf[off : off + area].reshape((m, m)),
+        members.psf[off + area : off + 2 * area].reshape((m, m)),
+        members.pos[s, b, 0] + j[0] * theta[0] + j[1] * theta[1],
+        members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1],
+        k1,
+        work.cy[:m],
+        work.sy[:m],
+    )
+    zr = work.zr[:area].reshape((m, m))
+    zi = work.zi[:area].reshape((m, m))
+    fr = work.fr[: n * n].reshape((n, n))
+    fi = work.fi[: n * n].reshape((n, n))
+    spare = work.spare[: n * n].reshape((n, n))
+    for pair in range((wanted + 1) // 2):
+        _packed_spectrum(pair, members.kind[s], multipliers, er, ei, j, k1, zr, zi)
+        odd = u[2 * pair + 1] if 2 * pair + 1 < u.shape[0] else spare
+        if fold == 1:
+            ifft2_transposed(zr, zi, u[2 * pair], odd, tables.cos[e, :n], tables.sin[e, :n])
+        else:
+            _fold_aliases(zr, zi, fr, fi)
+            ifft2_transposed(fr, fi, u[2 * pair], odd, tables.cos[e, :n], tables.sin[e, :n])
+
+
+@kernel
+def _add_stamp(u, amount, x0, y0, img):
+    """Add ``amount * u`` to an image, its corner at (x0, y0), clipped at the edges."""
+    n = u.shape[0]
+    left, right = max(0, -x0), min(n, img.shape[1] - x0)
+    if right <= left:
+        return
+    for i in range(max(0, -y0), min(n, img.shape[0] - y0)):
+        line = img[y0 + i, x0 + left : x0 + right]
+        value = u[i, left:right]
+        for c in range(right - left):
+            line[c] += amount * value[c]
+
+
+@kernel
+def add_models(
+    images: Images, members: Members, theta: Floats, flux: Floats, tables: Tables, sign: float
+) -> None:
     """Add ``sign * model`` of all sources to ``images.data``, clipping stamps at the box edges."""
-    n_src = members.kind.shape[0]
-    n_img = images.offset.shape[0]
-    n_max = 0
-    for s in range(n_src):
-        n_max = max(n_max, members.size[s])
-    work = make_work(n_max)
-    planes = np.empty(5 * n_max * n_max, np.float32)
-    unit = np.empty(7 * n_max * n_max, np.float32)
-    for s in range(n_src):
+    n_max = widest_stamp(members.size)
+    widest = widest_grid(members)
+    work = make_work(widest)
+    planes = np.empty(5 * widest * widest, np.float32)
+    unit = np.empty(2 * n_max * n_max, np.float32)
+    value_only = np.int64(1)
+    for s in range(members.kind.shape[0]):
         n = members.size[s]
-        u = unit[: 7 * n * n].reshape((7, n, n))
-        last = -1
-        for b in range(n_img):
+        u = unit[: 2 * n * n].reshape((2, n, n))
+        fresh = True
+        drawn = 0
+        for b in range(images.offset.shape[0]):
             amount = flux[s, images.key[b]]
             if amount == 0.0:
                 continue
-            fresh = last < 0 or not same_jacobian(members.jac, s, last, b)
-            last = b
-            render_member(
-                members,
-                s,
-                b,
-                theta[s],
-                tables,
-                work,
-                planes[: 5 * n * n].reshape((5, n, n)),
-                fresh,
-                False,
-                u,
-            )
+            if not fresh:
+                fresh = not same_view(members, s, drawn, b)
+            render_member(members, s, b, theta[s], tables, work, planes, fresh, value_only, u)
+            fresh, drawn = False, b
             height, width = images.shape[b, 0], images.shape[b, 1]
             start = images.offset[b]
             img = images.data[start : start + height * width].reshape((height, width))
             x0, y0 = members.origin[s, b, 0], members.origin[s, b, 1]
-            f = np.float32(sign * amount)
-            for i in range(max(0, -y0), min(n, height - y0)):
-                for c in range(max(0, -x0), min(n, width - x0)):
-                    img[y0 + i, x0 + c] += f * u[0, i, c]
+            _add_stamp(u[0], np.float32(sign * amount), x0, y0, img)
 
 
-@nb.njit(**JIT)
-def same_jacobian(jac, s, a, b):
-    """Tell whether source s has the same Jacobian in images a and b."""
-    for c in range(4):  # noqa: SIM110 (numba has no generators)
-        if jac[s, a, c] != jac[s, b, c]:
-            return False
-    return True
+@kernel
+def same_view(members, s, a, b):
+    """Tell whether images a and b see a member with the same Jacobian and folding."""
+    p, q = members.jac[s, a], members.jac[s, b]
+    same = p[0] == q[0] and p[1] == q[1] and p[2] == q[2] and p[3] == q[3]
+    return same and members.fold[s, a] == members.fold[s, b]
 
 
-@nb.njit(**JIT)
-def mix_psf(basis, coefficients, out):
+@kernel
+def mix_psf(basis: Pixels, coefficients: Floats, out: Pixels) -> None:
     """Fill ``out`` with ``sum_k coefficients[k] basis[k]`` (flat transforms)."""
     for i in range(out.shape[0]):
         out[i] = np.float32(coefficients[0]) * basis[0, i]

@@ -8,7 +8,7 @@ import numpy as np
 
 from skyloom._types import Floats, Ints, Pixels
 
-from ._render_nb import Images
+from ._records import Images
 from ._stats_nb import MIN_PIXELS, footprint_statistics
 from .passes import ScenePass, SceneState
 
@@ -21,8 +21,9 @@ class SourceDiagnostics:
 
     ``chi2`` sum of squared residuals in units of the noise over the footprint, ``n_good`` its
     usable pixels, ``masked_fraction`` and ``core_masked_fraction`` the share of the profile
-    (weighted by its square) and of the core that no usable pixel covers, ``sky_response`` change of the flux
-    per unit of sky level, ``n_above`` pixels in which the model exceeds one sigma of the sky.
+    (weighted by its square) and of the core that no usable pixel covers, ``sky_response`` change of
+    the flux per unit of sky level, ``n_above`` pixels in which the model exceeds one sigma of the
+    sky.
     """
 
     chi2: Floats

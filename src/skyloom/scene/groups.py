@@ -82,7 +82,7 @@ def blend_groups(
         coo_array((np.ones(len(edges_i)), (edges_i, edges_j)), shape=(n, n)), directed=False
     )
     return BlendGroups(
-        group=_lowest_row(label),
+        group=_lowest_row(label.astype(np.int64)),
         block=_blocks(n, edges_i, edges_j, strength, block_size),
     )
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skyloom._types import Floats, Ints, Pixels
+from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.protocols import Psf
 
 from ._boxes_nb import extract_boxes
-from ._render_nb import Images, Members, mix_psf
-from .transforms import PsfTransforms
+from ._records import Images, Members
+from ._render_nb import mix_psf
+from .transforms import STAMP_SIDES, PsfTransforms
 
 __all__ = ["SceneGeometry", "SceneImage"]
 
@@ -125,22 +126,35 @@ class SceneGeometry:
         centre = self.position[rows] + np.einsum("mbij,mj->mbi", jac, shift)
         return np.asarray(np.floor(centre + 0.5), dtype=np.int64) - (side // 2)[:, None, None]
 
-    def members(self, rows: Ints, kind: Ints, side: Ints, corner: Ints, frame: Ints) -> Members:
+    def members(
+        self,
+        rows: Ints,
+        kind: Ints,
+        side: Ints,
+        *,
+        corner: Ints,
+        frame: Ints,
+        is_compact: Bools,
+    ) -> Members:
         """Assemble the kernel record of some sources.
 
         ``corner`` (m, B, 2) are stamp corners in the images, ``frame`` (B, 2) the corner of the
-        box in which the kernel will work.
+        box in which the kernel will work.  ``is_compact`` (m,): sources whose image has power
+        beyond the Nyquist frequency if the PSF has; for them the aliases are folded.
         """
-        area = 2 * side.astype(np.int64) ** 2
         n_images = self.n_images
-        offset = np.concatenate([[0], np.cumsum(np.repeat(area, n_images))])
-        psf = np.empty(offset[-1], np.float32)
-        offset = offset[:-1].reshape(len(rows), n_images)
+        sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
+        fold = np.where(is_compact[:, None], sampling, 1)
+        fold = np.where(fold * side[:, None] <= max(STAMP_SIDES), fold, 1)
+        area = 2 * (side[:, None] * fold) ** 2
+        ends = np.cumsum(area.ravel())
+        offset = (ends - area.ravel()).reshape(len(rows), n_images)
+        psf = np.empty(ends[-1] if len(ends) else 0, np.float32)
         for i, row in enumerate(rows):
             for b in range(n_images):
-                basis = self.transforms[b].basis(int(side[i]))
+                basis = self.transforms[b].basis(int(side[i]), int(fold[i, b]))
                 start = offset[i, b]
-                mix_psf(basis, self.coefficients[b][row], psf[start : start + area[i]])
+                mix_psf(basis, self.coefficients[b][row], psf[start : start + area[i, b]])
         return Members(
             kind[rows],
             side,
@@ -149,6 +163,7 @@ class SceneGeometry:
             self.jacobian[rows],
             psf,
             offset,
+            fold,
         )
 
     def cut(self, planes: Sequence[Pixels], frame: Ints, shapes: Ints) -> tuple[list[Pixels], Ints]:

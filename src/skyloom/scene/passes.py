@@ -14,13 +14,17 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 
-from ._render_nb import Images, Members, add_models
+from ._records import Images, Members, Outcome, Problem
+from ._render_nb import add_models
 from ._solver_nb import DEGENERATE, NO_DATA, solve_group
 from .images import SceneGeometry, SceneImage
 from .sources import Sources, SourceType, has_parameter
 from .transforms import ProfileVariant, PsfTransforms, kernel_tables, next_side
 
 __all__ = ["FitOptions", "ScenePass", "SceneState"]
+
+
+COMPACT_RADIUS = 2.0  # pix: larger galaxies have no power where an undersampled PSF aliases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +158,9 @@ class ScenePass:
         self.source_variance = [im.source_variance for im in images]
         self.noise = np.array([_typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
-        self.psf_side = np.array([im.psf.basis.shape[-1] for im in images])
+        self.psf_side = np.array(
+            [im.psf.basis.shape[-1] // im.psf.oversampling for im in images]
+        )
         self._profile = [_radial_peak(im) for im in images]
 
     @property
@@ -223,6 +229,7 @@ class ScenePass:
         *,
         sky: Floats | None = None,
         linear: bool = False,
+        prepared: tuple[Pixels, Pixels] | None = None,
     ) -> SceneState:
         """Return the state after solving some groups.
 
@@ -235,8 +242,10 @@ class ScenePass:
             Sky levels of the images.
         linear : bool
             Solve the fluxes only.
+        prepared : tuple of ndarray, optional
+            What `residual` returned for this state and sky, if it is known already.
         """
-        residual, weight = self.residual(state, sky)
+        residual, weight = prepared if prepared is not None else self.residual(state, sky)
         sides = self.stamp_sides(state)
         after = state.copy()
         if linear:
@@ -249,10 +258,52 @@ class ScenePass:
         # Larger sources than their stamp can hold wait for the larger stamp of the next pass.
         upper[:, 2] = np.minimum(upper[:, 2], np.log(sides / 6.0))
         lower = np.minimum(self.sources.lower, upper)
-        problem = _Problem(free=free, lower=lower, upper=upper, mean=mean, ivar=ivar)
+        none = np.zeros((len(self.sources), self.n_flux))
+        flux_mean, flux_ivar = self.sources.flux_prior_mean, self.sources.flux_prior_ivar
+        known = flux_mean is not None and flux_ivar is not None
+        problem = Problem(
+            free=free,
+            lower=lower,
+            upper=upper,
+            mu=mean,
+            w=ivar,
+            flux_mu=np.asarray(flux_mean, dtype=np.float64) if known else none,
+            flux_w=np.asarray(flux_ivar, dtype=np.float64) if known else none,
+            g_max=float(self.options.max_ellipticity),
+        )
         for blocks in groups.values():
-            self._solve_blocks(blocks, after, problem, sides, residual, weight)
+            self._solve_blocks(
+                blocks, after, problem, sides=sides, residual=residual, weight=weight
+            )
         return after
+
+    def model_of(
+        self,
+        state: SceneState,
+        source: int,
+        image: int,
+        corner: tuple[int, int],
+        shape: tuple[int, int],
+    ) -> Pixels:
+        """Return the model of one source in a box of one image.
+
+        ``corner`` (x, y) is where the box starts in the image, ``shape`` its (ny, nx).
+        """
+        geometry = self.geometry
+        n_images = geometry.n_images
+        frame = np.tile(np.array(corner, dtype=np.int64), (n_images, 1))
+        rows = np.array([source], dtype=np.int64)
+        members, theta = self.members(rows, state.theta, self.stamp_sides(state), frame)
+        flux = np.zeros((1, self.n_flux))
+        key = geometry.key[image]
+        flux[0, key] = np.nan_to_num(state.flux[source, key])
+        area = shape[0] * shape[1]
+        out = np.zeros(n_images * area, np.float32)
+        offsets = np.arange(n_images, dtype=np.int64) * area
+        shapes = np.tile(np.array(shape, dtype=np.int64), (n_images, 1))
+        images = Images(out, out, offsets, shapes, geometry.key)
+        add_models(images, members, theta, flux, self.tables, 1.0)
+        return out[image * area : (image + 1) * area].reshape(shape)
 
     def spans(self) -> list[tuple[int, int]]:
         """Return start and length of each image in the flat planes."""
@@ -268,7 +319,11 @@ class ScenePass:
         relative = theta[rows].copy()
         relative[:, :2] -= self.reference[rows]
         corner = self.geometry.corners(rows, relative[:, :2], sides[rows])
-        members = self.geometry.members(rows, self.sources.kind, sides[rows], corner, frame)
+        kind = self.sources.kind
+        compact = (kind[rows] == SourceType.STAR) | (relative[:, 2] < np.log(COMPACT_RADIUS))
+        members = self.geometry.members(
+            rows, kind, sides[rows], corner=corner, frame=frame, is_compact=compact
+        )
         return members, relative
 
     def _priors(self, state: SceneState) -> tuple[Floats, Floats]:
@@ -295,7 +350,8 @@ class ScenePass:
         self,
         blocks: Sequence[Ints],
         state: SceneState,
-        problem: _Problem,
+        problem: Problem,
+        *,
         sides: Ints,
         residual: Pixels,
         weight: Pixels,
@@ -318,7 +374,15 @@ class ScenePass:
             flux = np.nan_to_num(state.flux[rows])
             add_models(images, members, theta, flux, self.tables, 1.0)
             before = flux.copy(), theta.copy()
-            self._solve(rows, members, theta, flux, images, state, problem)
+            self._solve(
+                rows,
+                members=members,
+                theta=theta,
+                flux=flux,
+                images=images,
+                state=state,
+                problem=problem,
+            )
             if len(blocks) > 1:
                 whole = Images(shared, shared, geometry.offsets, geometry.shapes, geometry.key)
                 placed = members._replace(origin=corner)
@@ -328,25 +392,34 @@ class ScenePass:
     def _solve(
         self,
         rows: Ints,
+        *,
         members: Members,
         theta: Floats,
         flux: Floats,
         images: Images,
         state: SceneState,
-        problem: _Problem,
+        problem: Problem,
     ) -> None:
         """Solve one block and store what came out; a failure leaves the state as it was."""
         m, n_flux = flux.shape
         shift = np.zeros((m, 6))
         shift[:, :2] = self.reference[rows]
-        sources = self.sources
-        flux_mean = np.zeros((m, n_flux))
-        flux_ivar = np.zeros((m, n_flux))
-        if sources.flux_prior_ivar is not None and sources.flux_prior_mean is not None:
-            flux_mean, flux_ivar = sources.flux_prior_mean[rows], sources.flux_prior_ivar[rows]
-        param_cov = np.empty((m, 6, 6))
-        flux_cov = np.empty((m, n_flux, n_flux))
-        singular = np.zeros(m, np.bool_)
+        task = Problem(
+            free=problem.free[rows],
+            lower=problem.lower[rows] - shift,
+            upper=problem.upper[rows] - shift,
+            mu=problem.mu[rows] - np.where(problem.w[rows] > 0.0, shift, 0.0),
+            w=problem.w[rows],
+            flux_mu=problem.flux_mu[rows],
+            flux_w=problem.flux_w[rows],
+            g_max=problem.g_max,
+        )
+        outcome = Outcome(
+            param_cov=np.empty((m, 6, 6)),
+            flux_cov=np.empty((m, n_flux, n_flux)),
+            chi2=np.empty(n_flux),
+            singular=np.zeros(m, np.bool_),
+        )
         start = theta.copy(), flux.copy()
         evaluations, iterations, converged, last = solve_group(
             members,
@@ -354,21 +427,12 @@ class ScenePass:
             flux,
             self.tables,
             images,
-            problem.free[rows],
-            problem.lower[rows] - shift,
-            problem.upper[rows] - shift,
-            self.options.max_ellipticity,
-            problem.mean[rows] - np.where(problem.ivar[rows] > 0.0, shift, 0.0),
-            problem.ivar[rows],
-            np.ascontiguousarray(flux_mean),
-            np.ascontiguousarray(flux_ivar),
-            self.options.tolerance,
-            self.options.max_iterations,
-            param_cov,
-            flux_cov,
-            np.empty(n_flux),
-            singular,
+            task,
+            float(self.options.tolerance),
+            int(self.options.max_iterations),
+            outcome,
         )
+        flux_cov = outcome.flux_cov
         healthy = np.isfinite(theta).all() and np.isfinite(flux).all()
         if not healthy:
             theta[:], flux[:] = start
@@ -380,25 +444,14 @@ class ScenePass:
         flux_cov[:, index, index] = variance
         state.theta[rows] = theta + shift
         state.flux[rows] = np.where(np.isnan(variance), np.nan, flux)
-        state.theta_cov[rows] = param_cov if healthy else np.nan
+        state.theta_cov[rows] = outcome.param_cov if healthy else np.nan
         state.flux_cov[rows] = flux_cov if healthy else np.nan
         state.evaluations[rows] += evaluations
         state.iterations[rows] += iterations
         state.converged[rows] = converged
-        state.singular[rows] = singular
+        state.singular[rows] = outcome.singular
         state.last_decrease[rows] = last
         state.started[rows] = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Problem:
-    """What a pass holds fixed: freedom, bounds and priors of all sources."""
-
-    free: Bools
-    lower: Floats
-    upper: Floats
-    mean: Floats
-    ivar: Floats
 
 
 def _typical_noise(ivar: Pixels) -> float:
@@ -411,7 +464,7 @@ def _radial_peak(image: SceneImage) -> float:
     """Return the brightest PSF pixel per unit flux on the ring of 14 px, where 32-px stamps end."""
     basis = np.asarray(image.psf.basis)
     half = basis.shape[-1] // 2
-    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
     ring = np.abs(np.hypot(x, y) - 14.0) < 1.0
     if not ring.any():
         return 0.0

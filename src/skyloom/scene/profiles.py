@@ -44,6 +44,7 @@ PER_OCTAVE = 16
 N_INTERVALS = OCTAVES * PER_OCTAVE
 N_SERSIC_MIN = 0.29
 N_SERSIC_MAX = 8.0
+Q_ZERO = 1e-10  # f = 1 within 1e-6 (n = 8); the log-Hankel transform wraps around at k = 1e-6
 N_NODES = 64  # in ln n over 0.29-8: spline error of f below 3e-7, see tests/scene/test_profiles.py
 
 # Published amplitudes and variances (units of r_e**2); amplitudes are normalised on use.
@@ -103,8 +104,8 @@ def sersic_transform(n: float) -> Transform:
     spline = _hankel(n)
 
     def transform(q: Floats) -> Floats:
-        value = spline(0.5 * np.log(np.maximum(q, 1e-14)))
-        return np.where(q <= 1e-14, 1.0, value)
+        value = spline(0.5 * np.log(np.maximum(q, Q_ZERO)))
+        return np.where(q <= Q_ZERO, 1.0, value)
 
     return transform
 
@@ -115,7 +116,7 @@ def mixture_transform(name: str) -> Transform:
     amplitudes = amplitudes / amplitudes.sum()
 
     def transform(q: Floats) -> Floats:
-        return np.exp(-0.5 * np.multiply.outer(q, variances)) @ amplitudes
+        return np.asarray(np.exp(-0.5 * np.multiply.outer(q, variances)) @ amplitudes)
 
     return transform
 
@@ -139,7 +140,7 @@ def _node_algebra() -> tuple[Floats, Floats, Floats]:
     cubic = np.linalg.pinv(np.vander(nodes, 4, increasing=True))
     lower, width = _interval_edges()
     q = (lower[:, None] + width[:, None] * nodes - 1.0) / Q0
-    return q, cubic, cubic @ slopes
+    return q, np.asarray(cubic, np.float64), np.asarray(cubic @ slopes, np.float64)
 
 
 def profile_table(transform: Transform) -> Pixels:

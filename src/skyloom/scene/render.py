@@ -65,7 +65,7 @@ def render_scene(
 
 
 def render_reference(
-    kind: int, theta: Floats, psf_stamp: Floats, side: int, x: float, y: float
+    kind: int, theta: Floats, psf_stamp: Floats, *, side: int, x: float, y: float
 ) -> Floats:
     """Render one unit-flux source in double precision; the twin that tests hold kernels to.
 

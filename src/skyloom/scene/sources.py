@@ -9,7 +9,7 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints
 
-from ._render_nb import DEV, EXP, SERSIC, STAR
+from ._records import DEV, EXP, SERSIC, STAR
 from .profiles import N_SERSIC_MIN
 
 __all__ = ["PARAMETERS", "SourceType", "Sources"]
@@ -130,8 +130,8 @@ class Sources:
 
     def take(self, rows: Ints) -> Sources:
         """Return the sources of some rows."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Sources(**{k: None if v is None else v[rows] for k, v in fields.items()})
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return replace(self, **{k: v[rows] for k, v in values.items() if v is not None})
 
     def at(self, theta: Floats) -> Sources:
         """Return the same sources with other parameters."""

@@ -11,7 +11,7 @@ from skyloom._types import Floats, Ints, Pixels
 from skyloom.protocols import Psf
 
 from ._fft_nb import twiddles
-from ._render_nb import Tables
+from ._records import Tables
 from .profiles import fixed_table, sersic_table_grid
 
 __all__ = ["STAMP_SIDES", "ProfileVariant", "PsfTransforms", "kernel_tables"]
@@ -45,54 +45,74 @@ class PsfTransforms:
     Parameters
     ----------
     psf : Psf
-        Native sampling (``oversampling == 1``).
+        Sampled once or twice per pixel; each sample is integrated over a whole pixel.
 
     Raises
     ------
     ValueError
-        If the PSF is oversampled or its stamp is not square and odd.
+        If the sampling is another, or the stamp is not square and odd.
     """
 
     def __init__(self, psf: Psf) -> None:
         basis = np.asarray(psf.basis)
-        if psf.oversampling != 1:
-            msg = f"PSF with oversampling {psf.oversampling}: only 1 is supported"
+        if psf.oversampling not in (1, 2):
+            msg = f"PSF with oversampling {psf.oversampling}: only 1 and 2 are supported"
             raise ValueError(msg)
         if basis.ndim != 3 or basis.shape[1] != basis.shape[2] or basis.shape[1] % 2 == 0:
             msg = f"PSF basis of shape {basis.shape}: (K, S, S) with odd S is needed"
             raise ValueError(msg)
         self._psf = psf
-        self._cache: dict[int, Pixels] = {}
+        self._cache: dict[tuple[int, int], Pixels] = {}
 
-    def basis(self, side: int) -> Pixels:
-        """Return the transforms of all basis images, shape (K, 2 * side**2), ``[kx, ky]``."""
-        if side not in self._cache:
-            self._cache[side] = np.stack([_transform(b, side) for b in self._psf.basis])
-        return self._cache[side]
+    @property
+    def oversampling(self) -> int:
+        """Samples per pixel along each axis."""
+        return int(self._psf.oversampling)
+
+    def basis(self, side: int, fold: int = 1) -> Pixels:
+        """Return the transforms of all basis images, shape (K, 2 (side fold)**2), ``[kx, ky]``.
+
+        ``fold`` is 1, or the oversampling: then frequencies beyond Nyquist are kept, for
+        kernels that fold their aliases.
+        """
+        key = side, fold
+        if key not in self._cache:
+            self._cache[key] = np.stack(
+                [_transform(b, side, fold, self.oversampling) for b in self._psf.basis]
+            )
+        return self._cache[key]
 
     def coefficients(self, x: Floats, y: Floats) -> Floats:
         """Return the basis coefficients at image positions, shape (n, K)."""
         return np.ascontiguousarray(self._psf.coefficients(x, y), dtype=np.float64)
 
 
-def _transform(stamp: Pixels, side: int) -> Pixels:
-    """Transform a centred odd stamp, cut or padded to ``side``, with its centre at the origin."""
+def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels:
+    """Transform a centred odd stamp, cut or padded to ``side`` pixels, centre at the origin.
+
+    With ``fold < oversampling`` only frequencies below Nyquist are kept.
+    """
+    grid = side * oversampling
     half = stamp.shape[0] // 2
-    keep = min(half, side // 2 - 1)
-    cut = np.asarray(stamp, np.float64)[
-        half - keep : half + keep + 1, half - keep : half + keep + 1
-    ]
+    keep = min(half, grid // 2 - oversampling)
+    inner = slice(half - keep, half + keep + 1)
+    cut = np.asarray(stamp, np.float64)[inner, inner]
     if keep < half:
         # A hard cut rings when shifted by a fraction of a pixel; the last pixels fade out.
-        edge = np.minimum(keep + 0.5 - np.abs(np.arange(-keep, keep + 1)), EDGE_TAPER) / EDGE_TAPER
+        taper = EDGE_TAPER * oversampling
+        edge = np.minimum(keep + 0.5 - np.abs(np.arange(-keep, keep + 1)), taper) / taper
         ramp = np.sin(0.5 * np.pi * edge) ** 2
         cut = cut * np.outer(ramp, ramp)
-    padded = np.zeros((side, side))
+    padded = np.zeros((grid, grid))
     padded[: 2 * keep + 1, : 2 * keep + 1] = cut
     spectrum = np.fft.fft2(np.roll(padded, (-keep, -keep), axis=(0, 1)))
+    if fold < oversampling:
+        low = np.r_[0 : side // 2, grid - side // 2 : grid]
+        spectrum = spectrum[np.ix_(low, low)] / oversampling**2
+        grid = side
     # The Nyquist row and column have no partner: a shifted real image cannot use them.
-    spectrum[side // 2, :] = 0.0
-    spectrum[:, side // 2] = 0.0
+    spectrum[grid // 2, :] = 0.0
+    spectrum[:, grid // 2] = 0.0
     return np.stack([spectrum.T.real, spectrum.T.imag]).astype(np.float32).ravel()
 
 

@@ -1,0 +1,67 @@
+"""One way to compile a kernel.
+
+Kernels live in ``_*_nb.py`` modules: plain functions of numbers, arrays and named tuples of arrays,
+compiled at their first call and kept on disk for the processes after that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba as nb
+
+__all__ = ["kernel", "kernel_part"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# fastmath: NaN and infinity are not honoured inside kernels, so callers validate their inputs.
+_OPTIONS = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+
+
+def kernel(function: F) -> F:
+    """Compile a function to machine code at its first call, without the interpreter's lock.
+
+    The code is cached beside the source, or in the user's cache directory, or, where neither can be
+    written, not at all.
+
+    Notes
+    -----
+    numba takes a cached kernel for good as long as its own file is unchanged, although it contains
+    the kernels of other files that it calls.  Here all kernel files of the package count.
+    """
+    return _compile(function)
+
+
+def kernel_part(function: F) -> F:
+    """Mark a function that one kernel calls in one place: it is compiled as part of that kernel.
+
+    Code that is compiled by itself is optimised again in every caller, and in every caller of
+    those; parts of a kernel are compiled once.
+    """
+    return _compile(function, inline="always")
+
+
+def _compile(function: F, **options: object) -> F:
+    compile_ = cast("Callable[..., Callable[[F], Any]]", nb.njit)
+    try:
+        dispatcher = compile_(cache=True, **_OPTIONS, **options)(function)
+    except RuntimeError:  # no place for a cache
+        return cast("F", compile_(**_OPTIONS, **options)(function))
+    index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if index is not None and hasattr(index, "_source_stamp"):
+        index._source_stamp = _fingerprint(Path(function.__code__.co_filename).parent)
+    return cast("F", dispatcher)
+
+
+@cache
+def _fingerprint(directory: Path) -> str:
+    """Return a digest of all kernel files of a directory."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.glob("_*_nb.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
