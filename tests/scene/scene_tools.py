@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import galsim
 import numpy as np
 
+from skyloom.protocols import Psf
 from skyloom.psf import PixelPsf
 from skyloom.scene import FitOptions, SceneImage, ScenePass, Sources, SourceType, render_scene
 from skyloom.scene._gram_nb import evaluate, make_scratch
 from skyloom.scene._records import Images
+from skyloom.scene._render_nb import n_parameters, render_member
 
 STAR, EXP, DEV, SERSIC = SourceType.STAR, SourceType.EXP, SourceType.DEV, SourceType.SERSIC
 INDEX = {EXP: 1.0, DEV: 4.0}
@@ -115,6 +117,35 @@ def nudged(sources: Sources, rng: np.random.Generator, *, shift: float = 0.3) ->
     )
 
 
+def unit_images(
+    kind: int,
+    theta: np.ndarray,
+    psf: Psf,
+    side: int,
+    *,
+    jac: np.ndarray | None = None,
+    profile: str = "exact",
+) -> np.ndarray:
+    """Return value and derivatives of one source in its stamp, shape (n_par, side, side).
+
+    ``theta[:2]`` counts from pixel (side / 2, side / 2).
+    """
+    middle = np.array([side / 2])
+    start = Sources.create(np.array([kind]), middle, middle, r=float(np.exp(theta[2])))
+    image = blank((side, side), psf, jacobian=None if jac is None else jac[None])
+    scene = ScenePass([image], start, FitOptions(profile=profile))
+    nowhere = np.zeros((1, 2), np.int64)
+    members, relative = scene.members(np.arange(1), start.theta, np.array([side]), nowhere)
+    assert not members.origin.any()
+    scratch = make_scratch(members)
+    unit = np.empty((n_parameters(kind), side, side), np.float32)
+    relative[0] = theta
+    render_member(
+        members, 0, 0, relative[0], scene.tables, scratch.work, scratch.planes, True, len(unit), unit
+    )  # fmt: skip
+    return unit.astype(np.float64)
+
+
 def evaluated(
     images: Sequence[SceneImage], sources: Sources, flux: np.ndarray, *, side: int = 64
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -135,3 +166,25 @@ def evaluated(
     boxes = Images(data, weight, offset, shapes, scene.geometry.key)
     evaluate(members, theta, flux, scene.tables, boxes, scratch, gram, grad, chi2)
     return gram, grad, chi2
+
+
+def full_frame_units(images: Sequence[SceneImage], sources: Sources) -> list[np.ndarray]:
+    """Return per image the unit images of all sources in whole frames, shape (T, ny, nx)."""
+    result = []
+    for image in images:
+        ny, nx = image.data.shape
+        x = sources.theta[:, 0] if image.x is None else image.x
+        y = sources.theta[:, 1] if image.y is None else image.y
+        rows = []
+        for s in range(len(sources)):
+            jac = None if image.jacobian is None else image.jacobian[s]
+            corner = np.floor([x[s] + 0.5, y[s] + 0.5]).astype(int) - 32
+            theta = sources.theta[s].copy()
+            to_reference = np.linalg.inv(np.eye(2) if jac is None else jac)
+            theta[:2] = to_reference @ [x[s] - corner[0] - 32, y[s] - corner[1] - 32]
+            for unit in unit_images(int(sources.kind[s]), theta, image.psf, 64, jac=jac):
+                frame = np.zeros((ny + 128, nx + 128))
+                frame[corner[1] + 64 : corner[1] + 128, corner[0] + 64 : corner[0] + 128] = unit
+                rows.append(frame[64:-64, 64:-64])
+        result.append(np.array(rows))
+    return result

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import galsim
 import numpy as np
 import pytest
 from scene_tools import (
+    GSPARAMS,
     DEV,
     EXP,
     SERSIC,
@@ -14,6 +16,7 @@ from scene_tools import (
     light,
     make_scene,
     psf_stamp,
+    unit_images,
 )
 
 from skyloom.psf import GaussianMixturePsf, PixelPsf
@@ -27,42 +30,9 @@ from skyloom.scene import (
     render_reference,
     render_scene,
 )
-from skyloom.scene._render_nb import make_work, n_parameters, render_member
 from skyloom.scene.profiles import _HL13
 
 OFFSET = (0.13, -0.31)
-
-
-def unit_images(
-    kind: int,
-    theta: np.ndarray,
-    psf: PixelPsf,
-    side: int,
-    *,
-    jac: np.ndarray | None = None,
-    profile: str = "exact",
-) -> np.ndarray:
-    """Return value and derivatives of one source in the middle of its stamp.
-
-    ``theta[:2]`` counts from the middle.
-    """  # fmt: skip
-    scene = ScenePass(
-        [blank((side, side), psf, jacobian=None if jac is None else jac[None])],
-        Sources.create(np.array([kind]), np.array([side / 2]), np.array([side / 2])),
-        FitOptions(profile=profile),
-    )
-    corner = np.zeros((1, 1, 2), np.int64)
-    members = scene.geometry.members(
-        np.arange(1), np.array([kind]), np.array([side]), corner, corner[0]
-    )
-    npar = n_parameters(kind)
-    unit = np.empty((npar, side, side), np.float32)
-    planes = np.empty((5, side, side), np.float32)
-    render_member(
-        members, 0, 0, np.asarray(theta, dtype=float), scene.tables, make_work(side), planes,
-        True, npar, unit,
-    )  # fmt: skip
-    return unit.astype(np.float64)
 
 
 def theta_of(
@@ -92,7 +62,7 @@ LIMITS = [
     (SERSIC, 2.0, 1.0, 0.36, 2.4e-5, 2.3e-4),
     (DEV, 4.0, 1.0, 0.36, 3.0e-5, 2.8e-4),
     (DEV, 4.0, 3.0, 0.36, 1.8e-5, 1.9e-4),
-    (SERSIC, 6.0, 3.0, 0.36, 2.6e-5, 2.4e-4),
+    (SERSIC, 6.0, 1.0, 0.36, 3.7e-5, 3.3e-4),
 ]
 
 
@@ -169,9 +139,9 @@ def test_derivatives_agree_with_central_differences(
         images = [
             unit_images(kind, theta + f * step, small_psf, 64, jac=jac)[0] for f in (-2, -1, 1, 2)
         ]
-        # Fourth-order differences: their own error is 2e-7, that of float32 pixels 1e-5 / 0.02.
+        # Fourth-order differences of float32 images; spec 4 found 1e-4 to 2e-4 for shapes.
         expected = (images[0] - 8 * images[1] + 8 * images[2] - images[3]) / (12 * 0.02)
-        assert np.abs(unit[p] - expected).max() < 1e-4 * np.abs(expected).max(), p
+        assert np.abs(unit[p] - expected).max() < 2e-4 * np.abs(expected).max(), p
 
 
 def test_derivatives_at_a_round_shape_are_finite_and_right(small_psf: PixelPsf) -> None:
@@ -262,7 +232,7 @@ def test_the_psf_varies_from_source_to_source() -> None:
     for at in (40, 160):
         expected = (1 - at / 200) * Linear.basis[0] + at / 200 * Linear.basis[1]
         stamp = model[40 - 15 : 40 + 16, at - 15 : at + 16]
-        assert np.abs(stamp - expected).max() < 1e-6  # single precision
+        assert np.abs(stamp - expected).max() < 1e-4 * expected.max()  # no Nyquist row
 
 
 def test_a_psf_larger_than_its_stamp_fades_out() -> None:
@@ -271,17 +241,45 @@ def test_a_psf_larger_than_its_stamp_fades_out() -> None:
     inside = np.s_[16 - 11 : 16 + 12, 16 - 11 : 16 + 12]
     expected = psf.basis[0][31 - 11 : 31 + 12, 31 - 11 : 31 + 12]
     # the dropped Nyquist row and column of the cut stamp
-    assert np.abs(unit[inside] - expected).max() < 2e-5 * expected.max()
-    assert np.abs(unit[0]).max() < 2e-5 * expected.max()
+    assert np.abs(unit[inside] - expected).max() < 2e-4 * expected.max()
+    assert np.abs(unit[0]).max() < 1e-4 * expected.max()
 
 
-def test_an_oversampled_or_even_psf_is_refused(small_psf: PixelPsf) -> None:
+@pytest.mark.parametrize(("kind", "r"), [(STAR, 1.0), (EXP, 0.5), (DEV, 1.0)])
+def test_an_oversampled_psf_renders_undersampled_images(kind: int, r: float) -> None:
+    name, fwhm, side = "moffat", 2.2, 64
+    effective = galsim.Convolve(light(name, fwhm), galsim.Pixel(1.0), gsparams=GSPARAMS)
+    twice = effective.drawImage(nx=125, ny=125, scale=0.5, method="no_pixel", dtype=np.float64)
+    fine = OversampledPsf(twice.array[None] * 4.0, fwhm)
+    theta = theta_of(r, 0.2, 0.1, 1.0)
+    centred = theta.copy()
+    centred[:2] += 32
+    truth = draw_source(kind, centred, light(name, fwhm), (64, 64))
+    error = np.abs(unit_images(kind, theta, fine, side)[0] - truth).max() / truth.max()
+    coarse = unit_images(kind, theta, psf_stamp(name, fwhm, 63), side)[0]
+    assert error < 3e-4  # wings of the PSF and of dev beyond 62 px
+    assert error < 0.1 * np.abs(coarse - truth).max() / truth.max()
+
+
+class OversampledPsf:
+    """A stamp sampled twice per pixel."""
+
+    oversampling = 2
+
+    def __init__(self, basis: np.ndarray, fwhm: float) -> None:
+        self.basis, self.fwhm = basis.astype(np.float32), fwhm
+
+    def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        return np.ones((np.size(x), 1))
+
+
+def test_a_psf_that_kernels_cannot_use_is_refused(small_psf: PixelPsf) -> None:
     class Fake:
-        oversampling = 2
+        oversampling = 3
         basis = small_psf.basis
         fwhm = 3.0
 
-    with pytest.raises(ValueError, match="oversampling 2"):
+    with pytest.raises(ValueError, match="oversampling 3"):
         PsfTransforms(Fake())
     Fake.oversampling, Fake.basis = 1, np.zeros((1, 24, 24), np.float32)
     with pytest.raises(ValueError, match="odd S is needed"):

@@ -17,7 +17,6 @@ __all__ = ["SaturationPlateau", "find_plateau", "saturated_pixels"]
 
 WINDOW = 10  # pix, half side of the box in which a source's top is looked for
 FLAT = 0.9  # of the maximum: pixels above this belong to the top
-LEVEL = 0.9  # of the lowest plateau: pixels above this count as saturated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class SaturationPlateau:
 
 
 def find_plateau(
-    image: Pixels, x: Floats, y: Floats, *, fwhm: float, min_peak: float
+    image: Pixels, x: Floats, y: Floats, *, fwhm: float, min_peak: float, divisor: float = 1.3
 ) -> SaturationPlateau:
     """Look for flat-topped sources.
 
@@ -47,6 +46,9 @@ def find_plateau(
         Full width at half maximum of the PSF [pix].
     min_peak : float
         Fainter sources are not looked at.
+    divisor : float
+        Pixels count as saturated from the lowest plateau divided by this on: detectors leave the
+        linear regime before they are full.
 
     Notes
     -----
@@ -77,7 +79,7 @@ def find_plateau(
             areas.append(int(top.sum()))
             levels.append(float(np.median(cut[top])))
     return SaturationPlateau(
-        level=LEVEL * min(levels) if levels else float("inf"),
+        level=min(levels) / divisor if levels else float("inf"),
         rows=np.array(rows, dtype=np.int64),
         area=np.array(areas, dtype=np.int64),
     )

@@ -13,7 +13,15 @@ from skyloom.butler import Butler
 from .task import AnyStage, Record, Task, execute
 from .threads import single_threaded
 
-__all__ = ["Executor", "SerialExecutor"]
+__all__ = ["Executor", "SerialExecutor", "enqueue"]
+
+
+def enqueue(queue: deque[Task], task: Task) -> None:
+    """Append a task to a queue; one that is not late goes before those that are."""
+    if task.late or not queue or not queue[-1].late:
+        queue.append(task)
+    else:
+        queue.insert(sum(not waiting.late for waiting in queue), task)
 
 
 class Executor(Protocol):
@@ -52,7 +60,7 @@ class SerialExecutor(Executor):
 
     @override
     def submit(self, task: Task) -> None:
-        self._queue.append(task)
+        enqueue(self._queue, task)
 
     @override
     def wait(self, timeout: float) -> Record | None:

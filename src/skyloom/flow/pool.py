@@ -23,7 +23,7 @@ from skyloom.butler import Butler
 from skyloom.errors import SkyloomError
 
 from ._worker import COMMAND, Setup
-from .executors import Executor
+from .executors import Executor, enqueue
 from .lock import WorkDirLock
 from .task import AnyStage, Record, Task, execute
 from .threads import SINGLE_THREAD_ENV, single_threaded
@@ -110,7 +110,7 @@ class ProcessPool(Executor):
         if module == "__main__" and _main_module() is None:
             self._local.append(task)
         else:
-            self._queue.append(task)
+            enqueue(self._queue, task)
 
     @property
     @override
@@ -211,7 +211,7 @@ class ProcessPool(Executor):
             self._done.append(Record(task=task, fault="killed", error=text))
         else:
             log.warning("%s: its worker died (%s); trying once more", where, status)
-            self._queue.append(replace(task, again=True))
+            enqueue(self._queue, replace(task, again=True))
 
     def _bury(self, worker: _Worker) -> str:
         self._workers.remove(worker)

@@ -272,6 +272,7 @@ class _Run:
                 row=row,
                 bindings=unit.bindings,
                 light=state.stage.light and len(todo) == 1,
+                late=state.stage.late,
                 again=unit.again,
             )
             self.executor.submit(task)

@@ -86,6 +86,8 @@ class Stage(abc.ABC, Generic[ConfigT, InputsT, OutputsT]):
         Gathered inputs go on with what there is when some unit upstream failed.
     light
         A second or so of work: may run in the coordinating process while no worker is up.
+    late
+        Its units wait until no others are waiting (pictures).
     log
         Dataset type (format text) that receives what each unit logs.
 
@@ -106,6 +108,7 @@ class Stage(abc.ABC, Generic[ConfigT, InputsT, OutputsT]):
     units_from: ClassVar[tuple[str, ...]] = ()
     tolerant: ClassVar[bool] = False
     light: ClassVar[bool] = False
+    late: ClassVar[bool] = False
     log: ClassVar[str | None] = None
 
     inputs_type: ClassVar[type[Any]]

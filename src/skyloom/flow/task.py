@@ -58,6 +58,7 @@ class Task:
     row: int  # in the ledger
     bindings: Mapping[str, Binding]
     light: bool = False
+    late: bool = False
     again: bool = False  # an earlier attempt was killed: it may have left temporary files
 
 

@@ -60,7 +60,9 @@ def diagnose(
     sides = scene.stamp_sides(state)
     out = np.zeros((len(rows), geometry.n_images, 7))
     if len(rows):
-        members, theta = scene.members(rows, state.theta, sides, np.zeros((1, 2), np.int64))
+        members, theta = scene.members(
+            rows, state.theta, sides, np.zeros((1, 2), np.int64), offset=state.offset
+        )
         images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key)
         bad = (weight <= 0.0).astype(np.uint8)
         flux = np.nan_to_num(state.flux[rows])

@@ -8,12 +8,13 @@ whatever the order, the process or the patch in which groups are solved.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 
+from ._offset_nb import position_slopes
 from ._records import Images, Members, Outcome, Problem
 from ._render_nb import add_models
 from ._solver_nb import DEGENERATE, NO_DATA, solve_group
@@ -49,6 +50,11 @@ class FitOptions:
         Below this total S/N a prior about the starting values keeps size and shape near them.
     prior_log_r, prior_g, prior_log_n, prior_position : float
         Its widths: ln r, ellipticity, ln n, position [pix].
+    offset_snr : float
+        In bands where a source is brighter than this its image may lie off the joint position:
+        registration and proper motion shift bright stars by more than their errors.
+    prior_offset : float
+        Width of the prior on these offsets about zero [pix].
     """
 
     profile: ProfileVariant = "exact"
@@ -62,6 +68,8 @@ class FitOptions:
     prior_g: float = 0.15
     prior_log_n: float = 0.3
     prior_position: float = 0.5
+    offset_snr: float = 50.0
+    prior_offset: float = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +78,8 @@ class SceneState:
 
     ``theta`` (n, 6), ``flux`` (n, F), ``theta_cov`` (n, 6, 6), ``flux_cov`` (n, F, F; diagonal NaN
     without data, inf where degenerate), ``evaluations``, ``iterations`` (n,) summed over passes,
-    ``converged``, ``singular``, ``frozen`` (n,), ``last_decrease`` (n,) of the objective.
+    ``converged``, ``singular``, ``frozen``, ``started`` (n,), ``last_decrease`` (n,) of the
+    objective, ``offset`` (n, F, 2) of the image in each band from the joint position [pix].
     """
 
     theta: Floats
@@ -83,7 +92,8 @@ class SceneState:
     singular: Bools
     frozen: Bools
     last_decrease: Floats
-    started: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    started: Bools
+    offset: Floats
 
     @classmethod
     def start(cls, sources: Sources, n_flux: int) -> SceneState:
@@ -103,6 +113,7 @@ class SceneState:
             frozen=np.zeros(n, np.bool_),
             last_decrease=np.zeros(n),
             started=np.zeros(n, np.bool_),
+            offset=np.zeros((n, n_flux, 2)),
         )
 
     def copy(self) -> SceneState:
@@ -158,9 +169,7 @@ class ScenePass:
         self.source_variance = [im.source_variance for im in images]
         self.noise = np.array([_typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
-        self.psf_side = np.array(
-            [im.psf.basis.shape[-1] // im.psf.oversampling for im in images]
-        )
+        self.psf_side = np.array([im.psf.basis.shape[-1] // im.psf.oversampling for im in images])
         self._profile = [_radial_peak(im) for im in images]
 
     @property
@@ -210,7 +219,9 @@ class ScenePass:
         for chunk in np.array_split(rows, max(1, len(rows) // 64)):
             if len(chunk) == 0:
                 continue
-            members, theta = self.members(chunk, state.theta, sides, np.zeros((1, 2), np.int64))
+            members, theta = self.members(
+                chunk, state.theta, sides, np.zeros((1, 2), np.int64), offset=state.offset
+            )
             images = Images(residual, residual, geometry.offsets, geometry.shapes, geometry.key)
             add_models(images, members, theta, flux[chunk], self.tables, -1.0)
         weight = self.ivar.copy()
@@ -293,7 +304,9 @@ class ScenePass:
         n_images = geometry.n_images
         frame = np.tile(np.array(corner, dtype=np.int64), (n_images, 1))
         rows = np.array([source], dtype=np.int64)
-        members, theta = self.members(rows, state.theta, self.stamp_sides(state), frame)
+        members, theta = self.members(
+            rows, state.theta, self.stamp_sides(state), frame, offset=state.offset
+        )
         flux = np.zeros((1, self.n_flux))
         key = geometry.key[image]
         flux[0, key] = np.nan_to_num(state.flux[source, key])
@@ -313,7 +326,13 @@ class ScenePass:
         ]
 
     def members(
-        self, rows: Ints, theta: Floats, sides: Ints, frame: Ints
+        self,
+        rows: Ints,
+        theta: Floats,
+        sides: Ints,
+        frame: Ints,
+        *,
+        offset: Floats | None = None,
     ) -> tuple[Members, Floats]:
         """Return the kernel record of some sources and their parameters relative to it."""
         relative = theta[rows].copy()
@@ -324,6 +343,9 @@ class ScenePass:
         members = self.geometry.members(
             rows, kind, sides[rows], corner=corner, frame=frame, is_compact=compact
         )
+        if offset is not None:
+            shift = offset[rows][:, self.geometry.key]
+            members = members._replace(pos=members.pos + shift)
         return members, relative
 
     def _priors(self, state: SceneState) -> tuple[Floats, Floats]:
@@ -369,7 +391,7 @@ class ScenePass:
             far = (corner + sides[rows][:, None, None]).max(axis=0)
             shapes = (far - frame)[:, ::-1].copy()
             (data, wgt), offset = geometry.cut([shared, weight], frame, shapes)
-            members, theta = self.members(rows, state.theta, sides, frame)
+            members, theta = self.members(rows, state.theta, sides, frame, offset=state.offset)
             images = Images(data, wgt, offset, shapes, geometry.key)
             flux = np.nan_to_num(state.flux[rows])
             add_models(images, members, theta, flux, self.tables, 1.0)
@@ -452,6 +474,43 @@ class ScenePass:
         state.singular[rows] = outcome.singular
         state.last_decrease[rows] = last
         state.started[rows] = True
+        if healthy and problem.free[rows].any():
+            self._shift_bands(rows, members, theta, flux, images=images, state=state)
+
+    def _shift_bands(
+        self,
+        rows: Ints,
+        members: Members,
+        theta: Floats,
+        flux: Floats,
+        *,
+        images: Images,
+        state: SceneState,
+    ) -> None:
+        """Move the image of bright sources in each band by one Newton step towards its optimum."""
+        with np.errstate(invalid="ignore"):
+            bright = state.flux[rows] > self.options.offset_snr * state.flux_err[rows]
+        bright &= self.sources.free[rows, :1] & ~state.frozen[rows, None]
+        if not bright.any():
+            return
+        slope = np.zeros((*flux.shape, 2))
+        curvature = np.zeros((*flux.shape, 3))
+        position_slopes(members, theta, flux, self.tables, images, slope, curvature)
+        prior = self.options.prior_offset**-2.0
+        before = state.offset[rows]
+        gx, gy = (slope[..., i] - prior * before[..., i] for i in (0, 1))
+        hxx, hxy, hyy = (curvature[..., i] for i in (0, 1, 2))
+        hxx, hyy = hxx + prior, hyy + prior
+        det = hxx * hyy - hxy**2
+        step = np.stack([(hyy * gx - hxy * gy) / det, (hxx * gy - hxy * gx) / det], axis=-1)
+        limit = 3.0 * self.options.prior_offset
+        after = np.clip(before + np.clip(step, -limit, limit), -limit, limit)
+        after = np.where(bright[..., None], after, 0.0)
+        # Their weighted mean is zero: the joint position is the mean of the bands' positions.
+        weight = np.where(bright, hxx + hyy, 0.0)[..., None]
+        total = weight.sum(axis=1, keepdims=True)
+        mean = (weight * after).sum(axis=1, keepdims=True) / np.where(total > 0.0, total, 1.0)
+        state.offset[rows] = np.where(bright[..., None], after - mean, 0.0)
 
 
 def _typical_noise(ivar: Pixels) -> float:

@@ -63,16 +63,6 @@ OLD_KEYS: Final[Mapping[str, str]] = {
 INERT_KEYS: Final = frozenset(
     {
         # pictures that are not drawn yet
-        "outputs.cropped_images_dir",
-        "outputs.overlay_dir",
-        "crop.plot_pre_crop",
-        "crop.plot_post_crop",
-        "crop.display_downsample",
-        "crop.post_crop_display_downsample",
-        "overlay.enabled",
-        "overlay.downsample_full",
-        "overlay.zoom_enabled",
-        "overlay.zoom_box",
         "epsf.save_star_montage_max",
         "epsf.save_patch_background_diagnostics",
         "epsf.save_star_local_background_diagnostics",

@@ -20,9 +20,20 @@ from skyloom._types import Floats, Ints
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
-from skyloom.scene import BlendGroups, FitOptions, SceneImage, ScenePass, SceneState, Sources
+from skyloom.images import Frame
+from skyloom.psf import FieldPsf
+from skyloom.scene import (
+    BlendGroups,
+    FitOptions,
+    PsfTransforms,
+    SceneImage,
+    ScenePass,
+    SceneState,
+    Sources,
+)
 
 from .config import TileConfig
+from .fallback import FALLBACK_KEYS, fallback_psf
 from .psf_cache import psf_and_transforms
 from .scene_table import state_from_table, state_to_table
 from .sky import SkyField, sky_sums
@@ -38,6 +49,7 @@ FIT_KEYS = (
     "patch_run.re_fallback_pix",
     "patch_run.pos_max_shift_pix",
     "skyloom.profile",
+    *FALLBACK_KEYS,
 )
 
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
@@ -77,7 +89,7 @@ class PatchScene:
         self.sources: Sources = scene_sources(
             start, self.rows, kind=kind, max_shift=config.patch_run.pos_max_shift_pix
         )
-        pairs = [psf_and_transforms(models[band]) for band in self.bands]
+        pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
@@ -127,6 +139,18 @@ class PatchScene:
         inner = self.base_box.shifted(-self.box.x0, -self.box.y0).slices
         pairs = zip(self.planes(residual), self.planes(weight), strict=True)
         return np.stack([sky_sums(r[inner], w[inner], self.base_box, self.shape) for r, w in pairs])
+
+
+def _band_psf(
+    config: TileConfig, band: str, models: dict[str, Handle[Any]], frames: dict[str, Any]
+) -> tuple[FieldPsf, PsfTransforms]:
+    """Return the PSF of a band; a band whose ePSF stage failed gets the fallback."""
+    if band in models:
+        return psf_and_transforms(models[band])
+    frame = Frame.from_dict(frames["frames"][band])
+    fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
+    psf = fallback_psf(config, fwhm, frame.working_shape)
+    return psf, PsfTransforms(psf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

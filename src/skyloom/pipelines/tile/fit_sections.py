@@ -362,8 +362,8 @@ class SkyloomConfig(Config):
     workers: PositiveInt | None = None
     """Worker processes, capped at the number of CPUs; null: what the stage's max_workers says."""
     plots: Literal["none", "summary", "all"] = "summary"
-    """Pictures: none; summary: patch overviews, PSF stamps, zero points; all: every picture that
-    the other sections switch on."""
+    """Pictures: none; summary: sources on the white image, PSF stamps, patch overviews, zero
+    points; all: every picture that the other sections switch on."""
     fit_passes: PositiveInt = 3
     """Passes over the blend groups; each sees the others' latest models."""
     psf_loops: NonNegativeInt = 2

@@ -55,8 +55,8 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     Each archive holds ``bands``, ``image`` (B, ny, nx) [scaled counts], ``mask`` (B, ny, nx;
     `MaskBit`), ``x0, y0`` (corner in the working frame), ``sky_sigma, source_variance, scale``
     (B,), ``rows`` (all sources whose light reaches the box), ``owned`` (those that this patch
-    fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the patch with its halo and
-    the stamps of all sources that it fits.
+    fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the
+    patch with its halo and the stamps of all sources that it fits.
     """
 
     name = "payloads"

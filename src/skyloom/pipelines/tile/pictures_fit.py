@@ -49,6 +49,7 @@ class DrawEpsf(Stage[TileConfig, EpsfPictureInputs, EpsfPictureOutputs]):
     """Draw the PSF of every cell of a band and the growth curves."""
 
     name = "plot-epsf"
+    late = True
     dimensions = ("band",)
     config_keys = ("plotting.dpi",)
 
@@ -85,6 +86,7 @@ class DrawPatch(Stage[TileConfig, PatchPictureInputs, PatchPictureOutputs]):
     """Draw data, model and residual of a patch."""
 
     name = "plot-patch"
+    late = True
     dimensions = ("patch",)
     config_keys = ("plotting.dpi",)
 
@@ -138,6 +140,7 @@ class DrawZeroPoints(Stage[TileConfig, ZeroPointPictureInputs, ZeroPointPictureO
     """Draw the zero point of every star, for every band."""
 
     name = "plot-zero-point"
+    late = True
     config_keys = (
         "zp.plot_mag_lo",
         "zp.plot_mag_hi",

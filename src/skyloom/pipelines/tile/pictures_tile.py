@@ -62,6 +62,7 @@ class DrawBeforeCrop(Stage[TileConfig, BeforeCropInputs, BeforeCropOutputs]):
     """Draw the white image of the whole frame and the crop box."""
 
     name = "plot-before-crop"
+    late = True
     config_keys = ("crop.display_downsample", "plotting.dpi")
 
     @override
@@ -94,6 +95,7 @@ class DrawAfterCrop(Stage[TileConfig, AfterCropInputs, AfterCropOutputs]):
     """Draw the white image of the working frame."""
 
     name = "plot-after-crop"
+    late = True
     config_keys = ("crop.post_crop_display_downsample", "plotting.dpi")
 
     @override
@@ -149,6 +151,7 @@ class DrawSources(Stage[TileConfig, SourcesPictureInputs, SourcesPictureOutputs]
     """Draw the sources on the white image."""
 
     name = "plot-sources"
+    late = True
     config_keys = ("overlay.downsample_full", "patch_run.gal_model", "plotting.dpi")
 
     @override
@@ -168,6 +171,7 @@ class DrawZoom(Stage[TileConfig, SourcesPictureInputs, ZoomPictureOutputs]):
     """Draw the sources on a part of the white image."""
 
     name = "plot-zoom"
+    late = True
     config_keys = ("overlay.zoom_box", "patch_run.gal_model", "plotting.dpi")
 
     @override
@@ -190,6 +194,7 @@ class DrawAugmentation(Stage[TileConfig, SourcesPictureInputs, AugmentationPictu
     """Draw what Gaia did to the catalogue."""
 
     name = "plot-augmentation"
+    late = True
     config_keys = ("overlay.downsample_full", "plotting.dpi")
 
     @override
@@ -239,6 +244,7 @@ class DrawBrightMask(Stage[TileConfig, BrightPictureInputs, BrightPictureOutputs
     """Draw the bright mask."""
 
     name = "plot-bright-mask"
+    late = True
     config_keys = ("bright_mask.match_radius_pix", "overlay.downsample_full", "plotting.dpi")
 
     @override

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,7 +95,7 @@ def check_inputs(config: TileConfig, *, needs_gaia: bool) -> TileInputs:
     if gaia is not None:
         problems.catch(lambda: _check_gaia(config, gaia))
     for directory in _directories(config):
-        problems.catch(lambda directory=directory: _check_writeable(directory))  # type: ignore[misc]
+        problems.catch(partial(_check_writeable, directory))
     problems.report()
     assert frames is not None
     return TileInputs(
@@ -144,8 +145,10 @@ def _check_gaia(config: TileConfig, path: Path) -> None:
 
 def _directories(config: TileConfig) -> list[Path]:
     out = config.outputs
-    inside = (out.epsf_dir, out.patches_dir, out.patch_inputs_dir, out.tractor_out_dir)
-    return list(dict.fromkeys([out.work_dir, *inside, out.final_catalog.parent]))
+    if out.work_dir.exists() and not out.work_dir.is_dir():
+        return [out.work_dir]  # the others are mostly below it
+    others = (out.epsf_dir, out.patches_dir, out.patch_inputs_dir, out.tractor_out_dir)
+    return list(dict.fromkeys([out.work_dir, *others, out.final_catalog.parent]))
 
 
 def _check_writeable(directory: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,13 +20,10 @@ from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Cell, epsf_cells, sky_to_pixel
 from skyloom.images import Frame, MaskBit, frame_wcs, read_pixels, scaled_pixels
-from skyloom.protocols import Psf
 from skyloom.psf import (
     BuilderOptions,
     FieldPsf,
     FieldPsfResult,
-    GaussianMixturePsf,
-    MoffatPsf,
     build_field_psf,
     cut_stars,
     residual_qa,
@@ -35,12 +32,16 @@ from skyloom.psf import (
 from skyloom.scene import SourceType
 
 from .config import TileConfig, config_subset
+from .fallback import FALLBACK_KEYS, fallback_psf
+from .fit_sections import PatchRunConfig
 from .star_scenes import BandImage, isolated_stars
 from .start import StartValues, start_values
 
-__all__ = ["Epsf", "EpsfSummary", "epsf_stages", "fallback_psf"]
+__all__ = ["Epsf", "EpsfSummary", "epsf_stages"]
 
 log = logging.getLogger(__name__)
+
+UNDERSAMPLED = 3.5  # pix FWHM: below, shifts of a PSF sampled once per pixel ring (2.7e-4 of peak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +75,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     dimensions = ("band",)
     config_keys = (
         "epsf",
-        "moffat_psf.beta",
-        "moffat_psf.radius_pix",
-        "patch_run.psf_fallback_model",
         "patch_run.min_epsf_nstars_for_use",
-        "patch_run.ncircular_gaussian_n",
-        "patch_run.fallback_default_fwhm_pix",
-        "patch_run.fallback_stamp_radius_pix",
-        "patch_run.gal_model",
-        "patch_run.re_fallback_pix",
-        "patch_run.sersic_n_init",
+        *FALLBACK_KEYS,
         "skyloom.psf_loops",
         "-epsf.parallel_bands",
         "-epsf.max_workers",
@@ -95,8 +88,10 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         fwhm = frame.fwhm_pix or self.config.patch_run.fallback_default_fwhm_pix
         cells = epsf_cells(frame.working_shape, self.config.epsf.epsf_ngrid)
         view = self._prepare(inputs, frame, cells)
+        # Neighbours of stars start from the documented defaults, whatever patch_run says: a changed
+        # fit must not change the PSF.
         start = start_values(
-            inputs.sources, list(inputs.frames["bands"]), frame.working_shape, self.config.patch_run
+            inputs.sources, list(inputs.frames["bands"]), frame.working_shape, PatchRunConfig()
         )
         selection = self._select(inputs, frame, view, start, fwhm)
         result = self._build(view, selection, start, frame)
@@ -109,7 +104,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         stamps, metas = {}, {}
         for number, cell in enumerate(cells):
             x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
-            stamp = model.stamp_at(x, y)
+            stamp = _native(model.stamp_at(x, y), model.oversampling)
             if kind == "epsf":
                 stamps[cell.tag] = (stamp / stamp.sum()).astype(np.float32)
             metas[cell.tag] = self._meta(
@@ -178,11 +173,10 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         elif mode == "sep+gaia":
             mode = "sep"
         hints = np.flatnonzero(start.active & (start.kind == SourceType.STAR))
-        box = settings.cutout_size // 2
-        check = box if settings.star_sat_check_r == "auto" else int(settings.star_sat_check_r)
+        check = settings.star_sat_check_r
         return select_psf_stars(
             view.band.data,
-            np.full(view.bad.shape, frame.sky_sigma, np.float32),
+            frame.sky_sigma,
             bad=view.bad,
             saturated=view.saturated,
             fwhm=fwhm,
@@ -196,13 +190,13 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 min_sep=settings.min_sep,
                 max_stars=settings.max_stars,
                 q_range=settings.q_range,
-                gaia_snap_to_sep=settings.gaia_snap_to_sep,
-                gaia_forced_k_fwhm=settings.gaia_forced_k_fwhm,
-                gaia_forced_rmin_pix=settings.gaia_forced_rmin_pix,
-                gaia_forced_rmax_pix=settings.gaia_forced_rmax_pix,
-                gaia_snr_min=settings.gaia_snr_min,
-                gaia_match_r_pix=settings.gaia_match_r_pix,
-                star_sat_check_r=check,
+                snap=settings.gaia_snap_to_sep,
+                match_radius=settings.gaia_match_r_pix,
+                snr_min=settings.gaia_snr_min,
+                forced_k=settings.gaia_forced_k_fwhm,
+                forced_rmin=settings.gaia_forced_rmin_pix,
+                forced_rmax=settings.gaia_forced_rmax_pix,
+                saturation_half=None if check == "auto" else int(check),
             ),
             seeds_x=seeds[0] if seeds else None,
             seeds_y=seeds[1] if seeds else None,
@@ -228,6 +222,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         for _ in range(self.config.skyloom.psf_loops):
             if result.psf is None:
                 break
+            sampling = 2 if result.psf.fwhm < UNDERSAMPLED else 1
+            options = replace(options, oversampling=sampling)
             cutouts = isolated_stars(
                 view.band,
                 result.psf,
@@ -289,6 +285,13 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         }
 
 
+def _native(stamp: Floats, oversampling: int) -> Floats:
+    """Return the samples of a stamp at pixel centres."""
+    centre = stamp.shape[0] // 2
+    first = centre % oversampling
+    return np.asarray(stamp[first::oversampling, first::oversampling])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _View:
     """A band as the PSF stage sees it."""
@@ -312,25 +315,6 @@ def _seeds(
     return x[inside], y[inside], np.asarray(mag)[keep][inside]
 
 
-def fallback_psf(config: TileConfig, fwhm: float, shape: tuple[int, int]) -> FieldPsf:
-    """Return the PSF that takes over where no star is usable, the same over the whole field."""
-    run = config.patch_run
-    psf: Psf
-    if run.psf_fallback_model == "moffat":
-        psf = MoffatPsf(
-            fwhm_pix=max(1.0, fwhm),
-            beta=config.moffat_psf.beta,
-            radius=config.moffat_psf.radius_pix,
-        )
-    else:
-        number = run.ncircular_gaussian_n if run.psf_fallback_model == "ncircular_gaussian" else 1
-        psf = GaussianMixturePsf.ncircular(
-            fwhm_pix=max(1.0, fwhm), n=number, radius=run.fallback_stamp_radius_pix
-        )
-    basis = np.array(psf.basis, dtype=np.float32)
-    return FieldPsf(basis=basis, polynomial=np.ones((1, 1)), shape=shape, fwhm=float(psf.fwhm))
-
-
 def _star_table(selection: StarSelection, result: FieldPsfResult | None) -> Table:
     """Return the stars that were offered, and how they fitted."""
     table = Table(
@@ -338,7 +322,7 @@ def _star_table(selection: StarSelection, result: FieldPsfResult | None) -> Tabl
             "x": np.asarray(selection.x, dtype=np.float64),
             "y": np.asarray(selection.y, dtype=np.float64),
             "cell": np.asarray(selection.cell, dtype=np.int64),
-            "origin": np.asarray(selection.origin, dtype=np.str_),
+            "origin": np.array(selection.origin, dtype=np.str_),
             "seed": np.asarray(selection.seed, dtype=np.int64),
         }
     )

@@ -316,6 +316,8 @@ def _add_quality(
         fit[f"n_above_{band}"] = found.n_above[:, b]
         fit[f"masked_fraction_{band}"] = found.masked_fraction[:, b]
         fit[f"sky_{band}"] = level[:, b]
+        fit[f"dx_{band}"] = state.offset[local, b, 0]
+        fit[f"dy_{band}"] = state.offset[local, b, 1]
 
 
 def _all_flags(

@@ -20,7 +20,7 @@ from skyloom.errors import Unwritable, WrongValue
 from skyloom.pipelines.verbs import VERBS, Verb
 
 from .compat import describe_keys, inert_keys_set_by_user
-from .config import TileConfig, load_config
+from .config import TileConfig, config_subset, load_config
 
 if TYPE_CHECKING:
     from skyloom.butler import Butler
@@ -161,7 +161,7 @@ def prepare_run(
 
     options = options or RunOptions()
     if source is not None:
-        _warn_of_inert_keys(source)
+        _warn_of_inert_keys(config, source)
     inputs = check_inputs(config, needs_gaia=uses_gaia(config, verb))
     butler = tile_butler(config, inputs)
     check_prerequisites(butler, verb)
@@ -227,8 +227,14 @@ def warm_up() -> None:
     compile_kernels()
 
 
-def _warn_of_inert_keys(source: Path) -> None:
-    inert = inert_keys_set_by_user(read_yaml(source).data)
+def _warn_of_inert_keys(config: TileConfig, source: Path) -> None:
+    """Name the settings that differ from their defaults and change nothing."""
+    default = TileConfig()
+    inert = [
+        key
+        for key in inert_keys_set_by_user(read_yaml(source).data)
+        if config_subset(config, [key]) != config_subset(default, [key])
+    ]
     if inert:
         log.warning("%s: settings without effect in this version: %s", source, describe_keys(inert))
 

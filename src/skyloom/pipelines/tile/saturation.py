@@ -48,7 +48,10 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
     name = "saturation"
     version = 1
     dimensions = ("band",)
-    config_keys = ("patch_run.fallback_default_fwhm_pix",)
+    config_keys = (
+        "patch_run.fallback_default_fwhm_pix",
+        "source_saturation_cut.saturation_divisor",
+    )
 
     @override
     def run(self, inputs: SaturationInputs) -> SaturationOutputs:
@@ -57,7 +60,14 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
         fwhm = frame.fwhm_pix or self.config.patch_run.fallback_default_fwhm_pix
         x = column_as_float(inputs.sources, "x_pix_white")
         y = column_as_float(inputs.sources, "y_pix_white")
-        plateau = find_plateau(image, x, y, fwhm=fwhm, min_peak=MIN_SNR * frame.sky_sigma)
+        plateau = find_plateau(
+            image,
+            x,
+            y,
+            fwhm=fwhm,
+            min_peak=MIN_SNR * frame.sky_sigma,
+            divisor=max(1.0, self.config.source_saturation_cut.saturation_divisor),
+        )
         full = (inputs.mask["mask"] & np.uint8(MaskBit.SATURATED)) > 0
         full |= saturated_pixels(image, plateau.level)
         labels, count = ndimage.label(full)

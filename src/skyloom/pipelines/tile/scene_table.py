@@ -44,6 +44,8 @@ def state_to_table(state: SceneState, local: Ints, rows: Ints, bands: Sequence[s
     for b, band in enumerate(bands):
         table[f"flux_{band}"] = state.flux[local, b]
         table[f"variance_{band}"] = state.flux_cov[local, b, b]
+        table[f"dx_{band}"] = state.offset[local, b, 0]
+        table[f"dy_{band}"] = state.offset[local, b, 1]
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         table[name] = getattr(state, name)[local]
     return table
@@ -73,6 +75,8 @@ def state_from_table(
     for b, band in enumerate(bands):
         state.flux[have, b] = column(f"flux_{band}")
         state.flux_cov[have, b, b] = column(f"variance_{band}")
+        state.offset[have, b, 0] = column(f"dx_{band}")
+        state.offset[have, b, 1] = column(f"dy_{band}")
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         getattr(state, name)[have] = column(name)
     return state

@@ -1,7 +1,7 @@
 """What sky level is left in the images: a smooth field per band, measured on residuals.
 
-The field lives on cells that are fixed to the working frame, not to patches, so that it has no steps
-at patch borders; it is continuous (bilinear between cell centres).
+The field lives on cells that are fixed to the working frame, not to patches, so that it has no
+steps at patch borders; it is continuous (bilinear between cell centres).
 """
 
 from __future__ import annotations

@@ -1,0 +1,165 @@
+"""From fitted shapes and corrections to basis images of total flux one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from skyloom._types import Floats, Ints
+
+from ._grid import Grid
+from ._moffat_fit import moffat_stamps
+from ._polar import PolarBasis, PolarFit
+from ._regress import ShapeField
+from .field import FieldPsf, monomials
+from .growth import GrowthCurve, enclosed_light
+
+__all__ = ["assemble"]
+
+_CELLS = 8  # nodes per axis of a local correction
+_KEEP = 1e-4  # singular values kept, relative to the first; below it lies rounding
+_KNOWN = 0.3  # error of the scale of the wings below which it counts as measured
+_TAPER = 3  # pix at the edge of the stamp over which it goes to zero
+
+
+def assemble(
+    field: ShapeField,
+    beta: float,
+    basis: PolarBasis,
+    correction: PolarFit,
+    *,
+    grid: Grid,
+    u: Floats,
+    v: Floats,
+    side: int,
+    oversampling: int,
+    total_radius: float,
+    shape: tuple[int, int],
+    fwhm: float,
+) -> tuple[FieldPsf, GrowthCurve, Floats]:
+    """Return the PSF, its growth curve, and the total flux of the fitting model at stars u, v."""
+    stars = u, v
+    wide = (side - 1) * oversampling + 1
+    native = _native(side, oversampling)
+    scale, scale_err = _wing_scale(basis, correction)
+
+    fine = (np.arange(wide) - wide // 2) / oversampling
+
+    def family(
+        u: Floats, v: Floats, shapes: Floats, blocks: Grid | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Stamps of total flux one (n, S*S), their flux before, and the Moffat beyond them."""
+        zero = np.zeros(u.size)
+        centre = blocks.centre if blocks else fine
+        width = blocks.width if blocks else np.ones(wide)
+        stamps, _, _ = moffat_stamps(shapes, beta=beta, x=zero, y=zero, centre=centre, width=width)
+        area = (width[:, None] * width[None, :]).ravel()
+        pixels = slice(None) if blocks else native
+        inside = stamps.reshape(u.size, -1)[:, pixels] @ area[pixels]
+        within = 1.0 - (1.0 + (total_radius / np.exp(shapes[:, 0])) ** 2) ** (1.0 - beta)
+        beyond = np.maximum(within - inside, 0.0)
+        if correction.order >= 0:
+            own = monomials(u, v, degree=correction.order) @ correction.images
+            basis.apply(stamps, own, x=zero, y=zero, centre=centre)
+        flat = stamps.reshape(u.size, -1)
+        total = flat[:, pixels] @ area[pixels] + scale * beyond
+        return flat / total[:, None], total, beyond
+
+    degree = 2 * field.order + max(correction.order, 0)
+    u, v = _nodes(degree)
+    stamps, _, _ = family(u, v, field.smooth(u, v))
+    images = np.linalg.pinv(monomials(u, v, degree=degree)) @ stamps
+    edge = _taper(side, oversampling)
+    cells = None
+    if field.length > 0:
+        t = (np.arange(_CELLS) + 0.5) * 2.0 / _CELLS - 1.0
+        v, u = (a.ravel() for a in np.meshgrid(t, t, indexing="ij"))
+        cells, _, _ = family(u, v, field.shapes(u, v))
+        cells = (cells - monomials(u, v, degree=degree) @ images) * edge
+    psf = _compressed(images * edge, cells, degree, shape, fwhm, oversampling)
+    origin = np.zeros(1)
+    stamp, total, beyond = family(origin, origin, field.smooth(origin, origin))
+    stamp = (stamp * edge)[0, native].reshape(side, side)
+    radius = np.arange(1.0, side // 2 + 1)
+    growth = GrowthCurve(
+        radius=radius,
+        enclosed=enclosed_light(stamp, radius),
+        outside=1.0 - float(stamp.sum()),
+        outside_err=float(beyond[0] * scale_err / total[0]),
+        wing_scale=scale,
+        beta=beta,
+        total_radius=total_radius,
+        source="measured" if scale_err < _KNOWN else "model",
+    )
+    if degree == 0 and cells is None:
+        totals = np.full(stars[0].size, total[0])
+    else:
+        _, totals, _ = family(*stars, field.shapes(*stars), grid)
+    return psf, growth, totals
+
+
+def _nodes(degree: int) -> tuple[Floats, Floats]:
+    """Chebyshev nodes of the field: the images follow the shapes to 1e-5 of the peak."""
+    if degree == 0:
+        return np.zeros(1), np.zeros(1)
+    t = np.cos(np.pi * (np.arange(degree + 2) + 0.5) / (degree + 2))
+    u, v = np.meshgrid(t, t)
+    return u.ravel(), v.ravel()
+
+
+def _native(side: int, oversampling: int) -> slice | Ints:
+    """Index of the samples at pixel centres in a flattened stamp."""
+    if oversampling == 1:
+        return slice(None)
+    wide = (side - 1) * oversampling + 1
+    grid = np.arange(wide**2).reshape(wide, wide)[::oversampling, ::oversampling]
+    return grid.ravel()
+
+
+def _wing_scale(basis: PolarBasis, correction: PolarFit) -> tuple[float, float]:
+    """Light near the edge of the cutouts over that of the Moffat, and its error."""
+    if correction.order < 0:
+        return 1.0, 1.0
+    change = float(correction.images[0, basis.edge].mean())
+    error = float(np.sqrt(correction.variance[0, basis.edge].mean()))
+    return float(np.clip(1.0 + change, 0.0, 5.0)), error
+
+
+def _taper(side: int, oversampling: int) -> Floats:
+    """Half cosine over the outermost pixels along each axis, flattened."""
+    wide = (side - 1) * oversampling + 1
+    distance = np.minimum(np.arange(wide), np.arange(wide)[::-1]) / oversampling
+    edge = np.sin(0.5 * np.pi * np.clip((distance + 1.0) / (_TAPER + 1.0), 0.0, 1.0)) ** 2
+    return np.asarray((edge[:, None] * edge[None, :]).ravel())
+
+
+def _compressed(
+    images: Floats,
+    cells: Floats | None,
+    degree: int,
+    shape: tuple[int, int],
+    fwhm: float,
+    oversampling: int,
+) -> FieldPsf:
+    """Keep the few directions in which the PSF varies: singular vectors of the family."""
+    nodes = np.linspace(-1.0, 1.0, 9)
+    u, v = (a.ravel() for a in np.meshgrid(nodes, nodes))
+    spread = np.asarray(np.linalg.qr(monomials(u, v, degree=degree), mode="r")) / 9.0
+    stack = spread @ images
+    if cells is not None:
+        stack = np.concatenate([stack, cells / math.sqrt(cells.shape[0])])
+    # Eigenvectors of the small Gram matrix: much cheaper than a decomposition of the images.
+    power, left = np.linalg.eigh(stack @ stack.T)
+    keep = np.flatnonzero(power > (_KEEP**2) * power[-1])[::-1]
+    basis = (left[:, keep] / np.sqrt(power[keep])).T @ stack
+    basis *= np.where(basis.sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    side = math.isqrt(images.shape[1])
+    return FieldPsf(
+        basis=basis.reshape(-1, side, side).astype(np.float32),
+        polynomial=np.ascontiguousarray(basis @ images.T),
+        cells=None if cells is None else (basis @ cells.T).reshape(-1, _CELLS, _CELLS),
+        shape=shape,
+        fwhm=fwhm,
+        oversampling=oversampling,
+    )

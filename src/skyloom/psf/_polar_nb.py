@@ -1,0 +1,144 @@
+"""Compiled kernels of the polar correction: fill star models, accumulate normal equations.
+
+Function b is  I(x, y) B(t(r) - j) s_m(r) {cos m phi, sin m phi}  with the star's own Moffat I,
+quadratic B-splines in t = 4 asinh(r / (4 h)), mirrored at t = 0, and
+s_m = (r^2 / (r^2 + h^2))^(m/2), which keeps the multipoles regular at the centre.
+The functions of spline j are ``offset[j]`` to ``offset[j + 1]``: cos 0, then cos m, sin m rising.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = ["polar_fill", "polar_functions", "polar_normal"]
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _spline(u):
+    u = abs(u)
+    if u < 0.5:
+        return 0.75 - u * u
+    if u < 1.5:
+        return 0.5 * (1.5 - u) ** 2
+    return 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _active(dx, dy, light, spacing, offset, angle, value):
+    """Fill ``value`` with the functions that are not zero at (dx, dy); return first and number."""
+    r2 = dx * dx + dy * dy
+    r = math.sqrt(r2)
+    z = r / (4.0 * spacing)
+    t = 4.0 * math.log(z + math.sqrt(z * z + 1.0))
+    n_radial = offset.size - 1
+    first = max(int(math.floor(t + 0.5)) - 1, 0)
+    last = min(first + 3, n_radial)
+    if first >= last:
+        return 0, 0
+    inner = r / math.sqrt(r2 + spacing * spacing)
+    cosine = inner * dx / r if r > 0.0 else 0.0
+    sine = inner * dy / r if r > 0.0 else 0.0
+    most = 0
+    for j in range(first, last):
+        most = max(most, offset[j + 1] - offset[j])
+    cm, sm = 1.0, 0.0
+    angle[0] = light
+    for k in range(1, most, 2):
+        cm, sm = cm * cosine - sm * sine, cm * sine + sm * cosine
+        angle[k] = light * cm
+        angle[k + 1] = light * sm
+    n = 0
+    for j in range(first, last):
+        b = _spline(t - j)
+        if j > 0:
+            b += _spline(t + j)
+        for k in range(offset[j + 1] - offset[j]):
+            value[n] = b * angle[k]
+            n += 1
+    return offset[first], n
+
+
+@njit(cache=True, error_model="numpy")
+def polar_fill(x, y, coefficient, spacing, offset, centre, unit):
+    """Multiply the Moffat ``unit`` (n, m, m) by one plus the correction (n, B) of each star."""
+    angle, value = np.empty(64), np.empty(256)
+    for s in range(x.size):
+        for q in range(centre.size):
+            for p in range(centre.size):
+                light = unit[s, q, p]
+                first, n = _active(
+                    centre[p] - x[s], centre[q] - y[s], light, spacing, offset, angle, value
+                )
+                for a in range(n):
+                    light += coefficient[s, first + a] * value[a]
+                unit[s, q, p] = light
+
+
+@njit(cache=True, error_model="numpy")
+def polar_functions(spacing, offset, centre, moffat, out):
+    """Fill ``out`` (B, m, m) with the functions for one star at the centre, Moffat (m, m)."""
+    angle, value = np.empty(64), np.empty(256)
+    out[:] = 0.0
+    for q in range(centre.size):
+        for p in range(centre.size):
+            first, n = _active(centre[p], centre[q], moffat[q, p], spacing, offset, angle, value)
+            for a in range(n):
+                out[first + a, q, p] = value[a]
+
+
+@njit(cache=True, error_model="numpy")
+def polar_normal(
+    x, y, flux, residual, weight, moffat, unit, by_x, by_y, spacing, offset, centre,
+    normal, cross, nuisance, right, nuisance_right,
+):  # fmt: skip
+    """Fill the normal equations of B functions and 4 nuisance parameters of each star.
+
+    The nuisance parameters are flux, pedestal, x, y: ``unit`` is the model of unit flux with
+    derivatives ``by_x, by_y``, ``moffat`` the same without correction.
+    """
+    angle, value = np.empty(64), np.empty(256)
+    other = np.empty(4)
+    for s in range(x.size):
+        normal[s] = 0.0
+        cross[s] = 0.0
+        nuisance[s] = 0.0
+        right[s] = 0.0
+        nuisance_right[s] = 0.0
+        for q in range(centre.size):
+            for p in range(centre.size):
+                w = weight[s, q, p]
+                if w <= 0.0:
+                    continue
+                first, n = _active(
+                    centre[p] - x[s],
+                    centre[q] - y[s],
+                    flux[s] * moffat[s, q, p],
+                    spacing,
+                    offset,
+                    angle,
+                    value,
+                )
+                other[0] = unit[s, q, p]
+                other[1] = 1.0
+                other[2] = flux[s] * by_x[s, q, p]
+                other[3] = flux[s] * by_y[s, q, p]
+                r = w * residual[s, q, p]
+                for a in range(n):
+                    wa = w * value[a]
+                    row = normal[s, first + a, first : first + n]
+                    for b in range(n):
+                        row[b] += wa * value[b]
+                    right[s, first + a] += r * value[a]
+                for a in range(4):
+                    wa = w * other[a]
+                    row = cross[s, a, first : first + n]
+                    for b in range(n):
+                        row[b] += wa * value[b]
+                    for b in range(4):
+                        nuisance[s, a, b] += wa * other[b]
+                    nuisance_right[s, a] += r * other[a]
