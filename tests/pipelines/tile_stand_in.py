@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,6 +14,7 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom.butler import Array, DataId
+from skyloom.cli import main
 from skyloom.errors import Unprocessable
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, patches_from_rows
@@ -128,6 +132,7 @@ class ToyFit(Stage[TileConfig, FitInputs, FitOutputs]):
 
     @override
     def run(self, inputs: FitInputs) -> FitOutputs:
+        time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
         if inputs.patch in FAILING:
             raise Unprocessable(f"fit(patch={inputs.patch}): the toy refuses it")
         base = Box(*(int(v) for v in inputs.payload["base"]))
@@ -175,3 +180,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "epsf_stages", lambda c: [ToyEpsf(c), ToySummary(c)])
     monkeypatch.setattr(pipeline, "fit_stages", lambda c: [ToyPayloads(c), ToyFit(c)])
     monkeypatch.setattr(run, "warm_up", None)
+
+
+if __name__ == "__main__":  # the command line around the toys
+    install(pytest.MonkeyPatch())
+    sys.exit(main(sys.argv[1:]))

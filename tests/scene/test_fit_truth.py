@@ -51,29 +51,25 @@ def galsim_fit() -> tuple[SceneFit, Sources, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "mean", "rms", "position"),
-    # Spec 4.1 with stamps of 64 px; means of six fluxes add rms / sqrt(6).
-    [(STAR, 0.0010, 0.0020, 0.003), (EXP, 0.0015, 0.0025, 0.006), (DEV, 0.0040, 0.0070, 0.002)],
+    ("kind", "limit"),
+    # Spec 4.1 allows 0.2 % to 1 %; stamps sized by the rule reach 2e-5, 1.5e-4 and 8e-5.
+    [(STAR, 1e-4), (EXP, 5e-4), (DEV, 4e-4)],
 )
 def test_galsim_scenes_are_recovered(
-    galsim_fit: tuple[SceneFit, Sources, np.ndarray],
-    kind: int, mean: float, rms: float, position: float,
-) -> None:  # fmt: skip
+    galsim_fit: tuple[SceneFit, Sources, np.ndarray], kind: int, limit: float
+) -> None:
     fit, truth, flux = galsim_fit
     rows = truth.kind == kind
     bias = (fit.flux / flux - 1.0)[rows]
-    assert abs(bias.mean()) < mean
-    assert np.sqrt((bias**2).mean()) < rms
+    assert np.sqrt((bias**2).mean()) < limit
     offset = (fit.params - truth.theta)[rows, :2]
-    assert np.sqrt((offset**2).mean()) < position
+    assert np.sqrt((offset**2).mean()) < 2e-4  # pix; aliases of the PSF of 3.2 px
 
 
 def test_galsim_shapes_are_recovered(galsim_fit: tuple[SceneFit, Sources, np.ndarray]) -> None:
     fit, truth, _ = galsim_fit
-    for kind, limit in ((EXP, 0.01), (DEV, 0.03)):
-        rows = truth.kind == kind
-        error = np.abs((fit.params - truth.theta)[rows, 2:5])
-        assert error.max() < limit  # undersampled PSF at FWHM 3.2 px; wrapped dev wings
+    galaxies = truth.kind != STAR
+    assert np.abs((fit.params - truth.theta)[galaxies, 2:5]).max() < 1e-3
     assert not fit.flags.any()
     assert fit.converged.all()
 
@@ -188,7 +184,7 @@ def test_the_hl13_variant_recovers_its_own_scenes(small_psf: PixelPsf) -> None:
     truth = Sources.create(np.array([EXP, DEV]), np.array([50.2, 110.0]), np.full(2, 50.0), r=1.5)
     options = FitOptions(profile="hl13")
     images = [blank((100, 160), small_psf)]
-    from skyloom.scene import render_scene  # noqa: PLC0415
+    from skyloom.scene import render_scene
 
     flux = np.full((2, 1), 1e5)
     (model,) = render_scene(images, truth, flux, options)

@@ -6,9 +6,9 @@ import galsim
 import numpy as np
 import pytest
 from scene_tools import (
-    GSPARAMS,
     DEV,
     EXP,
+    GSPARAMS,
     SERSIC,
     STAR,
     blank,
@@ -104,8 +104,8 @@ def test_stamps_sized_by_the_rule_are_large_enough(kind: int, r: float, limit: f
     assert np.abs(got[inner, inner] - wide[outer, outer]).max() < limit * wide.max()
 
 
-def bright_state(scene: ScenePass):  # noqa: ANN201
-    from skyloom.scene import SceneState  # noqa: PLC0415
+def bright_state(scene: ScenePass):
+    from skyloom.scene import SceneState
 
     state = SceneState.start(scene.sources, scene.n_flux)
     state.flux[:] = 1e6
@@ -223,7 +223,7 @@ def test_the_psf_varies_from_source_to_source() -> None:
             np.float32
         )
 
-        def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             return np.stack([1 - x / 200, x / 200], axis=1)
 
     x = np.array([40.0, 160.0])
@@ -269,7 +269,7 @@ class OversampledPsf:
     def __init__(self, basis: np.ndarray, fwhm: float) -> None:
         self.basis, self.fwhm = basis.astype(np.float32), fwhm
 
-    def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:  # noqa: ARG002
+    def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.ones((np.size(x), 1))
 
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from skyloom.scene import ellipse_from_parameters, parameters_from_ellipse
 
 
-def convert(r: np.ndarray, g1: np.ndarray, g2: np.ndarray, cov: np.ndarray | None = None):  # noqa: ANN201
+def convert(r: np.ndarray, g1: np.ndarray, g2: np.ndarray, cov: np.ndarray | None = None):
     r, g1, g2 = np.atleast_1d(r, g1, g2)
     cov = np.zeros((len(r), 3, 3)) if cov is None else cov
     return ellipse_from_parameters(np.log(r), g1, g2, cov)

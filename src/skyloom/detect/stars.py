@@ -260,7 +260,7 @@ def _seeds(x: Floats | None, y: Floats | None, mag: Floats | None, options: Star
 
 
 def _box_dilated(mask: Bools, half: int) -> Bools:
-    """True where a box of half-size ``half`` about the pixel holds a True; never for half = 0."""
+    """Tell where a box of half-size ``half`` about the pixel holds a True; never for half = 0."""
     if half <= 0 or not mask.any():
         return np.zeros(mask.shape, dtype=bool)
     rows = binary_dilation(mask, np.ones((2 * half + 1, 1), dtype=bool))
@@ -289,7 +289,7 @@ def _detections(
     if hints_x is not None and hints_y is not None:
         hinted |= _near(x, y, hints_x, hints_y, field.options.gaia_match_r_pix)
     _, snr, _ = field.aperture(x, y)
-    on_locus, centre, width = _locus(field, x, y, r50, snr, clean, hinted)
+    on_locus, centre, width = _locus(field, x, y, r50=r50, snr=snr, clean=clean, hinted=hinted)
     rejected = {
         "edge, bad or saturated": int((~allowed).sum()),
         "elongated": int((allowed & ~round_enough).sum()),
@@ -353,6 +353,7 @@ def _locus(
     field: _Field,
     x: Floats,
     y: Floats,
+    *,
     r50: Floats,
     snr: Floats,
     clean: Bools,
@@ -406,7 +407,7 @@ def _chosen(field: _Field, stars: _Detections, seeds: _Seeds, cells: int) -> Sta
         here: list[_Pick] = []
         if "gaia" in o.mode:
             rows = np.flatnonzero(cell_of_seed == cell)
-            _take_seeds(field, stars, seeds, rows, cell, picks, here)
+            _take_seeds(field, stars, seeds, rows=rows, cell=cell, picks=picks, here=here)
         if "sep" in o.mode:
             for row in np.flatnonzero((cell_of_star == cell) & stars.accepted):
                 pick = _Pick(stars.x[row], stars.y[row], "sep", cell, -1, int(row))
@@ -461,6 +462,7 @@ def _take_seeds(
     field: _Field,
     stars: _Detections,
     seeds: _Seeds,
+    *,
     rows: Ints,
     cell: int,
     picks: list[_Pick],

@@ -77,7 +77,14 @@ def assemble(
         v, u = (a.ravel() for a in np.meshgrid(t, t, indexing="ij"))
         cells, _, _ = family(u, v, field.shapes(u, v))
         cells = (cells - monomials(u, v, degree=degree) @ images) * edge
-    psf = _compressed(images * edge, cells, degree, shape, fwhm, oversampling)
+    psf = _compressed(
+        images * edge,
+        cells,
+        degree=degree,
+        shape=shape,
+        fwhm=fwhm,
+        oversampling=oversampling,
+    )
     origin = np.zeros(1)
     stamp, total, beyond = family(origin, origin, field.smooth(origin, origin))
     stamp = (stamp * edge)[0, native].reshape(side, side)
@@ -137,6 +144,7 @@ def _taper(side: int, oversampling: int) -> Floats:
 def _compressed(
     images: Floats,
     cells: Floats | None,
+    *,
     degree: int,
     shape: tuple[int, int],
     fwhm: float,

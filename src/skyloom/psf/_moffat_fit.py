@@ -176,7 +176,7 @@ def _sigma(normal: Floats) -> Floats:
 def _solve(
     normal: Floats, right: Floats, damping: Floats, vote: Bools | None
 ) -> tuple[Floats, float]:
-    """Steps of all stars and of the common exponent."""
+    """Return the steps of all stars and of the common exponent."""
     own = _regular(normal[:, :7, :7].copy())
     diagonal = np.einsum("nii->ni", own)
     diagonal *= 1.0 + damping[:, None]

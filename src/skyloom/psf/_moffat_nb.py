@@ -11,14 +11,14 @@ derivatives times variances of the block elsewhere.  The derivatives by paramete
 second term: they only steer a fit.
 """
 
-# mypy: disable-error-code="no-untyped-def"
-
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
+
+from skyloom._jit import kernel, kernel_part
+from skyloom._types import Floats
 
 __all__ = ["moffat_fill", "moffat_normal"]
 
@@ -27,8 +27,10 @@ _OUTER, _MIDDLE = 5.0 / 18.0, 8.0 / 18.0
 _CURVED = 4.0  # rho below which a pixel is integrated: beyond, the mean is good to 1e-5 of peak
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _point(dx, dy, e1, e2, beta, inv_area, norm):
+@kernel_part
+def _point(
+    dx: float, dy: float, e1: float, e2: float, beta: float, inv_area: float, norm: float
+) -> tuple[float, float, float, float, float]:
     """Return value, d value/d rho, rho, and Q d without its area."""
     ax = (1.0 - e1) * dx - e2 * dy
     ay = (1.0 + e1) * dy - e2 * dx
@@ -37,8 +39,10 @@ def _point(dx, dy, e1, e2, beta, inv_area, norm):
     return value, -beta * value / (1.0 + rho), rho, ax, ay
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _bend(rho, ax, ay, e1, e2, beta, inv_area, vx, vy):
+@kernel_part
+def _bend(
+    rho: float, ax: float, ay: float, e1: float, beta: float, inv_area: float, vx: float, vy: float
+) -> float:
     """Return the relative change of the value by averaging over variances vx, vy [pix**2]."""
     w = 1.0 + rho
     gx, gy = 2.0 * ax * inv_area, 2.0 * ay * inv_area
@@ -46,8 +50,18 @@ def _bend(rho, ax, ay, e1, e2, beta, inv_area, vx, vy):
     return 0.5 * (square - 2.0 * beta * inv_area * ((1.0 - e1) * vx + (1.0 + e1) * vy) / w)
 
 
-@njit(cache=True, error_model="numpy")
-def moffat_fill(x, y, shape, beta, centre, width, value, by_x, by_y):
+@kernel
+def moffat_fill(
+    x: Floats,
+    y: Floats,
+    shape: Floats,
+    beta: float,
+    centre: Floats,
+    width: Floats,
+    value: Floats,
+    by_x: Floats,
+    by_y: Floats,
+) -> None:
     """Fill (n, m, m) arrays with the profile and its derivatives by the position of the star."""
     for s in range(x.size):
         ln_alpha, e1, e2 = shape[s, 0], shape[s, 1], shape[s, 2]
@@ -60,7 +74,7 @@ def moffat_fill(x, y, shape, beta, centre, width, value, by_x, by_y):
                 v, slope, rho, ax, ay = _point(dx, dy, e1, e2, beta, inv_area, norm)
                 if rho > _CURVED:
                     vx, vy = width[i] * width[i] / 12.0, width[j] * width[j] / 12.0
-                    value[s, j, i] = v * (1.0 + _bend(rho, ax, ay, e1, e2, beta, inv_area, vx, vy))
+                    value[s, j, i] = v * (1.0 + _bend(rho, ax, ay, e1, beta, inv_area, vx, vy))
                     by_x[s, j, i] = -2.0 * slope * ax * inv_area
                     by_y[s, j, i] = -2.0 * slope * ay * inv_area
                     continue
@@ -86,8 +100,19 @@ def moffat_fill(x, y, shape, beta, centre, width, value, by_x, by_y):
                 by_y[s, j, i] = y_sum
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _gradient(dx, dy, e1, e2, beta, inv_area, inv_free, norm, scale, out):
+@kernel_part
+def _gradient(
+    dx: float,
+    dy: float,
+    e1: float,
+    e2: float,
+    beta: float,
+    inv_area: float,
+    inv_free: float,
+    norm: float,
+    scale: float,
+    out: Floats,
+) -> float:
     """Add ``scale`` times value and derivatives by x, y, ln alpha, e1, e2, beta; return rho."""
     v, slope, rho, ax, ay = _point(dx, dy, e1, e2, beta, inv_area, norm)
     out[0] += scale * v
@@ -100,8 +125,18 @@ def _gradient(dx, dy, e1, e2, beta, inv_area, inv_free, norm, scale, out):
     return rho
 
 
-@njit(cache=True, error_model="numpy")
-def moffat_normal(data, ivar, par, beta, source_variance, model_error, normal, right, loss):
+@kernel
+def moffat_normal(
+    data: Floats,
+    ivar: Floats,
+    par: Floats,
+    beta: float,
+    source_variance: float,
+    model_error: float,
+    normal: Floats,
+    right: Floats,
+    loss: Floats,
+) -> None:
     """Fill the normal equations of each star: flux, pedestal, x, y, ln alpha, e1, e2, beta.
 
     Single pixels.  The variance is that of the sky plus the model's own light, with the relative
@@ -134,7 +169,7 @@ def moffat_normal(data, ivar, par, beta, source_variance, model_error, normal, r
                 if rho > _CURVED:
                     _gradient(dx, dy, e1, e2, beta, inv_area, inv_free, norm, 1.0, jac)
                     third = 1.0 / 12.0
-                    jac[0] *= 1.0 + _bend(rho, ax, ay, e1, e2, beta, inv_area, third, third)
+                    jac[0] *= 1.0 + _bend(rho, ax, ay, e1, beta, inv_area, third, third)
                 else:
                     for q in range(3):
                         wq = _MIDDLE if q == 1 else _OUTER

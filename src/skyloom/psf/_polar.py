@@ -218,7 +218,7 @@ def fit_polar(
         fit = PolarFit(order=order, images=mixing @ found, variance=variance, scores=scores)
         if len(orders) == 1:
             return fit
-        now = _left_out(basis, equations, values, weight, order, width)
+        now = _left_out(basis, equations, values, weight=weight, order=order, width=width)
         scores[f"correction_{order}"] = float(now.mean())
         gain = loss - now
         if gain.mean() > gain.std() / np.sqrt(max(gain.size - 1, 1)):
@@ -230,6 +230,7 @@ def _left_out(
     basis: PolarBasis,
     equations: PolarEquations,
     values: Floats,
+    *,
     weight: Floats,
     order: int,
     width: Floats,
@@ -251,7 +252,7 @@ def _left_out(
 def _solve(
     basis: PolarBasis, equations: PolarEquations, terms: Floats, order: int, width: Floats | None
 ) -> tuple[Floats, Floats, Floats]:
-    """Coefficients, prior variances and posterior variances, each (T, B)."""
+    """Return coefficients, prior variances and posterior variances, each (T, B)."""
     n_terms, size = n_monomials(order), basis.size
     degree = np.array([d for d in range(order + 1) for _ in range(d + 1)])
     products = np.einsum("nt,ns->tsn", terms, terms).reshape(n_terms**2, -1)

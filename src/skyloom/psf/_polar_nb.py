@@ -6,20 +6,20 @@ s_m = (r^2 / (r^2 + h^2))^(m/2), which keeps the multipoles regular at the centr
 The functions of spline j are ``offset[j]`` to ``offset[j + 1]``: cos 0, then cos m, sin m rising.
 """
 
-# mypy: disable-error-code="no-untyped-def"
-
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
+
+from skyloom._jit import kernel, kernel_part
+from skyloom._types import Floats, Ints
 
 __all__ = ["polar_fill", "polar_functions", "polar_normal"]
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _spline(u):
+@kernel_part
+def _spline(u: float) -> float:
     u = abs(u)
     if u < 0.5:
         return 0.75 - u * u
@@ -28,15 +28,17 @@ def _spline(u):
     return 0.0
 
 
-@njit(cache=True, error_model="numpy")
-def _active(dx, dy, light, spacing, offset, angle, value):
+@kernel_part
+def _active(
+    dx: float, dy: float, light: float, spacing: float, offset: Ints, angle: Floats, value: Floats
+) -> tuple[int, int]:
     """Fill ``value`` with the functions that are not zero at (dx, dy); return first and number."""
     r2 = dx * dx + dy * dy
     r = math.sqrt(r2)
     z = r / (4.0 * spacing)
     t = 4.0 * math.log(z + math.sqrt(z * z + 1.0))
     n_radial = offset.size - 1
-    first = max(int(math.floor(t + 0.5)) - 1, 0)
+    first = max(math.floor(t + 0.5) - 1, 0)
     last = min(first + 3, n_radial)
     if first >= last:
         return 0, 0
@@ -63,8 +65,16 @@ def _active(dx, dy, light, spacing, offset, angle, value):
     return offset[first], n
 
 
-@njit(cache=True, error_model="numpy")
-def polar_fill(x, y, coefficient, spacing, offset, centre, unit):
+@kernel
+def polar_fill(
+    x: Floats,
+    y: Floats,
+    coefficient: Floats,
+    spacing: float,
+    offset: Ints,
+    centre: Floats,
+    unit: Floats,
+) -> None:
     """Multiply the Moffat ``unit`` (n, m, m) by one plus the correction (n, B) of each star."""
     angle, value = np.empty(64), np.empty(256)
     for s in range(x.size):
@@ -79,8 +89,10 @@ def polar_fill(x, y, coefficient, spacing, offset, centre, unit):
                 unit[s, q, p] = light
 
 
-@njit(cache=True, error_model="numpy")
-def polar_functions(spacing, offset, centre, moffat, out):
+@kernel
+def polar_functions(
+    spacing: float, offset: Ints, centre: Floats, moffat: Floats, out: Floats
+) -> None:
     """Fill ``out`` (B, m, m) with the functions for one star at the centre, Moffat (m, m)."""
     angle, value = np.empty(64), np.empty(256)
     out[:] = 0.0
@@ -91,11 +103,26 @@ def polar_functions(spacing, offset, centre, moffat, out):
                 out[first + a, q, p] = value[a]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def polar_normal(
-    x, y, flux, residual, weight, moffat, unit, by_x, by_y, spacing, offset, centre,
-    normal, cross, nuisance, right, nuisance_right,
-):  # fmt: skip
+    x: Floats,
+    y: Floats,
+    flux: Floats,
+    residual: Floats,
+    weight: Floats,
+    moffat: Floats,
+    unit: Floats,
+    by_x: Floats,
+    by_y: Floats,
+    spacing: float,
+    offset: Ints,
+    centre: Floats,
+    normal: Floats,
+    cross: Floats,
+    nuisance: Floats,
+    right: Floats,
+    nuisance_right: Floats,
+) -> None:
     """Fill the normal equations of B functions and 4 nuisance parameters of each star.
 
     The nuisance parameters are flux, pedestal, x, y: ``unit`` is the model of unit flux with

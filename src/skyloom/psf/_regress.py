@@ -12,7 +12,7 @@ from .field import monomials, n_monomials
 
 __all__ = ["ShapeField", "fit_shape_field", "mode_of", "orthonormal_terms"]
 
-_FLOOR = 2e-3  # rms of ln alpha, e1, e2 between neighbouring stars that nothing describes
+_FLOOR, _CEILING = 1.5e-3, 0.03  # rms of ln alpha, e1, e2 of stars about any smooth field
 _HUBER = 3.0
 _LENGTHS = (1.5, 0.6, 0.25)  # correlation lengths tried, in half-widths of the field
 _AROUND = 7  # neighbours, the star itself included, that tell the local size
@@ -71,10 +71,19 @@ def fit_shape_field(
     local: bool,
 ) -> ShapeField:
     """Fit the smooth field that predicts left-out stars best, without the outliers."""
-    variance = np.einsum("nii->ni", cov) + _FLOOR**2
+    noise = np.einsum("nii->ni", cov)
+    variance = noise + _FLOOR**2
     kept = _first_guess(u, v, shape[:, 0], variance[:, 0], usable)
     for _ in range(8):
-        order, scores = _best_order(u, v, shape, variance, kept, max_order, stars_per_term)
+        order, scores = _best_order(
+            u,
+            v,
+            shape,
+            variance,
+            kept,
+            max_order=max_order,
+            stars_per_term=stars_per_term,
+        )
         design = monomials(u, v, degree=order)
         fitted, leverage = _weighted_fit(design, shape, variance, kept)
         residual = shape - design @ fitted
@@ -84,7 +93,7 @@ def fit_shape_field(
         length, pulls = 0.0, np.zeros((0, 3))
         if local and kept.sum() >= _MIN_LOCAL:
             length, pulls, fair, predicted, more = _local(
-                u, v, residual, fair, variance, kept, order
+                u, v, residual, fair=fair, variance=variance, kept=kept, order=order
             )
             scores |= more
         deviation = np.sqrt((fair**2 / predicted).sum(axis=1))
@@ -94,6 +103,7 @@ def fit_shape_field(
         if now.sum() < min(3, usable.sum()) or (now == kept).all():
             break
         fitted_with, kept = kept, now
+        variance = noise + _scatter(fair[kept], noise[kept]) ** 2
     else:
         kept = fitted_with
     return ShapeField(
@@ -131,6 +141,13 @@ def _first_guess(u: Floats, v: Floats, ln_alpha: Floats, variance: Floats, usabl
     return np.asarray(usable & (near_mode | local))
 
 
+def _scatter(fair: Floats, noise: Floats) -> Floats:
+    """Return the rms of each component beyond the noise, from left-out residuals."""
+    # 0.455: the median of chi-square with one degree of freedom
+    excess = np.median(fair**2 / 0.455 - noise, axis=0)
+    return np.asarray(np.sqrt(np.clip(excess, _FLOOR**2, _CEILING**2)))
+
+
 def _weighted_fit(
     design: Floats, shape: Floats, variance: Floats, kept: Bools
 ) -> tuple[Floats, Floats]:
@@ -150,6 +167,7 @@ def _best_order(
     shape: Floats,
     variance: Floats,
     kept: Bools,
+    *,
     max_order: int,
     stars_per_term: float,
 ) -> tuple[int, dict[str, float]]:
@@ -188,6 +206,7 @@ def _local(
     u: Floats,
     v: Floats,
     residual: Floats,
+    *,
     fair: Floats,
     variance: Floats,
     kept: Bools,
@@ -246,5 +265,5 @@ def orthonormal_terms(
     scale = np.sqrt(weight / weight.sum())
     r: Floats = np.asarray(np.linalg.qr(design * scale[:, None], mode="r"))
     r *= np.where(np.diag(r) < 0, -1.0, 1.0)[:, None]
-    mixing = np.linalg.inv(r + 1e-12 * np.eye(r.shape[0]))
+    mixing: Floats = np.asarray(np.linalg.inv(r + 1e-12 * np.eye(r.shape[0])), np.float64)
     return design @ mixing, mixing

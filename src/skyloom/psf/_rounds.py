@@ -68,12 +68,14 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
         before = state
         rough = _MODEL_ERRORS[turn] if turn < len(_MODEL_ERRORS) else 0.0
         error = max(o.model_error, rough)
-        step = _step(data, weight, model, before, grid, o, error)
+        step = _step(data, weight, model, before, grid=grid, options=o, error=error)
         if turn:
-            used, flags = _without_misfits(work, step, clean, grid, used, flags)
+            used, flags = _without_misfits(work, step, clean, grid, used=used, flags=flags)
         bad = mask_deviant(step, clean, grid, core=1.2 * work.fwhm)
         weight = np.where(bad, 0.0, clean)
-        correction, state = _correction(work, step, before, model, grid, used, bad, orders)
+        correction, state = _correction(
+            work, step, before, model, grid=grid, used=used, bad=bad, orders=orders
+        )
         if correction.scores:
             scores = correction.scores
             orders = [correction.order] if correction.order >= 0 else []
@@ -83,11 +85,11 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
         model = replace(model, correction=bent if correction.order >= 0 else None)
         if turn and change < _SETTLED:
             break
-    state = _step(data, weight, model, state, grid, o, o.model_error).state
+    state = _step(data, weight, model, state, grid=grid, options=o, error=o.model_error).state
     return Corrected(
         model=model,
         grid=grid,
-        step=_step(data, weight, model, state, grid, o, 0.0),
+        step=_step(data, weight, model, state, grid=grid, options=o, error=0.0),
         used=used,
         flags=flags,
         correction=correction,
@@ -101,6 +103,7 @@ def _step(
     weight: Floats,
     model: StarModel,
     state: StarState,
+    *,
     grid: Grid,
     options: BuilderOptions,
     error: float,
@@ -150,6 +153,7 @@ def _correction(
     step: StarStep,
     before: StarState,
     model: StarModel,
+    *,
     grid: Grid,
     used: Bools,
     bad: Bools,
@@ -188,7 +192,7 @@ def _telling(weight: Floats) -> Ints:
 
 
 def _without_misfits(
-    work: Work, step: StarStep, clean: Floats, grid: Grid, used: Bools, flags: Ints
+    work: Work, step: StarStep, clean: Floats, grid: Grid, *, used: Bools, flags: Ints
 ) -> tuple[Bools, Ints]:
     """Drop used stars whose core the model misses by far more than it misses the others."""
     core = grid.radius < 2.0 * work.fwhm

@@ -202,7 +202,7 @@ def _shapes(work: Work) -> tuple[MoffatFits, ShapeField, Ints]:
 
 
 def _shape_field(work: Work, fits: MoffatFits, masked: Bools) -> tuple[Ints, ShapeField]:
-    """Flags of stars without a usable profile, and the field of the others."""
+    """Return the flags of stars without a usable profile, and the field of the others."""
     o = work.options
     area = 4.0 * np.pi * (work.fwhm / 2.355) ** 2  # noise-equivalent pixels of a Gaussian
     faint = fits.flux < o.min_snr * np.sqrt(work.sky * area)
@@ -234,7 +234,7 @@ def _model_fwhm(fits: MoffatFits, shape: Floats) -> float:
 def _residuals(
     cutouts: StarCutouts, chosen: Ints, work: Work, found: Corrected
 ) -> tuple[Pixels | None, Pixels | None]:
-    """Data minus model of all stars pixel by pixel, and the noise."""
+    """Return data minus model of all stars pixel by pixel, and the noise."""
     if not work.options.residuals:
         return None, None
     step = refine_stars(

@@ -21,9 +21,9 @@ class SourceDiagnostics:
 
     ``chi2`` sum of squared residuals in units of the noise over the footprint, ``n_good`` its
     usable pixels, ``masked_fraction`` and ``core_masked_fraction`` the share of the profile
-    (weighted by its square) and of the core that no usable pixel covers, ``sky_response`` change of
-    the flux per unit of sky level, ``n_above`` pixels in which the model exceeds one sigma of the
-    sky.
+    (weighted by its square) and of the core that no usable pixel covers, ``sky_response`` change
+    of the flux per unit of sky level, ``n_above`` pixels in which the model exceeds one sigma
+    of the sky.
     """
 
     chi2: Floats
@@ -67,8 +67,12 @@ def diagnose(
         bad = (weight <= 0.0).astype(np.uint8)
         flux = np.nan_to_num(state.flux[rows])
         footprint_statistics(members, theta, flux, scene.tables, images, bad, scene.noise, out)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        response = np.where(out[..., 5] > 0, out[..., 4] / out[..., 5], np.nan)
+    information = np.zeros((len(rows), len(geometry.flux_keys)))
+    for b, key in enumerate(geometry.key):
+        information[:, key] += out[:, b, 5]
+    information = information[:, geometry.key]
+    response = np.full_like(information, np.nan)
+    np.divide(out[..., 4], information, out=response, where=information > 0)
     return SourceDiagnostics(
         chi2=out[..., 0],
         n_good=out[..., 1].astype(np.int64),

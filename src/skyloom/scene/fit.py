@@ -15,7 +15,7 @@ from .groups import blend_groups
 from .images import SceneImage
 from .passes import FitOptions, ScenePass, SceneState
 from .shape import EllipseShape, ellipse_from_parameters
-from .sources import Sources, SourceType
+from .sources import Sources, SourceType, has_parameter
 
 __all__ = ["SceneFit", "fit_flags", "fit_scene"]
 
@@ -151,7 +151,7 @@ def fit_flags(scene: ScenePass, state: SceneState, found: SourceDiagnostics, row
     no_data = np.isnan(state.flux[rows])
     theta = state.theta[rows]
     lower, upper = scene.sources.lower[rows], scene.sources.upper[rows]
-    free = scene.sources.free[rows]
+    free = scene.sources.free[rows] & has_parameter(scene.sources.kind[rows])
     margin = 1e-9 + 1e-6 * np.abs(theta)
     at_bound = free & ((theta <= lower + margin) | (theta >= upper - margin))
     shape_bound = at_bound[:, 2:].any(axis=1) | (
@@ -207,7 +207,10 @@ class _SkyLevels:
     def add_errors(self, flux_cov: Floats, found: SourceDiagnostics) -> None:
         """Add the variance that uncertain sky levels give to the fluxes."""
         key = self._scene.geometry.key
-        for b, name in enumerate(self._keys):
-            if name is not None:
-                shift = np.nan_to_num(found.sky_response[:, b]) * self.error[name]
-                flux_cov[:, key[b], key[b]] += shift**2
+        for name, error in self.error.items():
+            # All images with this level move together, and the fluxes of all bands with them.
+            shift = np.zeros(flux_cov.shape[:2])
+            for b, image_key in enumerate(self._keys):
+                if image_key == name:
+                    shift[:, key[b]] += np.nan_to_num(found.sky_response[:, b]) * error
+            flux_cov += shift[:, :, None] * shift[:, None, :]

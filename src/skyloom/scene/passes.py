@@ -170,7 +170,7 @@ class ScenePass:
         self.noise = np.array([_typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.psf_side = np.array([im.psf.basis.shape[-1] // im.psf.oversampling for im in images])
-        self._profile = [_radial_peak(im) for im in images]
+        self._profile = [_ring_brightness(im) for im in images]
 
     @property
     def n_flux(self) -> int:
@@ -180,16 +180,18 @@ class ScenePass:
     def stamp_sides(self, state: SceneState) -> Ints:
         """Return the stamp side of every source [pix].
 
-        The PSF sets 32 px where its light at 14 px is below a tenth of the noise, else 64; a
-        galaxy needs 20 r_e (40 r_e for steep profiles), half of that below a S/N of 100, where
-        the light that wraps around is far below the noise.
+        A star has 32 px where its light at the edge of that stamp is below a tenth of the noise,
+        else 64, 128 or 256 by the same rule, as far as the PSF is known; a galaxy needs 20 r_e
+        (40 r_e for steep profiles), half of that below a S/N of 100, where the light that wraps
+        around is far below the noise.
         """
-        bright = np.zeros(len(self.sources), np.bool_)
-        for b, (amount, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
-            flux = np.abs(state.flux[:, self.geometry.key[b]])
-            if side > 32:
-                bright |= flux * amount > 0.1 * self.noise[b]
-        need = np.where(bright | ~state.started, 64.0, 32.0)
+        need = np.where(state.started, 32.0, 64.0)
+        for b, (profile, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
+            flux = np.abs(np.nan_to_num(state.flux[:, self.geometry.key[b]]))
+            for (inner, amount), wide in zip(profile.items(), (64.0, 128.0, 256.0), strict=True):
+                if side > 2 * inner:
+                    bright = flux * amount > 0.1 * self.noise[b]
+                    need = np.where(bright, np.maximum(need, wide), need)
         radius = np.exp(state.theta[:, 2]) * np.sqrt(
             (1 + np.hypot(state.theta[:, 3], state.theta[:, 4]))
             / (1 - np.hypot(state.theta[:, 3], state.theta[:, 4]))
@@ -519,17 +521,17 @@ def _typical_noise(ivar: Pixels) -> float:
     return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
 
 
-def _radial_peak(image: SceneImage) -> float:
-    """Return the brightest PSF pixel per unit flux on the ring of 14 px, where 32-px stamps end."""
+def _ring_brightness(image: SceneImage) -> dict[float, float]:
+    """Return the PSF per unit flux on the rings where stamps of 32, 64, 128 px end, by radius."""
     basis = np.asarray(image.psf.basis)
     half = basis.shape[-1] // 2
-    y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
-    ring = np.abs(np.hypot(x, y) - 14.0) < 1.0
-    if not ring.any():
-        return 0.0
     height, width = image.data.shape
     centre = image.psf.coefficients(
         np.array([image.origin[0] + 0.5 * width]), np.array([image.origin[1] + 0.5 * height])
     )
     stamp = np.tensordot(centre[0], basis, 1)
-    return float(np.median(np.abs(stamp[ring])))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
+    radius = np.hypot(x, y)
+    rings = (14.0, 30.0, 62.0)
+    cut = [np.abs(stamp[np.abs(radius - r) < 1.0]) for r in rings]
+    return {r: float(np.median(v)) if v.size else 0.0 for r, v in zip(rings, cut, strict=True)}

@@ -87,7 +87,11 @@ class PatchScene:
         kind = np.asarray(groups["kind"])[self.rows]
         self.start = start
         self.sources: Sources = scene_sources(
-            start, self.rows, kind=kind, max_shift=config.patch_run.pos_max_shift_pix
+            start,
+            self.rows,
+            kind=kind,
+            max_shift=config.patch_run.pos_max_shift_pix,
+            doubtful=np.asarray(groups["near_saturated"])[self.rows],
         )
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         images = []

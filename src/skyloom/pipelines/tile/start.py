@@ -26,6 +26,7 @@ _TYPES = {t.name: int(t) for t in SourceType}
 RADIUS_LIMITS = (0.1, 1000.0)  # pix; the documented bounds of the radius
 START_RADIUS = (0.3, 100.0)  # pix; start values are clipped to this
 SERSIC_LIMITS = (0.29, 6.3)
+DOUBTFUL_WIDTH = (0.2, 0.1, 0.1, 0.5)  # ln r, g1, g2, Sersic n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +96,18 @@ def start_values(
 
 
 def scene_sources(
-    start: StartValues, rows: Ints, *, kind: Ints, max_shift: float | None
+    start: StartValues,
+    rows: Ints,
+    *,
+    kind: Ints,
+    max_shift: float | None,
+    doubtful: Bools | None = None,
 ) -> Sources:
-    """Return the engine's description of some rows; ``kind`` overrules the catalogue's."""
+    """Return the engine's description of some rows; ``kind`` overrules the catalogue's.
+
+    ``doubtful`` sources, those in the halo of a saturated star, get priors of `DOUBTFUL_WIDTH`
+    about their start values: free, they grow into needles that follow the halo.
+    """
     sources = Sources.create(
         kind,
         start.x[rows],
@@ -110,7 +120,11 @@ def scene_sources(
         r_limits=RADIUS_LIMITS,
         n_limits=SERSIC_LIMITS,
     )
-    extra = np.where(sources.free, start.prior_ivar[rows], 0.0)
+    own = start.prior_ivar[rows]
+    if doubtful is not None:
+        width = np.array([np.inf, np.inf, *DOUBTFUL_WIDTH])
+        own = own + np.where(doubtful[:, None], width**-2.0, 0.0)
+    extra = np.where(sources.free, own, 0.0)
     total = sources.prior_ivar + extra
     safe = np.where(total > 0.0, total, 1.0)
     mean = (sources.prior_ivar * sources.prior_mean + extra * sources.theta) / safe

@@ -1,0 +1,290 @@
+"""Compiled kernels and small parts against independent oracles."""
+
+import galsim
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skyloom.psf._grid import fine_grid, star_grid
+from skyloom.psf._moffat_fit import fit_moffats, moffat_stamps
+from skyloom.psf._moffat_nb import moffat_normal
+from skyloom.psf._polar import accumulate, polar_basis
+from skyloom.psf._regress import fit_shape_field, mode_of, orthonormal_terms
+from skyloom.psf._starfit import StarModel, mask_asymmetric, refine_stars
+from skyloom.psf._stars import StarState
+
+SIDE = 31
+CENTRE = np.arange(SIDE) - SIDE // 2.0
+
+
+def galsim_moffat(ln_alpha, e1, e2, beta):
+    exact = galsim.GSParams(folding_threshold=1e-4, maxk_threshold=1e-4)
+    obj = galsim.Moffat(beta=beta, scale_radius=np.exp(ln_alpha), gsparams=exact)
+    return obj.shear(e1=e1, e2=e2)
+
+
+@pytest.mark.parametrize(("ln_alpha", "beta"), [(0.9, 2.2), (1.36, 3.0), (1.7, 4.0)])
+def test_moffat_stamps_are_those_of_galsim(ln_alpha, beta):
+    e1, e2, dx, dy = 0.1, -0.07, 0.31, -0.44
+    value, _, _ = moffat_stamps(
+        np.array([[ln_alpha, e1, e2]]),
+        beta=beta,
+        x=np.array([dx]),
+        y=np.array([dy]),
+        centre=CENTRE,
+    )
+    image = galsim_moffat(ln_alpha, e1, e2, beta).drawImage(
+        nx=SIDE, ny=SIDE, scale=1, offset=(dx, dy), dtype=float
+    )
+    # GalSim's transform wraps some 1e-4 of the light; our pixel integration is good to 1e-5
+    np.testing.assert_allclose(value[0], image.array, atol=3e-4 * image.array.max())
+
+
+def numeric(function, step=1e-5):
+    return (function(step) - function(-step)) / (2 * step)
+
+
+def test_moffat_derivatives():
+    shape, beta = np.array([[1.3, 0.1, -0.05]]), 3.0
+
+    def value(dx=0.0, dy=0.0):
+        at = {"x": np.array([0.2 + dx]), "y": np.array([-0.3 + dy])}
+        return moffat_stamps(shape, beta=beta, centre=CENTRE, **at)[0][0]
+
+    _, by_x, by_y = moffat_stamps(
+        shape, beta=beta, x=np.array([0.2]), y=np.array([-0.3]), centre=CENTRE
+    )
+    # derivatives leave out the bend term outside the core: 1 % of the local slope there
+    peak = np.abs(by_x).max()
+    np.testing.assert_allclose(by_x[0], numeric(lambda h: value(dx=h)), atol=3e-3 * peak)
+    np.testing.assert_allclose(by_y[0], numeric(lambda h: value(dy=h)), atol=3e-3 * peak)
+
+
+def test_moffat_normal_equations():
+    rng = np.random.default_rng(2)
+    data = rng.normal(size=(1, 15, 15)) + 5
+    ivar = rng.uniform(0.5, 2, size=data.shape)
+    ivar[0, 3, 4] = 0
+    par = np.array([[200.0, 1.0, 0.2, -0.3, 1.2, 0.08, -0.04]])
+    offset = np.arange(15) - 7.0
+
+    def model(p, beta):
+        value, _, _ = moffat_stamps(
+            p[:, 4:7], beta=beta, x=p[:, 2], y=p[:, 3], centre=offset
+        )
+        return (p[:, 0, None, None] * value + p[:, 1, None, None])[0].ravel()
+
+    jac = []
+    for k in range(7):
+        def moved(h, k=k):
+            p = par.copy()
+            p[0, k] += h
+            return model(p, 3.0)
+
+        jac.append(numeric(moved))
+    jac.append(numeric(lambda h: model(par, 3.0 + h)))
+    jac = np.array(jac)
+    light = model(par, 3.0) - par[0, 1]
+    w = ivar.ravel() / (1 + ivar.ravel() * (0.5 * light + (0.01 * light) ** 2))
+    normal, right, loss = np.empty((1, 8, 8)), np.empty((1, 8)), np.empty(1)
+    moffat_normal(data, ivar, par, 3.0, 0.5, 0.01, normal, right, loss)
+    scale = np.sqrt(np.outer(np.diag(normal[0]), np.diag(normal[0])))
+    # the bend term is left out of the derivatives: 1 % of the wings
+    np.testing.assert_allclose(normal[0] / scale, (jac * w) @ jac.T / scale, atol=5e-3)
+    residual = data.ravel() - model(par, 3.0)
+    used = w > 0
+    expected = (w * residual**2).sum() + np.log(ivar.ravel()[used] / w[used]).sum()
+    assert loss[0] == pytest.approx(expected, rel=1e-9)
+    np.testing.assert_allclose(
+        right[0] / np.sqrt(np.diag(normal[0])),
+        (jac * w) @ residual / np.sqrt(np.diag(normal[0])),
+        atol=0.1,
+    )
+
+
+def test_fit_moffats_recovers_shapes_and_exponent():
+    rng = np.random.default_rng(4)
+    truth = np.stack(
+        [rng.uniform(1.2, 1.4, 12), rng.uniform(-0.1, 0.1, 12), rng.uniform(-0.1, 0.1, 12)], 1
+    )
+    dx, dy = rng.uniform(-0.5, 0.5, (2, 12))
+    stamps = np.array(
+        [
+            galsim_moffat(*s, 2.8)
+            .drawImage(nx=21, ny=21, scale=1, offset=(a, b), dtype=float)
+            .array
+            for s, a, b in zip(truth, dx, dy, strict=True)
+        ]
+    )
+    fits = fit_moffats(
+        1e5 * stamps + 3.0,
+        np.ones_like(stamps),
+        fwhm=3.5,
+        beta=3.5,
+        source_variance=0.0,
+        model_error=0.001,
+    )
+    assert fits.ok.all()
+    # limit: GalSim's wrapped light and the exponent, which trades against size
+    assert fits.beta == pytest.approx(2.8, abs=0.03)
+    np.testing.assert_allclose(fits.shape, truth, atol=0.01)
+    np.testing.assert_allclose(fits.x, dx, atol=0.002)
+    np.testing.assert_allclose(fits.pedestal, 3.0, atol=1.0)
+
+
+@given(seed=st.integers(0, 100), fwhm=st.floats(2.5, 7.0))
+@settings(max_examples=20, deadline=None)
+def test_grid_keeps_weights_and_means(seed, fwhm):
+    rng = np.random.default_rng(seed)
+    grid = star_grid(61, fwhm=fwhm)
+    assert grid.width.sum() == 61
+    data, weight = rng.normal(size=(2, 2, 61, 61))
+    weight = np.abs(weight) + 0.1
+    mean, total = grid.averaged(data, weight)
+    assert total.sum() == pytest.approx(weight.sum())
+    assert (mean * total).sum() == pytest.approx((data * weight).sum())
+    np.testing.assert_array_equal(grid.spread(total > 0), True)
+
+
+def test_coarse_and_fine_grids_see_the_same_star():
+    shape = np.array([[1.36, 0.05, 0.02]])
+    at = {"x": np.array([0.3]), "y": np.array([-0.2]), "beta": 3.0}
+    fine, _, _ = moffat_stamps(shape, centre=fine_grid(61).centre, **at)
+    grid = star_grid(61, fwhm=4.0)
+    blocks, _, _ = moffat_stamps(shape, centre=grid.centre, width=grid.width, **at)
+    mean, _ = grid.averaged(fine, np.ones_like(fine))
+    # second order in the size of the blocks: 1e-5 of the peak
+    np.testing.assert_allclose(blocks, mean, atol=1e-5 * fine.max())
+
+
+def test_polar_equations_against_dense_algebra():
+    rng = np.random.default_rng(5)
+    shape, beta, grid = np.array([1.3, 0.05, 0.0]), 3.0, star_grid(41, fwhm=4.0)
+    basis = polar_basis(fwhm=4.0, side=41, shape=shape, beta=beta)
+    state = StarState(
+        flux=np.array([3e4]),
+        pedestal=np.zeros(1),
+        dx=np.array([0.2]),
+        dy=np.array([-0.4]),
+        flux_var=np.ones(1),
+    )
+    model = StarModel(shape=shape[None], beta=beta, basis=basis, correction=None)
+    data = rng.normal(size=(1, grid.size, grid.size)) * 5
+    weight = rng.uniform(0.01, 0.05, size=data.shape)
+    noise = {"source_variance": 0.0, "model_error": 0.0}
+    step = refine_stars(data, weight, model, state, grid, **noise)
+    functions = np.empty((basis.size, data[0].size))
+    for b in range(basis.size):
+        unit = step.moffat.copy()
+        basis.apply(
+            unit, np.eye(basis.size)[b : b + 1], x=state.dx, y=state.dy, centre=grid.centre
+        )
+        functions[b] = (unit - step.moffat).ravel() * step.state.flux[0]
+    others = np.stack(
+        [
+            step.unit.ravel(),
+            np.ones(data[0].size),
+            step.state.flux[0] * step.by_x.ravel(),
+            step.state.flux[0] * step.by_y.ravel(),
+        ]
+    )
+    root = np.sqrt(step.weight.ravel())
+    q, _ = np.linalg.qr((others * root).T)
+    free = functions * root - (functions * root) @ q @ q.T
+    current = rng.normal(size=(1, basis.size)) * 0.01
+    found = accumulate(
+        basis, step, step.weight, before=state, centre=grid.centre, current=current
+    )
+    scale = np.abs(free @ free.T).max()
+    np.testing.assert_allclose(found.normal[0], free @ free.T, atol=1e-6 * scale)
+    right = free @ (step.residual.ravel() * root) + free @ free.T @ current[0]
+    np.testing.assert_allclose(found.right[0], right, atol=1e-6 * np.abs(right).max())
+
+
+def test_polar_functions_share_out_one():
+    shape = np.array([1.3, 0.0, 0.0])
+    basis = polar_basis(fwhm=4.0, side=41, shape=shape, beta=3.0)
+    unit = np.ones((1, 41, 41))
+    every = np.zeros((1, basis.size))
+    every[0, basis.offset[:-1]] = 0.25
+    zero = np.zeros(1)
+    basis.apply(unit, every, x=zero, y=zero, centre=np.arange(41) - 20.0)
+    inside = np.hypot(*np.mgrid[-20:21, -20:21]) < 20
+    np.testing.assert_allclose(unit[0][inside], 1.25, rtol=1e-9)  # splines: partition of unity
+
+
+def test_neighbours_are_masked_and_the_star_is_not():
+    offset = np.arange(61) - 30.0
+    star = 1e4 * np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / 3)
+    other = 800 * np.exp(-0.5 * ((offset[:, None] - 5) ** 2 + (offset[None, :] - 12) ** 2) / 3)
+    weight = np.ones((1, 61, 61))
+    found = mask_asymmetric((star + other)[None], weight, core=5.0)
+    assert found[0, 35, 42] == 0
+    assert (found[0] == 0).sum() < 200  # it is seen out to a radius of 7 pixels
+    assert (mask_asymmetric(star[None], weight, core=5.0) == 1).all()
+
+
+def test_mode_of_a_mixture():
+    rng = np.random.default_rng(1)
+    values = np.concatenate([rng.normal(1.0, 0.02, 40), rng.uniform(1.1, 2.0, 60)])
+    assert mode_of(values) == pytest.approx(1.0, abs=0.03)  # within the spread of the peak
+
+
+def test_orthonormal_terms():
+    rng = np.random.default_rng(1)
+    u, v = rng.uniform(-1, 1, (2, 20))
+    w = rng.uniform(0.1, 3, 20)
+    values, _ = orthonormal_terms(u, v, degree=2, weight=w)
+    np.testing.assert_allclose((values * w[:, None]).T @ values, np.eye(6) * w.sum(), atol=1e-9)
+
+
+def shapes_of_a_field(order, rng, n=60, noise=0.003):
+    u, v = rng.uniform(-1, 1, (2, n))
+    truth = np.stack([1.3 + 0 * u, 0 * u, 0 * u], axis=1)
+    if order:
+        truth[:, 0] += 0.04 * u
+    if order == 2:
+        truth[:, 1] += 0.05 * (u * v)
+    cov = np.broadcast_to(noise**2 * np.eye(3), (n, 3, 3))
+    return u, v, truth + rng.normal(size=truth.shape) * noise, cov, truth
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_the_order_of_the_field_is_found(order):
+    rng = np.random.default_rng(10 + order)
+    u, v, shape, cov, truth = shapes_of_a_field(order, rng)
+    shape[7, 0] += 0.2  # a galaxy
+    field = fit_shape_field(
+        u,
+        v,
+        shape,
+        cov,
+        np.ones(60, bool),
+        max_order=2,
+        stars_per_term=3,
+        clip_sigma=4.5,
+        local=False,
+    )
+    assert field.order == order
+    assert not field.kept[7]
+    assert field.kept.sum() >= 57
+    # 6 terms of 60 stars: 0.003 sqrt(6 / 60) = 0.001; four times that for the worst star
+    np.testing.assert_allclose(field.shapes(u, v), truth, atol=0.004)
+
+
+def test_a_step_across_the_field_asks_for_a_local_correction():
+    rng = np.random.default_rng(3)
+    u, v, shape, cov, _ = shapes_of_a_field(0, rng)
+    step = np.where(u > 0.1, 0.12, 0.0)
+    shape[:, 0] += step
+    options = {"max_order": 2, "stars_per_term": 3, "clip_sigma": 4.5}
+    usable = np.ones(60, bool)
+    field = fit_shape_field(u, v, shape, cov, usable, local=True, **options)
+    smooth = fit_shape_field(u, v, shape, cov, usable, local=False, **options)
+    assert field.length > 0
+
+    def error(f):
+        return np.sqrt(((f.shapes(u, v)[:, 0] - 1.3 - step) ** 2).mean())
+
+    assert error(field) < 0.6 * error(smooth)
