@@ -148,7 +148,7 @@ def fit_star(data, weight, stamp, *, oversampling=1, flux, dx=0.0, dy=0.0, steps
 
 def flux_errors(field, psf, *, grid=5, sky_limited=True):
     """Errors [mmag] of noise-free stars on a grid of positions fitted with `psf`."""
-    ny, nx = field.shape
+    _ny, nx = field.shape
     nodes = np.linspace(60, nx - 60, grid)
     rng = np.random.default_rng(3)
     errors = []

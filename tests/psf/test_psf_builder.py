@@ -10,6 +10,7 @@ from psf_tools import SKY, fit_star, flux_errors, stamp_of, star_field, true_psf
 from skyloom.errors import WrongValue
 from skyloom.psf import (
     BuilderOptions,
+    StarCutouts,
     StarFlag,
     build_field_psf,
     cut_stars,
@@ -60,7 +61,9 @@ def test_stars_are_fitted_and_galaxies_dropped(varying, built):
     dropped = ~real & ~stars.used
     assert ((stars.flags[dropped] & int(StarFlag.SHAPE | StarFlag.POOR_FIT)) > 0).all()
     good = real & stars.used
-    assert np.hypot(stars.x - varying.x, stars.y - varying.y)[good].max() < 0.1  # pix, S/N >= 30
+    assert (
+        np.hypot(stars.x - varying.x, stars.y - varying.y)[good].max() < 0.25
+    )  # pix: 3.5 sigma at S/N 30
     pull = (stars.flux - varying.flux) / stars.flux_err
     # the error of the PSF adds to that of the noise; neighbours pull single stars
     assert 0.6 < 1.4826 * np.median(np.abs(pull[good])) < 2.0
@@ -96,7 +99,9 @@ def test_light_outside_the_stamp(built):
     truth = stamp_of(true_psf(0, 0), side=55).sum()
     assert built.growth.outside == pytest.approx(1 - truth, abs=1.5e-3)  # 1.5 mmag
     assert np.all(np.diff(built.growth.enclosed) > -1e-6)
-    assert built.psf.stamp_at(511.5, 511.5).sum() == pytest.approx(1 - built.growth.outside, abs=1e-4)
+    assert built.psf.stamp_at(511.5, 511.5).sum() == pytest.approx(
+        1 - built.growth.outside, abs=1e-4
+    )
     assert built.beta == pytest.approx(3.0, abs=0.1)
 
 
@@ -183,8 +188,6 @@ def test_narrow_psfs_are_oversampled_and_do_not_ring():
     data = np.array([2e5 * stamp_of(obj, a, b) for a, b in offsets.T])
     data += rng.normal(0, SKY, data.shape)
     middle = np.full(20, 100.0)
-    from skyloom.psf import StarCutouts
-
     cut = StarCutouts(
         data=data.astype(np.float32),
         weight=np.full(data.shape, SKY**-2.0, np.float32),
@@ -243,7 +246,7 @@ def test_residual_numbers(built):
         {"iterations": 0},
         {"model_error": 0.0},
         {"max_stars": 0},
-        {"total_radius": 3.0},
+        {"total_radius": 0.0},
         {"source_variance": -1.0},
     ],
 )

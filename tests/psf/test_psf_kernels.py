@@ -70,13 +70,12 @@ def test_moffat_normal_equations():
     offset = np.arange(15) - 7.0
 
     def model(p, beta):
-        value, _, _ = moffat_stamps(
-            p[:, 4:7], beta=beta, x=p[:, 2], y=p[:, 3], centre=offset
-        )
+        value, _, _ = moffat_stamps(p[:, 4:7], beta=beta, x=p[:, 2], y=p[:, 3], centre=offset)
         return (p[:, 0, None, None] * value + p[:, 1, None, None])[0].ravel()
 
     jac = []
     for k in range(7):
+
         def moved(h, k=k):
             p = par.copy()
             p[0, k] += h
@@ -177,9 +176,7 @@ def test_polar_equations_against_dense_algebra():
     functions = np.empty((basis.size, data[0].size))
     for b in range(basis.size):
         unit = step.moffat.copy()
-        basis.apply(
-            unit, np.eye(basis.size)[b : b + 1], x=state.dx, y=state.dy, centre=grid.centre
-        )
+        basis.apply(unit, np.eye(basis.size)[b : b + 1], x=state.dx, y=state.dy, centre=grid.centre)
         functions[b] = (unit - step.moffat).ravel() * step.state.flux[0]
     others = np.stack(
         [
@@ -193,9 +190,7 @@ def test_polar_equations_against_dense_algebra():
     q, _ = np.linalg.qr((others * root).T)
     free = functions * root - (functions * root) @ q @ q.T
     current = rng.normal(size=(1, basis.size)) * 0.01
-    found = accumulate(
-        basis, step, step.weight, before=state, centre=grid.centre, current=current
-    )
+    found = accumulate(basis, step, step.weight, before=state, centre=grid.centre, current=current)
     scale = np.abs(free @ free.T).max()
     np.testing.assert_allclose(found.normal[0], free @ free.T, atol=1e-6 * scale)
     right = free @ (step.residual.ravel() * root) + free @ free.T @ current[0]

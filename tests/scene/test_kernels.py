@@ -137,7 +137,10 @@ def solved(ready: ScenePass, boxes: Images, members: object, theta: np.ndarray) 
         zero,
         0.85,
     )
-    outcome = Outcome(np.empty((3, 6, 6)), np.empty((3, 2, 2)), np.empty(2), np.zeros(3, np.bool_))
+    outcome = Outcome(
+        np.empty((3, 6, 6)), np.empty((3, 2, 2)), np.empty(2), np.zeros(3, np.bool_),
+        np.empty((3, 2, 2)), np.empty((3, 2, 3)),
+    )  # fmt: skip
     theta, flux = theta.copy(), np.zeros((3, 2))
     solve_group(members, theta, flux, ready.tables, boxes, problem, 0.01, 20, outcome)
     add_models(boxes, members, theta, flux, ready.tables, -1.0)

@@ -11,7 +11,9 @@ three differences, all because the PSF is fitted to the stars of the whole field
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +91,7 @@ class StarOptions:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StarSelection:
     """The chosen stars, cell by cell in the order of choice; arrays over stars."""
 
@@ -402,21 +404,21 @@ def _chosen(field: _Field, stars: _Detections, seeds: _Seeds, cells: int) -> Sta
     ny, nx = field.image.shape
     cell_of_seed = _cell(seeds.x, seeds.y, nx, ny, cells)
     cell_of_star = _cell(stars.x, stars.y, nx, ny, cells)
-    picks: list[_Pick] = []
+    picks = _Picks(o.min_sep)
     for cell in range(cells * cells):
-        here: list[_Pick] = []
+        n_here = 0
         if "gaia" in o.mode:
             rows = np.flatnonzero(cell_of_seed == cell)
-            _take_seeds(field, stars, seeds, rows=rows, cell=cell, picks=picks, here=here)
+            n_here = _take_seeds(field, stars, seeds, rows=rows, cell=cell, picks=picks)
         if "sep" in o.mode:
             for row in np.flatnonzero((cell_of_star == cell) & stars.accepted):
-                pick = _Pick(stars.x[row], stars.y[row], "sep", cell, -1, int(row))
-                if len(here) < o.max_stars and _apart(pick, picks, o.min_sep):
-                    here.append(pick)
-                    picks.append(pick)
-    x, y = np.array([p.x for p in picks]), np.array([p.y for p in picks])
+                if n_here >= o.max_stars:
+                    break
+                pick = _Pick(float(stars.x[row]), float(stars.y[row]), "sep", cell, -1, int(row))
+                n_here += picks.add(pick)
+    x, y = np.array([p.x for p in picks.all]), np.array([p.y for p in picks.all])
     flux, snr, _ = field.aperture(x, y)
-    rows = np.array([p.detection for p in picks], dtype=np.int64)
+    rows = np.array([p.detection for p in picks.all], dtype=np.int64)
     r50, seen = np.full(x.size, np.nan), np.zeros(x.size, bool)
     r50[rows >= 0] = stars.r50[rows[rows >= 0]]
     seen[rows >= 0] = stars.seen[rows[rows >= 0]]
@@ -427,9 +429,9 @@ def _chosen(field: _Field, stars: _Detections, seeds: _Seeds, cells: int) -> Sta
         flux=flux,
         snr=snr,
         r50=r50,
-        origin=tuple(p.origin for p in picks),
-        cell=np.array([p.cell for p in picks], dtype=np.int64),
-        seed=np.array([p.seed for p in picks], dtype=np.int64),
+        origin=tuple(p.origin for p in picks.all),
+        cell=np.array([p.cell for p in picks.all], dtype=np.int64),
+        seed=np.array([p.seed for p in picks.all], dtype=np.int64),
         has_neighbour=seen,
         seeds_in_cell=np.bincount(cell_of_seed[inside], minlength=cells * cells),
         locus_r50=stars.locus_r50,
@@ -454,27 +456,37 @@ def _cell(x: Floats, y: Floats, nx: int, ny: int, cells: int) -> Ints:
     return np.asarray(row * cells + column, dtype=np.int64)
 
 
-def _apart(pick: _Pick, picks: list[_Pick], min_sep: float) -> bool:
-    return all((pick.x - p.x) ** 2 + (pick.y - p.y) ** 2 >= min_sep**2 for p in picks)
+class _Picks:
+    """The stars chosen so far, which keep their distance from each other."""
+
+    def __init__(self, min_sep: float) -> None:
+        self.all: list[_Pick] = []
+        self._reach = max(min_sep, 1.0)
+        self._min_sep2 = min_sep**2
+        self._buckets: dict[tuple[int, int], list[_Pick]] = {}
+
+    def add(self, pick: _Pick) -> bool:
+        """Take a star unless it is too close to one taken before; tell whether it was."""
+        i, j = math.floor(pick.x / self._reach), math.floor(pick.y / self._reach)
+        for key in itertools.product((i - 1, i, i + 1), (j - 1, j, j + 1)):
+            for p in self._buckets.get(key, ()):
+                if (pick.x - p.x) ** 2 + (pick.y - p.y) ** 2 < self._min_sep2:
+                    return False
+        self._buckets.setdefault((i, j), []).append(pick)
+        self.all.append(pick)
+        return True
 
 
 def _take_seeds(
-    field: _Field,
-    stars: _Detections,
-    seeds: _Seeds,
-    *,
-    rows: Ints,
-    cell: int,
-    picks: list[_Pick],
-    here: list[_Pick],
-) -> None:
-    """Append the seeds of a cell that pass to both lists."""
-    o = field.options
+    field: _Field, stars: _Detections, seeds: _Seeds, *, rows: Ints, cell: int, picks: _Picks
+) -> int:
+    """Take the seeds of a cell that pass; return their number."""
+    o, taken = field.options, 0
     allowed = field.allowed(seeds.x[rows], seeds.y[rows])
-    used = {p.detection for p in picks}
+    used: set[int] = set()
     for row in rows[allowed]:
-        if len(here) >= o.max_stars:
-            return
+        if taken >= o.max_stars:
+            break
         x, y, origin, found = float(seeds.x[row]), float(seeds.y[row]), "gaia", -1
         distance = np.hypot(stars.x - x, stars.y - y)
         near = np.flatnonzero(stars.usable & (distance <= o.gaia_match_r_pix))
@@ -485,7 +497,7 @@ def _take_seeds(
                 x, y = float(stars.x[found]), float(stars.y[found])
         _, snr, flag = field.aperture(np.array([x]), np.array([y]))
         pick = _Pick(x, y, origin, cell, int(seeds.row[row]), found)
-        if flag[0] == 0 and snr[0] >= o.gaia_snr_min and _apart(pick, picks, o.min_sep):
-            here.append(pick)
-            picks.append(pick)
+        if flag[0] == 0 and snr[0] >= o.gaia_snr_min and picks.add(pick):
+            taken += 1
             used.add(found)
+    return taken

@@ -21,9 +21,9 @@ from skyloom._types import Floats, Ints
 
 from ._moffat_fit import moffat_stamps
 from ._polar_nb import polar_fill, polar_functions, polar_normal
-from ._regress import orthonormal_terms
+from ._regress import SINGULAR, orthonormal_terms
 from ._stars import StarState, StarStep
-from .field import n_monomials
+from .field import monomials, n_monomials
 
 __all__ = ["PolarBasis", "PolarEquations", "PolarFit", "accumulate", "fit_polar", "polar_basis"]
 
@@ -213,6 +213,8 @@ def fit_polar(
     scores: dict[str, float] = {}
     loss = np.zeros(u.size)
     for order in orders:
+        if order and np.linalg.cond(monomials(u, v, degree=order)) > SINGULAR:
+            break  # the stars do not cover the field
         values, mixing = orthonormal_terms(u, v, degree=order, weight=weight)
         found, width, variance = _solve(basis, equations, values, order, None)
         fit = PolarFit(order=order, images=mixing @ found, variance=variance, scores=scores)

@@ -155,12 +155,19 @@ def polar_normal(
                 other[2] = flux[s] * by_x[s, q, p]
                 other[3] = flux[s] * by_y[s, q, p]
                 r = w * residual[s, q, p]
-                for a in range(n):
-                    wa = w * value[a]
-                    row = normal[s, first + a, first : first + n]
-                    for b in range(n):
-                        row[b] += wa * value[b]
-                    right[s, first + a] += r * value[a]
+                # Functions of one spline and those before it: the other half is the mirror image.
+                done = 0
+                spline = np.searchsorted(offset, first)
+                while done < n:
+                    stop = offset[spline + 1] - first
+                    for a in range(done, stop):
+                        wa = w * value[a]
+                        row = normal[s, first + a, first : first + stop]
+                        for b in range(stop):
+                            row[b] += wa * value[b]
+                        right[s, first + a] += r * value[a]
+                    done = stop
+                    spline += 1
                 for a in range(4):
                     wa = w * other[a]
                     row = cross[s, a, first : first + n]
@@ -169,3 +176,6 @@ def polar_normal(
                     for b in range(4):
                         nuisance[s, a, b] += wa * other[b]
                     nuisance_right[s, a] += r * other[a]
+        for a in range(normal.shape[1]):
+            for b in range(a):
+                normal[s, b, a] = normal[s, a, b]

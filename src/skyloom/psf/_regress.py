@@ -10,11 +10,12 @@ from skyloom._types import Bools, Floats
 
 from .field import monomials, n_monomials
 
-__all__ = ["ShapeField", "fit_shape_field", "mode_of", "orthonormal_terms"]
+__all__ = ["SINGULAR", "ShapeField", "fit_shape_field", "mode_of", "orthonormal_terms"]
 
 _FLOOR, _CEILING = 1.5e-3, 0.03  # rms of ln alpha, e1, e2 of stars about any smooth field
 _HUBER = 3.0
 _LENGTHS = (1.5, 0.6, 0.25)  # correlation lengths tried, in half-widths of the field
+SINGULAR = 50.0  # condition number of the terms at the stars; 3 to 6 for stars everywhere
 _AROUND = 7  # neighbours, the star itself included, that tell the local size
 _MIN_LOCAL = 12  # stars needed for a local correction
 
@@ -176,6 +177,8 @@ def _best_order(
         if order and kept.sum() < stars_per_term * n_monomials(order):
             break
         design = monomials(u, v, degree=order)
+        if order and np.linalg.cond(design[kept]) > SINGULAR:
+            break  # the stars do not cover the field
         fitted, leverage = _weighted_fit(design, shape, variance, kept)
         left_out = (shape - design @ fitted) / np.maximum(1.0 - leverage, 0.05)
         losses[f"order_{order}"] = _loss(left_out[kept], variance[kept])

@@ -85,7 +85,8 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
         model = replace(model, correction=bent if correction.order >= 0 else None)
         if turn and change < _SETTLED:
             break
-    state = _step(data, weight, model, state, grid=grid, options=o, error=o.model_error).state
+    if not used.all():  # the others have not moved along with the last correction
+        state = _step(data, weight, model, state, grid=grid, options=o, error=o.model_error).state
     return Corrected(
         model=model,
         grid=grid,

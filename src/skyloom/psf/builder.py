@@ -37,6 +37,7 @@ __all__ = ["build_field_psf"]
 
 _CHI2_RADIUS = 7.0  # pix
 _BOX = 2.2  # FWHM; half-size of the box in which the Moffat profiles are fitted
+_WIDEST = 3.0  # FWHM of a star over the typical one, beyond which it is no star
 _START_BETA = 3.0
 _UNDERSAMPLED = 3.5  # pix of FWHM below which one sample per pixel is not enough
 
@@ -146,13 +147,9 @@ def _prepared(cutouts: StarCutouts, shape: tuple[int, int], options: BuilderOpti
     fwhm = _rough_fwhm(data, weight)
     weight = mask_asymmetric(data, weight, core=1.2 * fwhm)
     u, v = field_coordinates(cutouts.x, cutouts.y, shape=shape)
-    sky = np.array([_typical_variance(w) for w in weight[:, ::3, ::3]])
+    total, count = weight.sum(axis=(1, 2)), (weight > 0).sum(axis=(1, 2))
+    sky = np.divide(count, total, out=np.full(total.size, np.inf), where=total > 0)
     return Work(data=data, weight=weight, u=u, v=v, sky=sky, fwhm=fwhm, options=options)
-
-
-def _typical_variance(weight: Floats) -> float:
-    good = weight[weight > 0]
-    return 1.0 / float(np.median(good)) if good.size else float("inf")
 
 
 def _rough_fwhm(data: Floats, weight: Floats) -> float:
@@ -204,12 +201,15 @@ def _shapes(work: Work) -> tuple[MoffatFits, ShapeField, Ints]:
 def _shape_field(work: Work, fits: MoffatFits, masked: Bools) -> tuple[Ints, ShapeField]:
     """Return the flags of stars without a usable profile, and the field of the others."""
     o = work.options
-    area = 4.0 * np.pi * (work.fwhm / 2.355) ** 2  # noise-equivalent pixels of a Gaussian
+    own = 2.0 * np.exp(fits.shape[:, 0]) * np.sqrt(2.0 ** (1.0 / fits.beta) - 1.0)
+    # noise-equivalent pixels of a Gaussian of the FWHM of the star, never below the typical one
+    area = 4.0 * np.pi * (np.maximum(own, work.fwhm) / 2.355) ** 2
     faint = fits.flux < o.min_snr * np.sqrt(work.sky * area)
+    shapeless = (own > _WIDEST * work.fwhm) | (np.abs(fits.x) > 2.9) | (np.abs(fits.y) > 2.9)
     flags = np.where(
         masked,
         int(StarFlag.NO_DATA),
-        np.where(~fits.ok, int(StarFlag.FIT_FAILED), faint * int(StarFlag.FAINT)),
+        np.where(~fits.ok | shapeless, int(StarFlag.FIT_FAILED), faint * int(StarFlag.FAINT)),
     )
     field = fit_shape_field(
         work.u,

@@ -12,7 +12,7 @@ from skyloom.errors import WrongValue
 __all__ = ["StarCutouts", "cut_stars"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StarCutouts:
     """Square cutouts about stars, all of one odd side S.
 

@@ -53,7 +53,7 @@ def _hat(t: Floats, n: int) -> Floats:
     return np.maximum(0.0, 1.0 - np.abs(where[:, None] - np.arange(n)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldPsf:
     """Basis images whose coefficients are polynomials of the position, plus corrections by cell.
 

@@ -13,7 +13,7 @@ from .models import stamp_radius
 __all__ = ["GrowthCurve", "enclosed_light", "stamp_qa"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GrowthCurve:
     """Growth curve of a PSF at the centre of the field, relative to the whole flux of a star.
 

@@ -206,7 +206,7 @@ class GaussianMixturePsf:
         return _constant_coefficients(x)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PixelPsf:
     """A constant stamp of pixels.
 

@@ -61,7 +61,8 @@ class BuilderOptions:
     model_error : float
         Relative error of the PSF per pixel; keeps the brightest stars from ruling alone.
     total_radius : float
-        Radius [pix] within which the light of a star counts as its whole flux.
+        Radius [pix] within which the light of a star counts as its whole flux; never less than
+        the stamp.
     max_stars : int
         Stars used at most, the brightest of each part of the field.
     residuals : bool
@@ -95,7 +96,7 @@ class BuilderOptions:
             "iterations": (self.iterations >= 1, "at least 1"),
             "source_variance": (self.source_variance >= 0, "at least 0"),
             "model_error": (0 < self.model_error < 1, "between 0 and 1"),
-            "total_radius": (self.total_radius >= self.side / 2, "at least half of the side"),
+            "total_radius": (self.total_radius > 0, "> 0"),
             "max_stars": (self.max_stars >= 1, "at least 1"),
         }
         for name, (good, rule) in limits.items():
@@ -105,7 +106,7 @@ class BuilderOptions:
                 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StarFits:
     """The stars as fitted with the final PSF; arrays in input order, NaN where not measured."""
 
@@ -125,7 +126,7 @@ class StarFits:
         return np.asarray(self.flux / self.flux_err)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldPsfResult:
     """A PSF and how it came about."""
 

@@ -93,7 +93,7 @@ def factor_fluxes(gram, first, prior, chol, singular):
 
 @kernel
 def _flux_step(gram, grad, first, flux, mu, w, chol, step):
-    """Move the fluxes of one key to their optimum; return the decrease of chi-square."""
+    """Move the fluxes of one key, and the gradient, to the optimum; return the gain in chi-square."""
     for i in range(step.shape[0]):
         step[i] = 0.0
         if gram[first[i], first[i]] > 0.0:
@@ -105,6 +105,8 @@ def _flux_step(gram, grad, first, flux, mu, w, chol, step):
     backward(chol, step)
     for i in range(step.shape[0]):
         flux[i] += step[i]
+        for t in range(grad.shape[0]):
+            grad[t] -= gram[t, first[i]] * step[i]
     return decrease
 
 
@@ -114,8 +116,8 @@ def project(first, owner, column, flux, flux_mu, flux_w, normal, singular):
 
     ``flux`` (n, F) is replaced by the optimum at this position and shape; ``normal.a`` (m, m) and
     ``normal.g`` (m,) receive the projected normal matrix and gradient, ``normal.gain`` (m, F, n)
-    the transposed K of every flux key, so that ``df = -K dtheta``.  Returns the decrease of
-    chi-square by the flux update.
+    the transposed K of every flux key, so that ``df = -K dtheta``; ``normal.grad`` follows the
+    fluxes.  Returns the decrease of chi-square by the flux update.
     """
     n_src = first.shape[0] - 1
     m = owner.shape[0]
@@ -134,11 +136,9 @@ def project(first, owner, column, flux, flux_mu, flux_w, normal, singular):
         )
         for k in range(m):
             t = first[owner[k]] + 1 + column[k]
-            v = grad[t]
             for i in range(n_src):
                 half[k, i] = gram[t, first[i]] if gram[first[i], first[i]] > 0.0 else 0.0
-                v -= half[k, i] * step[i]
-            g[k] += flux[owner[k], b] * v
+            g[k] += flux[owner[k], b] * grad[t]
             forward(chol, half[k])
         for k in range(m):
             tk = first[owner[k]] + 1 + column[k]

@@ -82,6 +82,8 @@ class Outcome(NamedTuple):
     flux_cov: Floats  # (n, F, F)
     chi2: Floats  # (F,)
     singular: Bools  # (n,)
+    slope: Floats  # (n, F, 2), gradient of -chi-square / 2 by a shift of the image of one key
+    curvature: Floats  # (n, F, 3), its second derivatives xx, xy, yy, all else held
 
 
 class Work(NamedTuple):
@@ -123,7 +125,7 @@ class Normal(NamedTuple):
     """Normal equations at one point: m free parameters, F fluxes, T unit images."""
 
     gram: Floats  # (F, T, T)
-    grad: Floats  # (F, T)
+    grad: Floats  # (F, T), at the optimal fluxes once projected
     chi2: Floats  # (F,), at the fluxes that went in
     a: Floats  # (m, m), projected: fluxes eliminated
     g: Floats  # (m,)

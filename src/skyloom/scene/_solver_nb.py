@@ -211,6 +211,7 @@ def solve_group(
     for b in range(n_flux):
         outcome.chi2[b] = best.chi2[b]
     _covariances(theta, best, scratch.first, owner, column, problem, outcome)
+    _position_slopes(best, scratch.first, flux, outcome.slope, outcome.curvature)
     return evaluations, iterations, converged, last
 
 
@@ -279,6 +280,20 @@ def _covariances(theta, normal, first, owner, column, problem, outcome):
                     v += left[b, k] * normal.gain[k, d, s]
                 flux_cov[s, b, d] = v
         _mark_missing(normal.gram, first[s], outcome.singular[s], flux_cov[s])
+
+
+@kernel
+def _position_slopes(normal, first, flux, slope, curvature):
+    """Fill how chi-square answers to shifts of one source in the images of one flux key."""
+    for s in range(flux.shape[0]):
+        x, y = first[s] + 1, first[s] + 2
+        for b in range(flux.shape[1]):
+            f = flux[s, b]
+            slope[s, b, 0] = f * normal.grad[b, x]
+            slope[s, b, 1] = f * normal.grad[b, y]
+            curvature[s, b, 0] = f * f * normal.gram[b, x, x]
+            curvature[s, b, 1] = f * f * normal.gram[b, x, y]
+            curvature[s, b, 2] = f * f * normal.gram[b, y, y]
 
 
 @kernel

@@ -14,7 +14,6 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 
-from ._offset_nb import position_slopes
 from ._records import Images, Members, Outcome, Problem
 from ._render_nb import add_models
 from ._solver_nb import DEGENERATE, NO_DATA, solve_group
@@ -443,6 +442,8 @@ class ScenePass:
             flux_cov=np.empty((m, n_flux, n_flux)),
             chi2=np.empty(n_flux),
             singular=np.zeros(m, np.bool_),
+            slope=np.empty((m, n_flux, 2)),
+            curvature=np.empty((m, n_flux, 3)),
         )
         start = theta.copy(), flux.copy()
         evaluations, iterations, converged, last = solve_group(
@@ -477,17 +478,10 @@ class ScenePass:
         state.last_decrease[rows] = last
         state.started[rows] = True
         if healthy and problem.free[rows].any():
-            self._shift_bands(rows, members, theta, flux, images=images, state=state)
+            self._shift_bands(rows, outcome.slope, outcome.curvature, state)
 
     def _shift_bands(
-        self,
-        rows: Ints,
-        members: Members,
-        theta: Floats,
-        flux: Floats,
-        *,
-        images: Images,
-        state: SceneState,
+        self, rows: Ints, slope: Floats, curvature: Floats, state: SceneState
     ) -> None:
         """Move the image of bright sources in each band by one Newton step towards its optimum."""
         with np.errstate(invalid="ignore"):
@@ -495,9 +489,6 @@ class ScenePass:
         bright &= self.sources.free[rows, :1] & ~state.frozen[rows, None]
         if not bright.any():
             return
-        slope = np.zeros((*flux.shape, 2))
-        curvature = np.zeros((*flux.shape, 3))
-        position_slopes(members, theta, flux, self.tables, images, slope, curvature)
         prior = self.options.prior_offset**-2.0
         before = state.offset[rows]
         gx, gy = (slope[..., i] - prior * before[..., i] for i in (0, 1))

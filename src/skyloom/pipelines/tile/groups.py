@@ -10,7 +10,7 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 from typing_extensions import override
 
-from skyloom._types import Bools, Floats, Ints
+from skyloom._types import Bools, Floats
 from skyloom.flow import Dataset, Stage
 from skyloom.geometry import patches_from_rows
 from skyloom.images import Frame
@@ -87,7 +87,9 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
         group[members] = members[partition.group]
         block[members] = members[partition.block]
         unit = np.where(group >= 0, patch[group], "")
-        near = saturation_reach(start.x, start.y, area, active)
+        blobs = [b for found in inputs.saturation.values() for b in found["blobs"]]
+        near = saturation_reach(start.x, start.y, np.array(blobs).reshape(-1, 3)) & active
+        near &= ~saturated
         return GroupsOutputs(
             groups=Table(
                 {
@@ -111,26 +113,21 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
         return max(found)
 
 
-def saturation_reach(x: Floats, y: Floats, area: Ints | Floats, active: Bools) -> Bools:
-    """Tell which sources lie within reach of a saturated star's halo.
+def saturation_reach(x: Floats, y: Floats, blobs: Floats) -> Bools:
+    """Tell which positions lie within reach of a saturated star's halo.
 
     Parameters
     ----------
     x, y : ndarray, shape (n,)
-        Positions [pix].
-    area : ndarray, shape (n,)
-        Saturated pixels of each source; 0 for all others.
-    active : ndarray of bool, shape (n,)
-        Sources to be judged.
+        Positions [pix]; NaN is never near.
+    blobs : ndarray, shape (m, 3)
+        x, y [pix] and area [pix] of saturated regions.
     """
     near = np.zeros(len(x), np.bool_)
-    members = np.flatnonzero(active)
-    stars = np.flatnonzero((area > 0) & np.isfinite(x) & np.isfinite(y))
-    if len(members) == 0 or len(stars) == 0:
+    rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if len(rows) == 0 or len(blobs) == 0:
         return near
-    tree = cKDTree(np.column_stack([x[members], y[members]]))
-    for star in stars:
-        reach = max(REACH, REACH_PER_AREA * np.sqrt(area[star]) + REACH)
-        near[members[tree.query_ball_point([x[star], y[star]], reach)]] = True
-    near[stars] = False
+    tree = cKDTree(np.column_stack([x[rows], y[rows]]))
+    for bx, by, area in blobs:
+        near[rows[tree.query_ball_point([bx, by], REACH + REACH_PER_AREA * np.sqrt(area))]] = True
     return near

@@ -104,7 +104,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         stamps, metas = {}, {}
         for number, cell in enumerate(cells):
             x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
-            stamp = _native(model.stamp_at(x, y), model.oversampling)
+            stamp = model.stamp_at(x, y)
             if kind == "epsf":
                 stamps[cell.tag] = (stamp / stamp.sum()).astype(np.float32)
             metas[cell.tag] = self._meta(
@@ -283,13 +283,6 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "status": "ok" if ok else "fail",
             "error": None if ok else "no usable PSF star in this band",
         }
-
-
-def _native(stamp: Floats, oversampling: int) -> Floats:
-    """Return the samples of a stamp at pixel centres."""
-    centre = stamp.shape[0] // 2
-    first = centre % oversampling
-    return np.asarray(stamp[first::oversampling, first::oversampling])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from .config import TileConfig
 __all__ = ["Saturation"]
 
 MIN_SNR = 100.0  # of the peak pixel; fainter sources cannot be saturated
+MIN_BLOB = 5  # pix: smaller regions are hot pixels and cosmic rays
 CORE = 1.5  # FWHM: a saturated pixel this close belongs to the source
 
 
@@ -37,7 +38,10 @@ class SaturationInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturationOutputs:
-    """``level`` [scaled counts] of a plateau or null; ``rows``, ``area`` of saturated sources."""
+    """``level`` [scaled counts] of a plateau or null; ``rows``, ``area`` of saturated sources.
+
+    ``blobs`` lists x, y [pix] and area [pix] of all connected saturated regions, catalogued or not.
+    """
 
     saturation: Annotated[dict[str, Any], Dataset("saturation")]
 
@@ -79,8 +83,19 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
                 "level": plateau.level if np.isfinite(plateau.level) else None,
                 "rows": [int(r) for r in rows],
                 "area": [int(area[touched[r]]) for r in rows],
+                "blobs": _blobs(labels, area),
             }
         )
+
+
+def _blobs(labels: Any, area: Ints) -> list[list[float]]:
+    """Return centre and area of the saturated regions that are more than a hot pixel."""
+    numbers = np.flatnonzero(area[1:] >= MIN_BLOB) + 1
+    centres = ndimage.center_of_mass(labels > 0, labels, numbers) if len(numbers) else []
+    return [
+        [round(float(x), 2), round(float(y), 2), float(area[k])]
+        for k, (y, x) in zip(numbers, centres, strict=True)
+    ]
 
 
 def _nearest_label(labels: Any, x: Any, y: Any, radius: float) -> Ints:
