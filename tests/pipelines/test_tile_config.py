@@ -525,12 +525,12 @@ def test_inert_keys_exist() -> None:
 def test_inert_keys_of_a_file_are_listed_in_its_order() -> None:
     user = parse_yaml(
         "patch_run: {resume: true, n_opt_iters: 3}\n"
-        "crop: {margin: 2, plot_pre_crop: false}\n"
+        "patch_inputs: {skip_empty_patch: false, max_workers: 2}\n"
         "epsf: {parallel_bands: true}\n"
     ).data
     keys = inert_keys_set_by_user(user)
-    assert keys == ["patch_run.resume", "crop.plot_pre_crop", "epsf.parallel_bands"]
-    expected = "patch_run: resume; crop: plot_pre_crop; epsf: parallel_bands"
+    assert keys == ["patch_run.resume", "patch_inputs.max_workers", "epsf.parallel_bands"]
+    expected = "patch_run: resume; patch_inputs: max_workers; epsf: parallel_bands"
     assert describe_keys(keys) == expected
     assert inert_keys_set_by_user({}) == []
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import importlib
 import logging
 import signal
-import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, final
 
@@ -78,9 +79,9 @@ def main(args: Sequence[str] | None = None) -> int:
     args : sequence of str, optional
         Arguments; default those of the process.
     """
-    signal.signal(signal.SIGTERM, _terminated)
     try:
-        status = root.main(args, prog_name="skyloom", standalone_mode=False)
+        with _sigterm_interrupts():
+            status = root.main(args, prog_name="skyloom", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code if isinstance(error, click.UsageError) else FAILED
@@ -106,7 +107,18 @@ def _say(text: str) -> None:
     click.echo(f"skyloom: {text}", err=True)
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    """Treat a batch system's SIGTERM as Ctrl-C: the ledger stays consistent."""
-    sys.stderr.flush()
-    raise KeyboardInterrupt
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Treat a batch system's SIGTERM as Ctrl-C meanwhile: the ledger stays consistent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -20,7 +20,6 @@ from dataclasses import replace
 import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
-from skyloom.errors import WrongValue
 
 from ._assemble import assemble
 from ._grid import fine_grid
@@ -63,19 +62,12 @@ def build_field_psf(
     FieldPsfResult
         Its ``psf`` is None when no star is usable.  The same input gives the same bytes.
 
-    Raises
-    ------
-    WrongValue
-        If the stamps asked for are larger than the cutouts.
+    Notes
+    -----
+    Stamps may be wider than the cutouts: the corrections fade out where the cutouts end and the
+    Moffat goes on.
     """
     options = options if options is not None else BuilderOptions()
-    if options.side > cutouts.side:
-        raise WrongValue(
-            f"BuilderOptions: side = {options.side} exceeds the cutouts of {cutouts.side} pixels; "
-            "lower final_psf_size or raise cutout_size",
-            side=options.side,
-            cutout=cutouts.side,
-        )
     chosen = _chosen(cutouts, shape, options)
     work = _prepared(cutouts.rows(chosen), shape, options)
     if work is None:

@@ -93,7 +93,7 @@ def factor_fluxes(gram, first, prior, chol, singular):
 
 @kernel
 def _flux_step(gram, grad, first, flux, mu, w, chol, step):
-    """Move the fluxes of one key, and the gradient, to the optimum; return the gain in chi-square."""
+    """Move the fluxes of one key, and the gradient, to the optimum; return the chi-square gained."""
     for i in range(step.shape[0]):
         step[i] = 0.0
         if gram[first[i], first[i]] > 0.0:

@@ -24,6 +24,7 @@ from .transforms import ProfileVariant, PsfTransforms, kernel_tables, next_side
 __all__ = ["FitOptions", "ScenePass", "SceneState"]
 
 
+FOLD_SNR = 30.0
 COMPACT_RADIUS = 2.0  # pix: larger galaxies have no power where an undersampled PSF aliases
 
 
@@ -216,12 +217,18 @@ class ScenePass:
         smooth = residual.copy()
         sides = self.stamp_sides(state)
         rows = np.arange(len(self.sources))
+        bright = _is_bright(state)
         flux = np.nan_to_num(state.flux)
         for chunk in np.array_split(rows, max(1, len(rows) // 64)):
             if len(chunk) == 0:
                 continue
             members, theta = self.members(
-                chunk, state.theta, sides, np.zeros((1, 2), np.int64), offset=state.offset
+                chunk,
+                state.theta,
+                sides,
+                np.zeros((1, 2), np.int64),
+                offset=state.offset,
+                bright=bright,
             )
             images = Images(residual, residual, geometry.offsets, geometry.shapes, geometry.key)
             add_models(images, members, theta, flux[chunk], self.tables, -1.0)
@@ -305,8 +312,9 @@ class ScenePass:
         n_images = geometry.n_images
         frame = np.tile(np.array(corner, dtype=np.int64), (n_images, 1))
         rows = np.array([source], dtype=np.int64)
+        bright = _is_bright(state)
         members, theta = self.members(
-            rows, state.theta, self.stamp_sides(state), frame, offset=state.offset
+            rows, state.theta, self.stamp_sides(state), frame, offset=state.offset, bright=bright
         )
         flux = np.zeros((1, self.n_flux))
         key = geometry.key[image]
@@ -334,13 +342,20 @@ class ScenePass:
         frame: Ints,
         *,
         offset: Floats | None = None,
+        bright: Bools | None = None,
     ) -> tuple[Members, Floats]:
-        """Return the kernel record of some sources and their parameters relative to it."""
+        """Return the kernel record of some sources and their parameters relative to it.
+
+        ``offset`` as in `SceneState`; ``bright`` (n,) those whose PSF has to be exact (default:
+        all), where aliases are folded if the PSF is oversampled.
+        """
         relative = theta[rows].copy()
         relative[:, :2] -= self.reference[rows]
         corner = self.geometry.corners(rows, relative[:, :2], sides[rows])
         kind = self.sources.kind
         compact = (kind[rows] == SourceType.STAR) | (relative[:, 2] < np.log(COMPACT_RADIUS))
+        if bright is not None:
+            compact &= bright[rows]
         members = self.geometry.members(
             rows, kind, sides[rows], corner=corner, frame=frame, is_compact=compact
         )
@@ -381,6 +396,7 @@ class ScenePass:
     ) -> None:
         """Solve the blocks of one group, brightest first, each on the others' latest models."""
         geometry = self.geometry
+        bright = _is_bright(state)
         brightness = [np.nanmax(np.abs(np.nan_to_num(state.snr[rows]))) for rows in blocks]
         order = np.argsort(-np.array(brightness), kind="stable")
         shared = residual.copy() if len(blocks) > 1 else residual
@@ -392,7 +408,9 @@ class ScenePass:
             far = (corner + sides[rows][:, None, None]).max(axis=0)
             shapes = (far - frame)[:, ::-1].copy()
             (data, wgt), offset = geometry.cut([shared, weight], frame, shapes)
-            members, theta = self.members(rows, state.theta, sides, frame, offset=state.offset)
+            members, theta = self.members(
+                rows, state.theta, sides, frame, offset=state.offset, bright=bright
+            )
             images = Images(data, wgt, offset, shapes, geometry.key)
             flux = np.nan_to_num(state.flux[rows])
             add_models(images, members, theta, flux, self.tables, 1.0)
@@ -480,9 +498,7 @@ class ScenePass:
         if healthy and problem.free[rows].any():
             self._shift_bands(rows, outcome.slope, outcome.curvature, state)
 
-    def _shift_bands(
-        self, rows: Ints, slope: Floats, curvature: Floats, state: SceneState
-    ) -> None:
+    def _shift_bands(self, rows: Ints, slope: Floats, curvature: Floats, state: SceneState) -> None:
         """Move the image of bright sources in each band by one Newton step towards its optimum."""
         with np.errstate(invalid="ignore"):
             bright = state.flux[rows] > self.options.offset_snr * state.flux_err[rows]
@@ -504,6 +520,11 @@ class ScenePass:
         total = weight.sum(axis=1, keepdims=True)
         mean = (weight * after).sum(axis=1, keepdims=True) / np.where(total > 0.0, total, 1.0)
         state.offset[rows] = np.where(bright[..., None], after - mean, 0.0)
+
+
+def _is_bright(state: SceneState) -> Bools:
+    """Tell which sources need the exact PSF: below, 1e-3 of the peak is far below the noise."""
+    return np.asarray((state.snr > FOLD_SNR) & state.started)
 
 
 def _typical_noise(ivar: Pixels) -> float:

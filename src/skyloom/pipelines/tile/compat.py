@@ -82,17 +82,13 @@ INERT_KEYS: Final = frozenset(
         # fits of single bands, PSFs as sums of Gaussians
         "patch_run.enable_multi_band_simultaneous_fitting",
         "patch_run.psf_model",
-        "patch_run.psf_fallback_model",
-        "patch_run.ncircular_gaussian_n",
         "patch_run.hybrid_psf_n",
         "patch_run.gaussian_mixture_n",
-        "patch_run.fallback_stamp_radius_pix",
         # the builder and the optimiser of the original; ours work differently
         "epsf.recenter_boxsize",
         "patch_run.r_ap",
         "patch_run.eps_flux",
         "patch_run.enable_staged_fit",
-        "patch_run.flag_maxiter_margin",
         # how the original spread its work; ours has executors and always resumes
         "performance.frame_prep_workers",
         "performance.white_stack_workers",
@@ -105,6 +101,9 @@ INERT_KEYS: Final = frozenset(
         "patch_run.python_exe",
         "patch_run.threads_per_process",
         "patch_run.resume",
+        # patches are always written, and those of the current grid are what is merged
+        "patch_inputs.save_patch_inputs",
+        "merge.pattern",
         # ignored by the original too
         "moffat_psf.fwhm_default_pix",
         "moffat_psf.module_path",

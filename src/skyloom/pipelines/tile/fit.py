@@ -91,7 +91,7 @@ class PatchScene:
             self.rows,
             kind=kind,
             max_shift=config.patch_run.pos_max_shift_pix,
-            doubtful=np.asarray(groups["near_saturated"])[self.rows],
+            keep_shape=np.asarray(groups["near_saturated"])[self.rows],
         )
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         images = []

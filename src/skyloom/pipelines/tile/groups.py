@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from typing_extensions import override
 
 from skyloom._types import Bools, Floats
+from skyloom.catalogs import column_as_bool
 from skyloom.flow import Dataset, Stage
 from skyloom.geometry import patches_from_rows
 from skyloom.images import Frame
@@ -46,9 +47,9 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
     """Decide model, blend group and patches of every source.
 
     Columns of the product: ``row``; ``kind`` (`SourceType`, -1 not fitted); ``saturated``,
-    ``near_saturated``, ``forced_star``; ``group`` and ``block`` (lowest row); ``patch`` (tag of the
-    patch whose base box holds the source) and ``unit`` (tag of the patch that fits its group: that
-    of the group's lowest row).
+    ``near_saturated``, ``forced_star``; ``hidden`` (modelled, not reported); ``group`` and
+    ``block`` (lowest row); ``patch`` (tag of the patch whose base box holds the source) and
+    ``unit`` (tag of the patch that fits its group: that of the group's lowest row).
     """
 
     name = "groups"
@@ -67,18 +68,23 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
         shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
         start = start_values(inputs.sources, bands, shape, self.config.patch_run)
         rows = len(start.kind)
-        patch = np.full(rows, "", dtype="U32")
+        place = np.full(rows, "", dtype="U32")
         for p in patches_from_rows(inputs.patches):
-            patch[p.base.contains(start.x, start.y)] = p.tag
-        active = start.active & (patch != "")
+            place[p.base.contains(start.x, start.y)] = p.tag
+        active = start.active & (place != "")
         area = np.zeros(rows)
         for found in inputs.saturation.values():
             np.maximum.at(area, np.array(found["rows"], dtype=np.int64), found["area"])
         saturated = active & (area > 0)
         forced = saturated & (start.kind != SourceType.STAR)
-        kind = np.where(active, np.where(forced, int(SourceType.STAR), start.kind), -1)
+        # What the saturation cut excludes is not reported, but its light is modelled.
+        hidden = ~active & (place != "") & column_as_bool(inputs.sources, "excluded_saturation")
+        hidden &= ~column_as_bool(inputs.sources, "excluded_crop")
+        star = (active | hidden) & (area > 0)
+        kind = np.where(star, int(SourceType.STAR), start.catalogue_kind)
+        kind = np.where(active | hidden, kind, -1)
         fwhm = self._fwhm(inputs.frames)
-        members = np.flatnonzero(active)
+        members = np.flatnonzero(active | hidden)
         radius = np.where(kind == SourceType.STAR, 0.0, np.exp(start.log_r))
         partition = blend_groups(
             start.x[members], start.y[members], radius[members], psf_sigma=fwhm / 2.3548
@@ -86,9 +92,10 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
         group, block = np.full(rows, -1), np.full(rows, -1)
         group[members] = members[partition.group]
         block[members] = members[partition.block]
-        unit = np.where(group >= 0, patch[group], "")
+        unit = np.where(group >= 0, place[group], "")
         blobs = [b for found in inputs.saturation.values() for b in found["blobs"]]
-        near = saturation_reach(start.x, start.y, np.array(blobs).reshape(-1, 3)) & active
+        near = saturation_reach(start.x, start.y, np.array(blobs).reshape(-1, 3))
+        near &= active | hidden
         near &= ~saturated
         return GroupsOutputs(
             groups=Table(
@@ -100,7 +107,8 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
                     "forced_star": forced,
                     "group": group.astype(np.int64),
                     "block": block.astype(np.int64),
-                    "patch": np.where(active, patch, ""),
+                    "hidden": hidden,
+                    "patch": np.where(active, place, ""),
                     "unit": unit,
                 }
             )

@@ -25,6 +25,7 @@ __all__ = ["Payloads", "reach_of"]
 
 STAMP_HALF = 32  # pix, of a star's stamp
 WIDEST_HALF = 128  # pix, of the largest stamp
+LIT = 64  # pix: light of bright stars beyond this is below the noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +141,10 @@ def _plan(
         box = box.union(Box.around(float(x[row]), float(y[row]), int(half[row])))
     box = box.clipped(frame)
     active = np.asarray(groups["kind"]) >= 0
-    near = active & (x + half >= box.x0) & (x - half < box.x1)
-    near &= (y + half >= box.y0) & (y - half < box.y1)
+    far = np.where(np.asarray(groups["saturated"]) | np.asarray(groups["hidden"]), WIDEST_HALF, LIT)
+    reach = np.maximum(half, far)
+    near = active & (x + reach >= box.x0) & (x - reach < box.x1)
+    near &= (y + reach >= box.y0) & (y - reach < box.y1)
     return {"patch": patch, "box": box, "owned": owned, "base": base, "rows": np.flatnonzero(near)}
 
 

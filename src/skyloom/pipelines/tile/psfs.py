@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ __all__ = ["Epsf", "EpsfSummary", "epsf_stages"]
 
 log = logging.getLogger(__name__)
 
-UNDERSAMPLED = 3.5  # pix FWHM: below, shifts of a PSF sampled once per pixel ring (2.7e-4 of peak)
+FIELD_SIDE = 127  # pix, of the model that the fit uses: wings of bright stars reach this far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +101,11 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             log.warning("%s: no usable PSF star; a fallback PSF takes over", inputs.band)
             model = fallback_psf(self.config, fwhm, frame.working_shape)
             kind = self.config.patch_run.psf_fallback_model
+        product = model.cropped(min(self.config.epsf.final_psf_size, _side(model)))
         stamps, metas = {}, {}
         for number, cell in enumerate(cells):
             x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
-            stamp = model.stamp_at(x, y)
+            stamp = product.stamp_at(x, y)
             if kind == "epsf":
                 stamps[cell.tag] = (stamp / stamp.sum()).astype(np.float32)
             metas[cell.tag] = self._meta(
@@ -213,7 +214,9 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         if len(selection.x) < max(1, self.config.patch_run.min_epsf_nstars_for_use):
             return None
         options = BuilderOptions(
-            side=settings.final_psf_size, source_variance=view.band.source_variance
+            side=max(settings.final_psf_size, FIELD_SIDE),
+            source_variance=view.band.source_variance,
+            oversampling=2,
         )
         cutouts = cut_stars(
             view.band.data, view.band.ivar, selection.x, selection.y, side=settings.cutout_size
@@ -222,8 +225,6 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         for _ in range(self.config.skyloom.psf_loops):
             if result.psf is None:
                 break
-            sampling = 2 if result.psf.fwhm < UNDERSAMPLED else 1
-            options = replace(options, oversampling=sampling)
             cutouts = isolated_stars(
                 view.band,
                 result.psf,
@@ -283,6 +284,11 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "status": "ok" if ok else "fail",
             "error": None if ok else "no usable PSF star in this band",
         }
+
+
+def _side(model: FieldPsf) -> int:
+    """Return the side of a model's stamps [pix]."""
+    return int((model.basis.shape[-1] - 1) // model.oversampling + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,17 +26,18 @@ _TYPES = {t.name: int(t) for t in SourceType}
 RADIUS_LIMITS = (0.1, 1000.0)  # pix; the documented bounds of the radius
 START_RADIUS = (0.3, 100.0)  # pix; start values are clipped to this
 SERSIC_LIMITS = (0.29, 6.3)
-DOUBTFUL_WIDTH = (0.2, 0.1, 0.1, 0.5)  # ln r, g1, g2, Sersic n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartValues:
     """What the catalogue says about each row, in the units of the fit.
 
-    ``kind`` is -1 for rows that are not fitted (excluded, or without a position in the frame).
+    ``kind`` is -1 for rows that are not fitted (excluded, or without a position in the frame),
+    ``catalogue_kind`` is not.
     """
 
     kind: Ints
+    catalogue_kind: Ints
     x: Floats  # pix, working frame
     y: Floats
     log_r: Floats  # ln of the circularised half-light radius [pix]
@@ -83,6 +84,7 @@ def start_values(
     mean, ivar = _flux_priors(table, columns, bands)
     return StartValues(
         kind=np.where(active, kind, -1),
+        catalogue_kind=kind,
         x=x,
         y=y,
         log_r=np.log(r),
@@ -101,12 +103,12 @@ def scene_sources(
     *,
     kind: Ints,
     max_shift: float | None,
-    doubtful: Bools | None = None,
+    keep_shape: Bools | None = None,
 ) -> Sources:
     """Return the engine's description of some rows; ``kind`` overrules the catalogue's.
 
-    ``doubtful`` sources, those in the halo of a saturated star, get priors of `DOUBTFUL_WIDTH`
-    about their start values: free, they grow into needles that follow the halo.
+    Sources with ``keep_shape``, those in the halo of a saturated star, keep the catalogue's shape:
+    free, they grow into needles that follow the halo.
     """
     sources = Sources.create(
         kind,
@@ -120,18 +122,17 @@ def scene_sources(
         r_limits=RADIUS_LIMITS,
         n_limits=SERSIC_LIMITS,
     )
-    own = start.prior_ivar[rows]
-    if doubtful is not None:
-        width = np.array([np.inf, np.inf, *DOUBTFUL_WIDTH])
-        own = own + np.where(doubtful[:, None], width**-2.0, 0.0)
-    extra = np.where(sources.free, own, 0.0)
+    extra = np.where(sources.free, start.prior_ivar[rows], 0.0)
+    free = sources.free.copy()
+    if keep_shape is not None:
+        free[keep_shape, 2:] = False
     total = sources.prior_ivar + extra
     safe = np.where(total > 0.0, total, 1.0)
     mean = (sources.prior_ivar * sources.prior_mean + extra * sources.theta) / safe
     return Sources(
         kind=sources.kind,
         theta=sources.theta,
-        free=sources.free,
+        free=free,
         lower=sources.lower,
         upper=sources.upper,
         prior_mean=np.where(total > 0.0, mean, 0.0),
