@@ -10,7 +10,6 @@ import pytest
 import yaml
 from astropy.io import fits
 from astropy.wcs import WCS
-from click.testing import CliRunner
 
 from skyloom.catalogs import column_as_float, column_as_text, read_csv
 from skyloom.cli import main
@@ -44,10 +43,7 @@ def cut_tile(source: Path, folder: Path) -> None:
 def catalog(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kids") / "tile"
     cut_tile(shared_data / "kids_viking_tile", folder)
-    result = CliRunner().invoke(
-        main, ["tile", "run", "--config", str(folder / "config.yaml"), "--quiet"]
-    )
-    assert result.exit_code == 0, result.output
+    assert main(["tile", "run", "--config", str(folder / "config.yaml"), "--quiet"]) == 0
     return read_csv(folder / "work" / "output_catalog.csv"), folder
 
 

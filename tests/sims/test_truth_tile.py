@@ -23,8 +23,10 @@ BRIGHT, MEDIUM, FAINT = SnrBin(30, np.inf), SnrBin(30, 100), SnrBin(10, 30)
 
 def run(config: Path, folder: Path) -> tuple[Assessment, float]:
     shutil.copytree(config.parent, folder)
+    with (folder / "config.yaml").open("a") as stream:
+        stream.write("skyloom:\n  plots: none\n")
     begin = time.monotonic()
-    result = run_tile(folder / "config.yaml", plots="none", progress="quiet", workers=2)
+    result = run_tile(folder / "config.yaml", progress="quiet", workers=2)
     seconds = time.monotonic() - begin
     assert result.exit_status == 0
     catalog = read_csv(folder / "work" / "output_catalog.csv")
