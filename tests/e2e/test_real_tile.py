@@ -16,7 +16,7 @@ from skyloom.cli import main
 from skyloom.flags import FitFlag
 
 BANDS = ("g", "r", "i", "Z", "J")
-SIDE, X0, Y0 = 800, 380, 420  # a cut with a saturated star, its halo, a spiral
+SIDE, X0, Y0 = 940, 560, 480  # a cut with two saturated stars, their halos, bright stars
 
 
 def cut_tile(source: Path, folder: Path) -> None:

@@ -41,6 +41,22 @@ __all__ = ["Epsf", "EpsfSummary", "epsf_stages"]
 
 log = logging.getLogger(__name__)
 
+# Settings of section epsf that decide pictures, patches or workers, not the PSF.
+NOT_IN_KEY = (
+    "-epsf.ngrid",
+    "-epsf.skip_empty_epsf_patches",
+    "-epsf.save_star_montage_max",
+    "-epsf.save_patch_background_diagnostics",
+    "-epsf.save_star_local_background_diagnostics",
+    "-epsf.diagnostics_show_colorbar",
+    "-epsf.save_growth_curve",
+    "-epsf.save_residual_diagnostics",
+    "-epsf.residual_diag_max_stars",
+    "-epsf.parallel_bands",
+    "-epsf.max_workers",
+)
+FEW_STARS = 5  # with fewer, a PSF much wider than the header says is a galaxy's
+WIDTH_RANGE = (0.5, 1.6)  # of the header's FWHM
 FIELD_SIDE = 127  # pix, of the model that the fit uses: wings of bright stars reach this far
 
 
@@ -78,8 +94,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         "patch_run.min_epsf_nstars_for_use",
         *FALLBACK_KEYS,
         "skyloom.psf_loops",
-        "-epsf.parallel_bands",
-        "-epsf.max_workers",
+        *NOT_IN_KEY,
     )
 
     @override
@@ -95,10 +110,11 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         )
         selection = self._select(inputs, frame, view, start, fwhm)
         result = self._build(view, selection, start, frame)
-        if result is not None and result.psf is not None:
+        doubt = self._doubt(result, frame.fwhm_pix)
+        if result is not None and result.psf is not None and not doubt:
             model, kind = result.psf, "epsf"
         else:
-            log.warning("%s: no usable PSF star; a fallback PSF takes over", inputs.band)
+            log.warning("%s: %s; a fallback PSF takes over", inputs.band, doubt)
             model = fallback_psf(self.config, fwhm, frame.working_shape)
             kind = self.config.patch_run.psf_fallback_model
         product = model.cropped(min(self.config.epsf.final_psf_size, _side(model)))
@@ -125,6 +141,23 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             metas=metas,
             stars=_star_table(selection, result),
         )
+
+    def _doubt(self, result: FieldPsfResult | None, header_fwhm: float | None) -> str:
+        """Say why a PSF cannot be used; empty where it can."""
+        if result is None or result.psf is None:
+            return "no usable PSF star"
+        used = int(result.stars.used.sum())
+        needed = self.config.patch_run.min_epsf_nstars_for_use
+        if used < needed:
+            return f"low-star ePSF (nstars_used={used} < min_epsf_nstars_for_use={needed})"
+        if used < FEW_STARS and header_fwhm is not None:
+            ratio = result.psf.fwhm / header_fwhm
+            if not WIDTH_RANGE[0] < ratio < WIDTH_RANGE[1]:
+                return (
+                    f"the PSF of {used} stars has a FWHM of {result.psf.fwhm:.2f} pix, the header "
+                    f"says {header_fwhm:.2f}"
+                )
+        return ""
 
     def _prepare(self, inputs: EpsfInputs, frame: Frame, cells: Sequence[Cell]) -> _View:
         """Read the band and take its background away, cell by cell."""
@@ -280,10 +313,19 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "field_order": int(result.order) if result is not None else None,
             "field_fwhm_pix": float(model.fwhm),
             "stamp_sum": float(stamp.sum()),
-            "cfg": config_subset(self.full_config, ["epsf"])["epsf"],
+            "cfg": _psf_settings(self.full_config),
             "status": "ok" if ok else "fail",
-            "error": None if ok else "no usable PSF star in this band",
+            "error": None
+            if ok
+            else self._doubt(result, None) or "the PSF is too wide for its stars",
         }
+
+
+def _psf_settings(config: TileConfig) -> dict[str, Any]:
+    """Return the settings of section epsf that decide the PSF."""
+    left_out = {name.removeprefix("-epsf.") for name in NOT_IN_KEY}
+    settings = config_subset(config, ["epsf"])["epsf"]
+    return {name: value for name, value in settings.items() if name not in left_out}
 
 
 def _side(model: FieldPsf) -> int:

@@ -91,7 +91,9 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
 def _blobs(labels: Any, area: Ints) -> list[list[float]]:
     """Return centre and area of the saturated regions that are more than a hot pixel."""
     numbers = np.flatnonzero(area[1:] >= MIN_BLOB) + 1
-    centres = ndimage.center_of_mass(labels > 0, labels, numbers) if len(numbers) else []
+    if len(numbers) == 0:
+        return []
+    centres = np.array(ndimage.center_of_mass(labels > 0, labels, numbers)).reshape(-1, 2)
     return [
         [round(float(x), 2), round(float(y), 2), float(area[k])]
         for k, (y, x) in zip(numbers, centres, strict=True)
