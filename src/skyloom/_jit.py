@@ -14,26 +14,27 @@ from typing import Any, TypeVar, cast
 
 import numba as nb
 
-__all__ = ["kernel", "kernel_part"]
+__all__ = ["exact_kernel", "kernel", "kernel_part"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# fastmath: NaN and infinity are not honoured inside kernels, so callers validate their inputs.
-_OPTIONS = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+_COMMON = {"nogil": True, "error_model": "numpy"}
 
 
 def kernel(function: F) -> F:
     """Compile a function to machine code at its first call, without the interpreter's lock.
 
-    The code is cached beside the source, or in the user's cache directory, or, where neither can be
-    written, not at all.
+    Arithmetic is fast: terms of sums may be regrouped, and NaN and infinity are not honoured, so
+    callers validate their inputs.  The code is cached beside the source, or in the user's cache
+    directory, or, where neither can be written, not at all.
 
     Notes
     -----
-    numba takes a cached kernel for good as long as its own file is unchanged, although it contains
-    the kernels of other files that it calls.  Here all kernel files of the package count.
+    A kernel is pasted into each kernel that calls it.  Otherwise two libraries with the same
+    function, rounded differently by their optimisations, would share whichever was loaded first,
+    and results would depend on the order of calls in a process.
     """
-    return _compile(function)
+    return _compile(function, fastmath=True, forceinline=True)
 
 
 def kernel_part(function: F) -> F:
@@ -42,15 +43,22 @@ def kernel_part(function: F) -> F:
     Code that is compiled by itself is optimised again in every caller, and in every caller of
     those; parts of a kernel are compiled once.
     """
-    return _compile(function, inline="always")
+    return _compile(function, fastmath=True, inline="always")
+
+
+def exact_kernel(function: F) -> F:
+    """Compile like `kernel`, with the arithmetic as written: for algebra on small matrices."""
+    return _compile(function)
 
 
 def _compile(function: F, **options: object) -> F:
     compile_ = cast("Callable[..., Callable[[F], Any]]", nb.njit)
     try:
-        dispatcher = compile_(cache=True, **_OPTIONS, **options)(function)
+        dispatcher = compile_(cache=True, **_COMMON, **options)(function)
     except RuntimeError:  # no place for a cache
-        return cast("F", compile_(**_OPTIONS, **options)(function))
+        return cast("F", compile_(**_COMMON, **options)(function))
+    # numba takes a cached kernel for good as long as its own file is unchanged, although it
+    # contains the kernels of other files that it calls.  Here all kernel files count.
     index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if index is not None and hasattr(index, "_source_stamp"):
         index._source_stamp = _fingerprint(Path(function.__code__.co_filename).parent)

@@ -138,12 +138,12 @@ def unit_images(
     members, relative = scene.members(np.arange(1), start.theta, np.array([side]), nowhere)
     assert not members.origin.any()
     scratch = make_scratch(members)
-    unit = np.empty((n_parameters(kind), side, side), np.float32)
+    unit = np.empty((n_parameters(int(kind)), side**2), np.float32)
     relative[0] = theta
     render_member(
-        members, 0, 0, relative[0], scene.tables, scratch.work, scratch.planes, True, len(unit), unit
+        members, 0, 0, relative[0], scene.tables, scratch.work, scratch.planes, True, unit
     )  # fmt: skip
-    return unit.astype(np.float64)
+    return unit.astype(np.float64).reshape(-1, side, side)
 
 
 def evaluated(

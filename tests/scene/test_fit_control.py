@@ -11,7 +11,15 @@ from scene_tools import DEV, EXP, SERSIC, STAR, Scene, blank, make_scene, nudged
 
 from skyloom.flags import FitFlag
 from skyloom.psf import PixelPsf
-from skyloom.scene import FitOptions, ScenePass, SceneState, Sources, fit_flags, fit_scene
+from skyloom.scene import (
+    FitOptions,
+    ScenePass,
+    SceneState,
+    Sources,
+    diagnose,
+    fit_flags,
+    fit_scene,
+)
 
 BAD_FIT = FitFlag.NOT_CONVERGED | FitFlag.FAILED | FitFlag.SINGULAR
 
@@ -57,7 +65,7 @@ def test_elongated_sources_slide_along_their_bounds(small_psf: PixelPsf) -> None
     scene = make_scene([blank((80, 80), small_psf)], truth, np.array([[5000.0]]))
     best = np.inf
     for y in np.linspace(40.0, 41.5, 61):
-        fixed = truth.at(truth.theta + [[1.0, y - 40.0, 0, 0, 0, 0]])
+        fixed = truth.at(truth.theta + np.array([1.0, y - 40.0, 0, 0, 0, 0]))
         held = replace(fixed, free=np.zeros((1, 6), np.bool_))
         fit = fit_scene(scene.images, held)
         value = float((fit.residual[0] ** 2).sum())
@@ -117,7 +125,8 @@ def test_fixed_parameters_do_not_move(pair: Scene) -> None:
     assert not fit.param_cov[0].any()
     assert fit.param_cov[1, 0, 0] > 0.0
     assert not fit.param_cov[1, 2:].any()
-    assert fit.flux_err[0, 0] < fit_scene(pair.images, start_at(pair, 0.3)).flux_err[0, 0]
+    free = fit_scene(pair.images, start_at(pair, 0.3))
+    assert fit.flux_err[1, 0] < 0.98 * free.flux_err[1, 0]  # the size is known
 
 
 def test_with_everything_fixed_a_fit_is_one_linear_solution(pair: Scene) -> None:
@@ -296,8 +305,6 @@ def test_a_failed_block_keeps_the_state(pair: Scene, monkeypatch: pytest.MonkeyP
     state = scene.run(SceneState.start(start, 2), {0: [np.arange(2)]})
     assert_array_equal(state.theta, start.theta)
     residual, weight = scene.residual(state)
-    from skyloom.scene import diagnose
-
     rows = np.arange(2)
     flags = fit_flags(scene, state, diagnose(scene, state, rows, residual, weight), rows)
     assert np.all(flags & FitFlag.FAILED)

@@ -20,7 +20,7 @@ from scene_tools import (
 )
 
 from skyloom.psf import PixelPsf
-from skyloom.scene import FitOptions, SceneFit, SceneImage, Sources, fit_scene
+from skyloom.scene import FitOptions, SceneFit, SceneImage, Sources, fit_scene, render_scene
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,8 @@ def galsim_fit() -> tuple[SceneFit, Sources, np.ndarray]:
     grid = np.stack(np.meshgrid([40.0, 80.0, 120.0], [40.0, 80.0, 120.0]), axis=-1).reshape(-1, 2)
     x, y = (grid + rng.uniform(-9.0, 9.0, grid.shape)).T
     truth = Sources.create(
-        kind, x, y, r=rng.uniform(0.8, 2.5, 9), g1=rng.normal(0, 0.15, 9), g2=rng.normal(0, 0.15, 9),
+        kind, x, y, r=rng.uniform(0.8, 2.5, 9),
+        g1=rng.normal(0, 0.15, 9), g2=rng.normal(0, 0.15, 9),
         n=np.array([1.0, 1.0, 4.0] * 3),
     )  # fmt: skip
     flux = 10 ** rng.uniform(5.0, 5.7, (9, 2))
@@ -44,7 +45,8 @@ def galsim_fit() -> tuple[SceneFit, Sources, np.ndarray]:
             )
         psf = psf_stamp("moffat", fwhm, 63)
         images.append(SceneImage(
-            data=data.astype(np.float32), ivar=np.full(data.shape, 0.01, np.float32), psf=psf, flux_key=b,
+            data=data.astype(np.float32), ivar=np.full(data.shape, 0.01, np.float32),
+            psf=psf, flux_key=b,
         ))  # fmt: skip
     fit = fit_scene(images, nudged(truth, rng))
     return fit, truth, flux
@@ -184,8 +186,6 @@ def test_the_hl13_variant_recovers_its_own_scenes(small_psf: PixelPsf) -> None:
     truth = Sources.create(np.array([EXP, DEV]), np.array([50.2, 110.0]), np.full(2, 50.0), r=1.5)
     options = FitOptions(profile="hl13")
     images = [blank((100, 160), small_psf)]
-    from skyloom.scene import render_scene
-
     flux = np.full((2, 1), 1e5)
     (model,) = render_scene(images, truth, flux, options)
     filled = [SceneImage(data=model, ivar=images[0].ivar, psf=small_psf)]

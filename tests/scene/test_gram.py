@@ -153,7 +153,7 @@ def test_the_projection_is_the_joint_solution() -> None:
         u = rng.normal(size=(20, 7))
         normal.gram[b] = u.T @ u
     flux = rng.uniform(1.0, 3.0, (2, 2))
-    start = flux.copy()
+    start, grad = flux.copy(), normal.grad.copy()
     mu, w = rng.normal(size=(2, 2)), np.array([[0.0, 4.0], [0.0, 0.0]])
     singular = np.zeros(2, np.bool_)
     drop = project(first, owner, column, flux, mu, w, normal, singular)
@@ -162,13 +162,15 @@ def test_the_projection_is_the_joint_solution() -> None:
     for b in range(2):
         v, t = first[:2], first[owner] + 1 + column
         gvv = normal.gram[b][np.ix_(v, v)] + np.diag(w[:, b])
-        cv = normal.grad[b][v] + w[:, b] * (mu[:, b] - start[:, b])
+        cv = grad[b][v] + w[:, b] * (mu[:, b] - start[:, b])
         step = np.linalg.solve(gvv, cv)
         assert_allclose(flux[:, b], start[:, b] + step, rtol=1e-4)  # ridge of 1e-6 x condition
         expected_drop += cv @ step
         f = flux[owner, b]
         half = normal.gram[b][np.ix_(t, v)]
-        g += f * (normal.grad[b][t] - half @ step)
+        g += f * (grad[b][t] - half @ step)
+        moved = grad[b] - normal.gram[b][:, v] @ step
+        assert_allclose(normal.grad[b], moved, atol=1e-4 * np.abs(grad[b]).max())
         a += np.outer(f, f) * (normal.gram[b][np.ix_(t, t)] - half @ np.linalg.solve(gvv, half.T))
         assert_allclose(normal.gain[:, b], f[:, None] * np.linalg.solve(gvv, half.T).T, rtol=1e-3)
     assert drop == pytest.approx(expected_drop, rel=1e-4)

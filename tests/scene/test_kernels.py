@@ -18,8 +18,8 @@ from skyloom._jit import kernel
 from skyloom.psf import PixelPsf
 from skyloom.scene import FitOptions, ScenePass, SceneState, Sources, fit_scene
 from skyloom.scene._records import Images, Outcome, Problem
-from skyloom.scene._render_nb import add_models
 from skyloom.scene._solver_nb import solve_group
+from skyloom.scene.models import add_models
 
 KERNEL_FILES = sorted(Path(skyloom.scene.__file__).parent.glob("_*_nb.py"))
 
@@ -75,8 +75,8 @@ def test_repeated_fits_are_the_same_bytes() -> None:
 def test_another_process_takes_cached_kernels_and_gives_the_same_bytes() -> None:
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1]); import test_kernels as t\n"
-        "start = time.perf_counter(); t.skyloom.scene.warm_up(); warm = time.perf_counter() - start\n"
-        "print(t.digest(), warm)"
+        "start = time.perf_counter(); t.skyloom.scene.warm_up()\n"
+        "warm = time.perf_counter() - start; print(t.digest(), warm)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(Path(__file__).parent)],
@@ -143,7 +143,7 @@ def solved(ready: ScenePass, boxes: Images, members: object, theta: np.ndarray) 
     )  # fmt: skip
     theta, flux = theta.copy(), np.zeros((3, 2))
     solve_group(members, theta, flux, ready.tables, boxes, problem, 0.01, 20, outcome)
-    add_models(boxes, members, theta, flux, ready.tables, -1.0)
+    add_models(boxes, members, theta, flux, ready.tables, sign=-1.0)
     return [theta, flux, outcome.param_cov, outcome.flux_cov, outcome.chi2, boxes.data]
 
 

@@ -25,6 +25,7 @@ from skyloom.scene import (
     PsfTransforms,
     SceneImage,
     ScenePass,
+    SceneState,
     Sources,
     kernel_tables,
     render_reference,
@@ -36,7 +37,13 @@ OFFSET = (0.13, -0.31)
 
 
 def theta_of(
-    r: float, g1: float, g2: float, n: float = 1.0, x: float = OFFSET[0], y: float = OFFSET[1]
+    r: float,
+    g1: float,
+    g2: float,
+    n: float = 1.0,
+    *,
+    x: float = OFFSET[0],
+    y: float = OFFSET[1],
 ) -> np.ndarray:
     return np.array([x, y, np.log(r), g1, g2, n])
 
@@ -90,9 +97,10 @@ def test_an_undersampled_psf_limits_the_accuracy(
 def test_stamps_sized_by_the_rule_are_large_enough(kind: int, r: float, limit: float) -> None:
     psf = psf_stamp("moffat", 4.0, 51)
     scene = ScenePass(
-        [blank((64, 64), psf)], Sources.create(np.array([kind]), np.full(1, 30.0), np.full(1, 30.0), r=r),
+        [blank((64, 64), psf)],
+        Sources.create(np.array([kind]), np.full(1, 30.0), np.full(1, 30.0), r=r),
         FitOptions(),
-    )  # fmt: skip
+    )
     state = bright_state(scene)
     side = int(scene.stamp_sides(state)[0])
     assert side >= (40 if kind == DEV else 20) * r
@@ -104,9 +112,7 @@ def test_stamps_sized_by_the_rule_are_large_enough(kind: int, r: float, limit: f
     assert np.abs(got[inner, inner] - wide[outer, outer]).max() < limit * wide.max()
 
 
-def bright_state(scene: ScenePass):
-    from skyloom.scene import SceneState
-
+def bright_state(scene: ScenePass) -> SceneState:
     state = SceneState.start(scene.sources, scene.n_flux)
     state.flux[:] = 1e6
     state.flux_cov[:] = np.eye(scene.n_flux)
@@ -223,7 +229,7 @@ def test_the_psf_varies_from_source_to_source() -> None:
             np.float32
         )
 
-        def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        def coefficients(self, x: np.ndarray, _y: np.ndarray) -> np.ndarray:
             return np.stack([1 - x / 200, x / 200], axis=1)
 
     x = np.array([40.0, 160.0])
@@ -269,7 +275,7 @@ class OversampledPsf:
     def __init__(self, basis: np.ndarray, fwhm: float) -> None:
         self.basis, self.fwhm = basis.astype(np.float32), fwhm
 
-    def coefficients(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def coefficients(self, x: np.ndarray, _y: np.ndarray) -> np.ndarray:
         return np.ones((np.size(x), 1))
 
 

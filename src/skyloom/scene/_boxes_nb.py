@@ -21,13 +21,18 @@ def extract_boxes(
     """Copy boxes with their corner (x, y) out of flat images; zero outside the frame."""
     for b in range(source_offset.shape[0]):
         height, width = source_shape[b, 0], source_shape[b, 1]
-        img = source[source_offset[b] : source_offset[b] + height * width].reshape((height, width))
         h, w = shape[b, 0], shape[b, 1]
-        dst = out[offset[b] : offset[b] + h * w].reshape((h, w))
         x0, y0 = corner[b, 0], corner[b, 1]
-        dst[:] = np.float32(0.0)
-        i0, i1 = max(0, -y0), min(h, height - y0)
-        k0, k1 = max(0, -x0), min(w, width - x0)
-        for i in range(i0, i1):
-            for k in range(k0, k1):
-                dst[i, k] = img[i + y0, k + x0]
+        left = min(max(0, -x0), w)
+        right = max(left, min(w, width - x0))
+        for i in range(h):
+            to = out[offset[b] + i * w : offset[b] + (i + 1) * w]
+            if y0 + i < 0 or y0 + i >= height or right == left:
+                to[:] = np.float32(0.0)
+                continue
+            to[:left] = np.float32(0.0)
+            to[right:] = np.float32(0.0)
+            start = source_offset[b] + (y0 + i) * width + x0
+            line, inner = source[start + left : start + right], to[left:right]
+            for k in range(right - left):
+                inner[k] = line[k]

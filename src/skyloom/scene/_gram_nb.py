@@ -154,21 +154,22 @@ def _subtract_members(members, b, theta, flux, tables, resid, wgt, scratch):
         n = members.size[s]
         npar = n_parameters(members.kind[s])
         begin, end = scratch.start[s], scratch.start[s + 1]
-        u = scratch.units[begin:end].reshape((npar, n, n))
-        w = scratch.weighted[begin:end].reshape((npar, n, n))
+        u = scratch.units[begin:end].reshape((npar, n * n))
+        w = scratch.weighted[begin:end].reshape((npar, n * n))
         m = scratch.planes[scratch.plane_start[s] : scratch.plane_start[s + 1]]
         fresh = b == 0 or not same_view(members, s, b - 1, b)
-        render_member(members, s, b, theta[s], tables, scratch.work, m, fresh, npar, u)
+        render_member(members, s, b, theta[s], tables, scratch.work, m, fresh, u)
         x0, y0 = members.origin[s, b, 0], members.origin[s, b, 1]
         f = np.float32(flux[s])
         for i in range(n):
             line = resid[y0 + i, x0 : x0 + n]
             scale = wgt[y0 + i, x0 : x0 + n]
-            value = u[0, i]
+            row = slice(i * n, (i + 1) * n)
+            value = u[0, row]
             for c in range(n):
                 line[c] -= f * value[c]
             for p in range(npar):
-                unit, weighted = u[p, i], w[p, i]
+                unit, weighted = u[p, row], w[p, row]
                 for c in range(n):
                     weighted[c] = unit[c] * scale[c]
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import kernel
+from skyloom._jit import exact_kernel
 
 RIDGE = 1e-6  # relative; single-precision pixels limit the Gram matrix to about 1e-7
 SINGULAR_PIVOT = 1e-4  # conditional variance below this fraction of the marginal precision
 
 
-@kernel
+@exact_kernel
 def assign(target, source):
     """Copy a matrix; numba's own slice assignment drags in a string formatter."""
     for i in range(target.shape[0]):
@@ -21,7 +21,7 @@ def assign(target, source):
             target[i, j] = source[i, j]
 
 
-@kernel
+@exact_kernel
 def cholesky(a, floor, low):
     """Factorise in place (lower triangle); ``low`` marks the rows with a pivot below ``floor``."""
     n = floor.shape[0]
@@ -41,7 +41,7 @@ def cholesky(a, floor, low):
             a[i, j] = v / d
 
 
-@kernel
+@exact_kernel
 def forward(a, rhs):
     """Solve ``L x = rhs`` in place."""
     for i in range(rhs.shape[0]):
@@ -51,7 +51,7 @@ def forward(a, rhs):
         rhs[i] = v / a[i, i]
 
 
-@kernel
+@exact_kernel
 def backward(a, rhs):
     """Solve ``L^T x = rhs`` in place."""
     n = rhs.shape[0]
@@ -62,7 +62,7 @@ def backward(a, rhs):
         rhs[i] = v / a[i, i]
 
 
-@kernel
+@exact_kernel
 def factor_fluxes(gram, first, prior, chol, singular):
     """Factorise G_vv + prior of one flux key; mark sources that cannot be told apart."""
     n_src = first.shape[0] - 1
@@ -91,9 +91,9 @@ def factor_fluxes(gram, first, prior, chol, singular):
             singular[partner] = True
 
 
-@kernel
+@exact_kernel
 def _flux_step(gram, grad, first, flux, mu, w, chol, step):
-    """Move the fluxes of one key, and the gradient, to the optimum; return the chi-square gained."""
+    """Move fluxes of one key, and the gradient, to the optimum; return the chi-square gained."""
     for i in range(step.shape[0]):
         step[i] = 0.0
         if gram[first[i], first[i]] > 0.0:
@@ -110,7 +110,7 @@ def _flux_step(gram, grad, first, flux, mu, w, chol, step):
     return decrease
 
 
-@kernel
+@exact_kernel
 def project(first, owner, column, flux, flux_mu, flux_w, normal, singular):
     """Eliminate the fluxes.
 

@@ -87,20 +87,13 @@ class Outcome(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of the renderer, for stamps up to some side N."""
+    """Scratch of the renderer, for spectra up to some side N."""
 
-    er: Pixels  # (N * N,), the phased PSF and the packed spectrum
-    ei: Pixels
-    zr: Pixels
-    zi: Pixels
-    fr: Pixels  # (N * N,), the spectrum with its aliases folded
-    fi: Pixels
-    spare: Pixels
-    k1: Pixels  # (N,), wave numbers of the spectrum
+    planes: Pixels  # (8, N * N): E, Z, folded Z (real and imaginary each), a spare, a profile
+    rows: Pixels  # (5, N): wave numbers; cos and sin of the phases along x, along y
     row: Pixels  # (N,), and the same memory as integers
     bits: npt.NDArray[np.int32]
-    cy: Pixels  # (N,)
-    sy: Pixels
+    fft: Pixels  # (64 N,)
     table: Pixels  # (512, 8), (512, 4): the Sersic table in use and its slope in n
     slope: Pixels
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import kernel
+from skyloom._jit import exact_kernel
 from skyloom._types import Floats
 
 from ._gram_nb import evaluate, make_scratch
@@ -21,7 +21,7 @@ NO_DATA = -1.0
 DEGENERATE = -2.0
 
 
-@kernel
+@exact_kernel
 def _free_parameters(kind, free):
     """Return source and column of every free parameter."""
     n_src = kind.shape[0]
@@ -40,7 +40,7 @@ def _free_parameters(kind, free):
     return owner, column
 
 
-@kernel
+@exact_kernel
 def _make_normal(n_src, n_flux, n_units, m):
     """Allocate normal equations."""
     return Normal(
@@ -53,7 +53,7 @@ def _make_normal(n_src, n_flux, n_units, m):
     )
 
 
-@kernel
+@exact_kernel
 def _penalty(value, mu, w):
     """Return the chi-square of Gaussian priors."""
     total = 0.0
@@ -64,7 +64,7 @@ def _penalty(value, mu, w):
     return total
 
 
-@kernel
+@exact_kernel
 def _step_cap(column, theta):
     """Return the largest step per iteration: beyond it the linearisation is not to be trusted."""
     if column < 2:
@@ -76,7 +76,7 @@ def _step_cap(column, theta):
     return 0.3 * theta[5]
 
 
-@kernel
+@exact_kernel
 def _damped_step(theta, normal, damping, owner, column, problem, matrix, delta):
     """Solve ``(A + P + damping D) delta = g`` with parameters held that push against a bound."""
     m = owner.shape[0]
@@ -107,7 +107,7 @@ def _damped_step(theta, normal, damping, owner, column, problem, matrix, delta):
             break
 
 
-@kernel
+@exact_kernel
 def _propose(theta, normal, damping, owner, column, problem, trial):
     """Fill a damped step inside the bounds; return the predicted decrease of chi-square."""
     m = owner.shape[0]
@@ -133,7 +133,7 @@ def _propose(theta, normal, damping, owner, column, problem, trial):
     return predicted
 
 
-@kernel
+@exact_kernel
 def solve_group(
     members: Members,
     theta: Floats,
@@ -215,7 +215,7 @@ def solve_group(
     return evaluations, iterations, converged, last
 
 
-@kernel
+@exact_kernel
 def _parameter_covariance(theta, normal, owner, column, problem):
     """Return the inverse of the projected normal matrix, shape (m, m).
 
@@ -240,7 +240,7 @@ def _parameter_covariance(theta, normal, owner, column, problem):
     return inverse
 
 
-@kernel
+@exact_kernel
 def _covariances(theta, normal, first, owner, column, problem, outcome):
     """Fill the marginal covariance of every member's parameters and of its fluxes."""
     n_src = first.shape[0] - 1
@@ -282,7 +282,7 @@ def _covariances(theta, normal, first, owner, column, problem, outcome):
         _mark_missing(normal.gram, first[s], outcome.singular[s], flux_cov[s])
 
 
-@kernel
+@exact_kernel
 def _position_slopes(normal, first, flux, slope, curvature):
     """Fill how chi-square answers to shifts of one source in the images of one flux key."""
     for s in range(flux.shape[0]):
@@ -296,7 +296,7 @@ def _position_slopes(normal, first, flux, slope, curvature):
             curvature[s, b, 2] = f * f * normal.gram[b, y, y]
 
 
-@kernel
+@exact_kernel
 def _mark_missing(gram, unit, is_singular, flux_cov):
     """Put sentinels where a flux has no data or is degenerate.
 

@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from skyloom._jit import kernel
-from skyloom._types import Floats
+from skyloom._types import Floats, Pixels
 
-from ._records import Images, Members, Tables
-from ._render_nb import make_work, render_member, same_view, widest_grid, widest_stamp
+from ._records import Images, Members
 
 MIN_PIXELS = 5  # fewer pixels above the noise: the core of the profile is used instead
 CORE = 0.25  # of the peak, about the half-maximum region of a blurred source
@@ -18,9 +17,8 @@ CORE = 0.25  # of the peak, about the half-maximum region of a blurred source
 @kernel
 def footprint_statistics(
     members: Members,
-    theta: Floats,
+    values: Pixels,
     flux: Floats,
-    tables: Tables,
     residual: Images,
     bad: npt.NDArray[np.uint8],
     noise: Floats,
@@ -33,25 +31,18 @@ def footprint_statistics(
     sum(W v**2) over the stamp, and the number of footprint pixels above the noise.
     The footprint is where the model exceeds ``noise`` [1 sigma of the sky, (B,)], or, if that
     is fewer than five pixels, where it exceeds a quarter of its peak.
-    ``bad`` is flat like ``residual.data``; bad pixels also have zero weight.
+    ``values`` come from `unit_values`; ``bad`` is flat like ``residual.data``; bad pixels also have
+    zero weight.
     """
-    n_max = widest_stamp(members.size)
-    widest = widest_grid(members)
-    work = make_work(widest)
-    planes = np.empty(5 * widest * widest, np.float32)
-    unit = np.empty(2 * n_max * n_max, np.float32)
-    value_only = np.int64(1)
+    begin = 0
     for s in range(members.kind.shape[0]):
         n = members.size[s]
-        u = unit[: 2 * n * n].reshape((2, n, n))
         for b in range(residual.offset.shape[0]):
-            fresh = b == 0 or not same_view(members, s, b - 1, b)
-            render_member(members, s, b, theta[s], tables, work, planes, fresh, value_only, u)
             height, width = residual.shape[b, 0], residual.shape[b, 1]
             start = residual.offset[b]
             stop = start + height * width
             _stamp_statistics(
-                u[0],
+                values[begin : begin + n * n].reshape((n, n)),
                 np.float32(flux[s, residual.key[b]]),
                 np.float32(noise[b]),
                 members.origin[s, b],
@@ -60,6 +51,7 @@ def footprint_statistics(
                 bad[start:stop].reshape((height, width)),
                 out[s, b],
             )
+            begin += n * n
 
 
 @kernel

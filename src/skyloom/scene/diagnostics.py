@@ -10,9 +10,12 @@ from skyloom._types import Floats, Ints, Pixels
 
 from ._records import Images
 from ._stats_nb import MIN_PIXELS, footprint_statistics
+from .models import unit_stamps
 from .passes import ScenePass, SceneState
 
 __all__ = ["SourceDiagnostics", "diagnose"]
+
+CHUNK = 64  # sources whose stamps are in memory at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +62,18 @@ def diagnose(
     geometry = scene.geometry
     sides = scene.stamp_sides(state)
     out = np.zeros((len(rows), geometry.n_images, 7))
-    if len(rows):
-        members, theta = scene.members(
-            rows, state.theta, sides, np.zeros((1, 2), np.int64), offset=state.offset
+    images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key)
+    bad = (weight <= 0.0).astype(np.uint8)
+    nowhere = np.zeros((1, 2), np.int64)
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        members, theta = scene.members(chunk, state.theta, sides, nowhere, offset=state.offset)
+        values = unit_stamps(
+            members, theta, np.ones((len(chunk), geometry.n_images), np.bool_), scene.tables
         )
-        images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key)
-        bad = (weight <= 0.0).astype(np.uint8)
-        flux = np.nan_to_num(state.flux[rows])
-        footprint_statistics(members, theta, flux, scene.tables, images, bad, scene.noise, out)
+        flux = np.nan_to_num(state.flux[chunk])
+        found = out[start : start + CHUNK]
+        footprint_statistics(members, values, flux, images, bad, scene.noise, found)
     information = np.zeros((len(rows), len(geometry.flux_keys)))
     for b, key in enumerate(geometry.key):
         information[:, key] += out[:, b, 5]

@@ -12,7 +12,7 @@ from skyloom.protocols import Psf
 
 from ._boxes_nb import extract_boxes
 from ._records import Images, Members
-from ._render_nb import mix_psf
+from ._render_nb import mix_psfs
 from .transforms import STAMP_SIDES, PsfTransforms
 
 __all__ = ["SceneGeometry", "SceneImage"]
@@ -150,11 +150,13 @@ class SceneGeometry:
         ends = np.cumsum(area.ravel())
         offset = (ends - area.ravel()).reshape(len(rows), n_images)
         psf = np.empty(ends[-1] if len(ends) else 0, np.float32)
-        for i, row in enumerate(rows):
-            for b in range(n_images):
-                basis = self.transforms[b].basis(int(side[i]), int(fold[i, b]))
-                start = offset[i, b]
-                mix_psf(basis, self.coefficients[b][row], psf[start : start + area[i, b]])
+        for b in range(n_images):
+            alike: dict[tuple[int, int], list[int]] = {}
+            for i, kind_of_grid in enumerate(zip(side.tolist(), fold[:, b].tolist(), strict=True)):
+                alike.setdefault(kind_of_grid, []).append(i)
+            for (n, times), which in alike.items():
+                basis = self.transforms[b].basis(n, times)
+                mix_psfs(basis, self.coefficients[b][rows[which]], offset[which, b], psf)
         return Members(
             kind[rows],
             side,
@@ -166,12 +168,20 @@ class SceneGeometry:
             fold,
         )
 
-    def cut(self, planes: Sequence[Pixels], frame: Ints, shapes: Ints) -> tuple[list[Pixels], Ints]:
-        """Cut the same boxes out of several flat planes, zero-padded outside the frame."""
+    def cut(
+        self, planes: Sequence[Pixels], frame: Ints, shapes: Ints, *, box: Images | None = None
+    ) -> tuple[list[Pixels], Ints]:
+        """Cut the same boxes out of several flat planes, zero-padded outside the frame.
+
+        ``frame`` (B, 2) are the corners x, y of the boxes in the planes, which are those of
+        ``box``, by default whole images.
+        """
         offset, length = _flat_layout(shapes)
+        old_offset = self.offsets if box is None else box.offset
+        old_shapes = self.shapes if box is None else box.shape
         result = []
         for plane in planes:
             out = np.empty(length, np.float32)
-            extract_boxes(plane, self.offsets, self.shapes, frame, out, offset, shapes)
+            extract_boxes(plane, old_offset, old_shapes, frame, out, offset, shapes)
             result.append(out)
         return result, offset

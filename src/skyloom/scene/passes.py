@@ -15,9 +15,9 @@ import numpy as np
 from skyloom._types import Bools, Floats, Ints, Pixels
 
 from ._records import Images, Members, Outcome, Problem
-from ._render_nb import add_models
 from ._solver_nb import DEGENERATE, NO_DATA, solve_group
 from .images import SceneGeometry, SceneImage
+from .models import add_models, add_stamps, unit_stamps
 from .sources import Sources, SourceType, has_parameter
 from .transforms import ProfileVariant, PsfTransforms, kernel_tables, next_side
 
@@ -231,7 +231,7 @@ class ScenePass:
                 bright=bright,
             )
             images = Images(residual, residual, geometry.offsets, geometry.shapes, geometry.key)
-            add_models(images, members, theta, flux[chunk], self.tables, -1.0)
+            add_models(images, members, theta, flux[chunk], self.tables, sign=-1.0)
         weight = self.ivar.copy()
         for b, (start, area) in enumerate(self.spans()):
             if self.source_variance[b] > 0.0:
@@ -265,12 +265,12 @@ class ScenePass:
             What `residual` returned for this state and sky, if it is known already.
         """
         residual, weight = prepared if prepared is not None else self.residual(state, sky)
-        sides = self.stamp_sides(state)
+        sides, snr = self.stamp_sides(state), state.snr
         after = state.copy()
         if linear:
             free = np.zeros((len(self.sources), 6), np.bool_)
         else:
-            after.frozen = state.snr < self.options.frozen_snr
+            after.frozen = snr < self.options.frozen_snr
             free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
         mean, ivar = self._priors(state)
         upper = self.sources.upper.copy()
@@ -292,7 +292,7 @@ class ScenePass:
         )
         for blocks in groups.values():
             self._solve_blocks(
-                blocks, after, problem, sides=sides, residual=residual, weight=weight
+                blocks, after, problem, sides=sides, snr=snr, residual=residual, weight=weight
             )
         return after
 
@@ -324,7 +324,7 @@ class ScenePass:
         offsets = np.arange(n_images, dtype=np.int64) * area
         shapes = np.tile(np.array(shape, dtype=np.int64), (n_images, 1))
         images = Images(out, out, offsets, shapes, geometry.key)
-        add_models(images, members, theta, flux, self.tables, 1.0)
+        add_models(images, members, theta, flux, self.tables, sign=1.0)
         return out[image * area : (image + 1) * area].reshape(shape)
 
     def spans(self) -> list[tuple[int, int]]:
@@ -391,30 +391,40 @@ class ScenePass:
         problem: Problem,
         *,
         sides: Ints,
+        snr: Floats,
         residual: Pixels,
         weight: Pixels,
     ) -> None:
         """Solve the blocks of one group, brightest first, each on the others' latest models."""
         geometry = self.geometry
-        bright = _is_bright(state)
-        brightness = [np.nanmax(np.abs(np.nan_to_num(state.snr[rows]))) for rows in blocks]
-        order = np.argsort(-np.array(brightness), kind="stable")
-        shared = residual.copy() if len(blocks) > 1 else residual
+        everyone = np.concatenate(blocks)
+        corner = geometry.corners(
+            everyone, state.theta[everyone, :2] - self.reference[everyone], sides[everyone]
+        )
+        origin, shapes = _bounding_boxes(corner, sides[everyone])
+        (shared, wgt), offset = geometry.cut([residual, weight], origin, shapes)
+        group = Images(shared, wgt, offset, shapes, geometry.key)
+        bright = np.zeros(len(self.sources), np.bool_)
+        bright[everyone] = snr[everyone] > FOLD_SNR
+        bright &= state.started
+        order = np.argsort([-snr[rows].max() for rows in blocks], kind="stable")
         for index in order:
             rows = blocks[index]
-            relative = state.theta[rows, :2] - self.reference[rows]
-            corner = geometry.corners(rows, relative, sides[rows])
-            frame = corner.min(axis=0)
-            far = (corner + sides[rows][:, None, None]).max(axis=0)
-            shapes = (far - frame)[:, ::-1].copy()
-            (data, wgt), offset = geometry.cut([shared, weight], frame, shapes)
+            images, frame = group, origin
+            if len(blocks) > 1:
+                corner = geometry.corners(
+                    rows, state.theta[rows, :2] - self.reference[rows], sides[rows]
+                )
+                frame, shapes = _bounding_boxes(corner, sides[rows])
+                planes, offset = geometry.cut([shared, wgt], frame - origin, shapes, box=group)
+                images = Images(planes[0], planes[1], offset, shapes, geometry.key)
             members, theta = self.members(
                 rows, state.theta, sides, frame, offset=state.offset, bright=bright
             )
-            images = Images(data, wgt, offset, shapes, geometry.key)
             flux = np.nan_to_num(state.flux[rows])
-            add_models(images, members, theta, flux, self.tables, 1.0)
-            before = flux.copy(), theta.copy()
+            values = unit_stamps(members, theta, flux[:, geometry.key] != 0.0, self.tables)
+            add_stamps(images, members, values, flux, 1.0)
+            before = flux.copy()
             self._solve(
                 rows,
                 members=members,
@@ -425,10 +435,9 @@ class ScenePass:
                 problem=problem,
             )
             if len(blocks) > 1:
-                whole = Images(shared, shared, geometry.offsets, geometry.shapes, geometry.key)
-                placed = members._replace(origin=corner)
-                add_models(whole, placed, before[1], before[0], self.tables, 1.0)
-                add_models(whole, placed, theta, flux, self.tables, -1.0)
+                placed = members._replace(origin=members.origin + (frame - origin))
+                add_stamps(group, placed, values, before, 1.0)
+                add_models(group, placed, theta, flux, self.tables, sign=-1.0)
 
     def _solve(
         self,
@@ -520,6 +529,13 @@ class ScenePass:
         total = weight.sum(axis=1, keepdims=True)
         mean = (weight * after).sum(axis=1, keepdims=True) / np.where(total > 0.0, total, 1.0)
         state.offset[rows] = np.where(bright[..., None], after - mean, 0.0)
+
+
+def _bounding_boxes(corner: Ints, side: Ints) -> tuple[Ints, Ints]:
+    """Return corners x, y (B, 2) and shapes (B, 2) of the boxes that hold all stamps."""
+    low = corner.min(axis=0)
+    high = (corner + side[:, None, None]).max(axis=0)
+    return low, (high - low)[:, ::-1].copy()
 
 
 def _is_bright(state: SceneState) -> Bools:

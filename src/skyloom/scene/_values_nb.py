@@ -1,0 +1,144 @@
+"""Compiled models without derivatives: unit-flux stamps of many sources, and adding them up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom._jit import kernel, kernel_part
+from skyloom._types import Bools, Floats, Pixels
+
+from ._records import STAR, Images, Members, Tables
+from ._render_nb import (
+    PER_FRACTION,
+    make_work,
+    mirror,
+    phased_psf,
+    profile_table,
+    same_view,
+    shape_matrix,
+    table_variable,
+    to_pixels,
+    wave_numbers,
+    widest_grid,
+)
+
+
+@kernel_part
+def _profile(members, s, b, theta, tables, work, f):
+    """Fill the transform f of the profile of a galaxy on the wave numbers of image b, (N, N)."""
+    k1 = wave_numbers(members, s, b, tables, work)
+    table = profile_table(members.kind[s], theta, tables, work)
+    shape = shape_matrix(theta)
+    n = k1.shape[0]
+    row, bits = work.row[:n], work.bits[:n]
+    for i in range(n // 2 + 1):
+        table_variable(k1[i], k1, members.jac[s, b], shape, row)
+        for c in range(n):
+            r = (bits[c] >> 19) - 2032
+            h = np.float32(bits[c] & 0x7FFFF) * PER_FRACTION
+            f[i, c] = table[r, 0] + h * (table[r, 1] + h * (table[r, 2] + h * table[r, 3]))
+    mirror(f)
+
+
+@kernel_part
+def _partners(members, s, wanted, partner):
+    """Choose which images of a source share a transform: pairs with the same folding.
+
+    ``partner[b]`` is the other image, b itself if it is alone, -1 if there is nothing to do.
+    """
+    waiting = -1
+    for b in range(partner.shape[0]):
+        partner[b] = -1
+        if not wanted[s, b]:
+            continue
+        if waiting >= 0 and members.fold[s, waiting] == members.fold[s, b]:
+            partner[waiting] = b
+            waiting = -1
+        else:
+            partner[b] = b
+            waiting = b
+
+
+@kernel
+def unit_values(
+    members: Members, theta: Floats, wanted: Bools, tables: Tables, values: Pixels
+) -> None:
+    """Fill the unit-flux images of all sources where they are wanted.
+
+    ``wanted`` (n, B); ``values`` is flat: B stamps of each source in turn.  The images of two bands
+    are real and travel as real and imaginary part of one transform.
+    """
+    work = make_work(widest_grid(members))
+    n_img = members.fold.shape[1]
+    partner = np.empty(n_img, np.int64)
+    begin = 0
+    for s in range(members.kind.shape[0]):
+        n = members.size[s]
+        _partners(members, s, wanted, partner)
+        held = n_img  # the image whose view of the profile is in the work space; none yet
+        for first in range(n_img):
+            if partner[first] < 0:
+                continue
+            fold = members.fold[s, first]
+            area = (n * fold) ** 2
+            er, ei = work.planes[0, :area], work.planes[1, :area]
+            zr, zi = work.planes[2, :area], work.planes[3, :area]
+            f = work.planes[7, :area]
+            both = partner[first] != first
+            for turn in range(2 if both else 1):
+                b = partner[first] if turn else first
+                if members.kind[s] != STAR and (
+                    held == n_img or not same_view(members, s, held, b)
+                ):
+                    plane = f.reshape((n * fold, n * fold))
+                    _profile(members, s, b, theta[s], tables, work, plane)
+                    held = b
+                phased_psf(members, s, b, theta[s], work, er, ei)
+                _accumulate(turn, members.kind[s] == STAR, f, er, ei, zr, zi)
+            a = values[begin + first * n * n : begin + (first + 1) * n * n]
+            other = work.planes[6, : n * n]
+            if both:
+                last = partner[first]
+                other = values[begin + last * n * n : begin + (last + 1) * n * n]
+            to_pixels(work, n, fold, tables, a, other)
+        begin += n_img * n * n
+
+
+@kernel_part
+def _accumulate(turn, star, f, er, ei, zr, zi):
+    """Set ``Z = f E``, or in the second turn add ``i f E``."""
+    if star:
+        for c in range(zr.shape[0]):
+            if turn == 0:
+                zr[c], zi[c] = er[c], ei[c]
+            else:
+                zr[c] -= ei[c]
+                zi[c] += er[c]
+        return
+    for c in range(zr.shape[0]):
+        if turn == 0:
+            zr[c], zi[c] = f[c] * er[c], f[c] * ei[c]
+        else:
+            zr[c] -= f[c] * ei[c]
+            zi[c] += f[c] * er[c]
+
+
+@kernel
+def add_stamps(images: Images, members: Members, values: Pixels, flux: Floats, sign: float) -> None:
+    """Add ``sign * flux * values`` to ``images.data``, clipping stamps at the box edges."""
+    begin = 0
+    for s in range(members.kind.shape[0]):
+        n = members.size[s]
+        for b in range(images.offset.shape[0]):
+            amount = np.float32(sign * flux[s, images.key[b]])
+            height, width = images.shape[b, 0], images.shape[b, 1]
+            x0, y0 = members.origin[s, b, 0], members.origin[s, b, 1]
+            left, right = max(0, -x0), min(n, width - x0)
+            if amount != 0.0 and right > left:
+                for i in range(max(0, -y0), min(n, height - y0)):
+                    at = images.offset[b] + (y0 + i) * width + x0
+                    line = images.data[at + left : at + right]
+                    value = values[begin + i * n + left : begin + i * n + right]
+                    for c in range(right - left):
+                        line[c] += amount * value[c]
+            begin += n * n
