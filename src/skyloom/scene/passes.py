@@ -25,6 +25,7 @@ __all__ = ["FitOptions", "ScenePass", "SceneState"]
 
 
 FOLD_SNR = 30.0
+RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
 COMPACT_RADIUS = 2.0  # pix: larger galaxies have no power where an undersampled PSF aliases
 
 
@@ -189,7 +190,7 @@ class ScenePass:
         for b, (profile, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
             flux = np.abs(np.nan_to_num(state.flux[:, self.geometry.key[b]]))
             for (inner, amount), wide in zip(profile.items(), (64.0, 128.0, 256.0), strict=True):
-                if side > 2 * inner:
+                if side > 2 * inner + RING_MARGIN:
                     bright = flux * amount > 0.1 * self.noise[b]
                     need = np.where(bright, np.maximum(need, wide), need)
         radius = np.exp(state.theta[:, 2]) * np.sqrt(
