@@ -95,3 +95,13 @@ def test_saturated_stars_are_recognised_without_a_keyword(catalog):
     assert by_id["00373"] & FitFlag.SATURATED
     assert by_id["00373"] & FitFlag.FORCED_STAR  # the catalogue calls it SERSIC
     assert by_id["00359"] & FitFlag.NEAR_SATURATED
+
+
+def test_pieces_of_halos_are_flagged_and_isolated_sources_are_not(catalog):
+    table, _ = catalog
+    flags = np.nan_to_num(column_as_float(table, "fit_flags")).astype(int)
+    by_id = dict(zip(column_as_text(table, "ID").tolist(), flags.tolist(), strict=True))
+    assert by_id["00395"] & FitFlag.HALO_FRAGMENT
+    assert by_id["00387"] & FitFlag.HALO_FRAGMENT
+    fragment = (flags & FitFlag.HALO_FRAGMENT) > 0
+    assert fragment.sum() < 12  # a handful around four bright stars, not the field
