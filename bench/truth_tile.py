@@ -57,7 +57,9 @@ def assess_run(config: Path) -> Assessment:
     truth = read_truth(config.parent)
     bands = [name[4:] for name in truth.colnames if name.startswith("mag_") and name != "mag_ref"]
     catalog = read_catalog(config.parent / "work" / "output_catalog.csv")
-    return assess_tile(catalog, truth, bands=bands)
+    return assess_tile(
+        catalog, truth, bands=bands, position_error_columns=("x_pix_err", "y_pix_err")
+    )
 
 
 def main() -> None:
