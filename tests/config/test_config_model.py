@@ -209,7 +209,8 @@ def test_wrong_values_name_file_line_key_and_demand(key: str, value: str, demand
 
 
 def test_an_integer_beyond_the_range_of_floats_is_a_wrong_type() -> None:
-    message(WrongType, f"search: {{threshold: {'9' * 400}}}")
+    text = message(WrongType, f"search: {{threshold: {'9' * 400}}}")
+    assert "search.threshold" in text
 
 
 def test_unknown_key_suggests_a_neighbour() -> None:

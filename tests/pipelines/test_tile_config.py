@@ -502,7 +502,7 @@ def test_empty_file_loads_and_its_placeholders_are_refused_together(tmp_path: Pa
 
 def test_paths_that_are_set_satisfy(tmp_path: Path) -> None:
     text = "inputs: {input_catalog: c, image_list_file: l}\noutputs: {work_dir: w}\n"
-    require_inputs(load(tmp_path, text))
+    assert require_inputs(load(tmp_path, text)) is None
 
 
 def test_sample_config_loads_to_the_defaults(tmp_path: Path) -> None:
