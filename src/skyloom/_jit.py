@@ -19,14 +19,15 @@ __all__ = ["exact_kernel", "kernel", "kernel_part"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _COMMON = {"nogil": True, "error_model": "numpy"}
+# Terms of sums may be regrouped and fused; NaN and infinity keep their meaning.
+_FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
 def kernel(function: F) -> F:
     """Compile a function to machine code at its first call, without the interpreter's lock.
 
-    Arithmetic is fast: terms of sums may be regrouped, and NaN and infinity are not honoured, so
-    callers validate their inputs.  The code is cached beside the source, or in the user's cache
-    directory, or, where neither can be written, not at all.
+    Arithmetic is fast: terms of sums may be regrouped.  The code is cached beside the source, or in
+    the user's cache directory, or, where neither can be written, not at all.
 
     Notes
     -----
@@ -34,7 +35,7 @@ def kernel(function: F) -> F:
     function, rounded differently by their optimisations, would share whichever was loaded first,
     and results would depend on the order of calls in a process.
     """
-    return _compile(function, fastmath=True, forceinline=True)
+    return _compile(function, fastmath=_FAST, forceinline=True)
 
 
 def kernel_part(function: F) -> F:
@@ -43,7 +44,7 @@ def kernel_part(function: F) -> F:
     Code that is compiled by itself is optimised again in every caller, and in every caller of
     those; parts of a kernel are compiled once.
     """
-    return _compile(function, fastmath=True, inline="always")
+    return _compile(function, fastmath=_FAST, inline="always")
 
 
 def exact_kernel(function: F) -> F:

@@ -49,3 +49,4 @@ class FitFlag(QualityFlag):
     EDGE = 8192, "the footprint is cut by the frame"
     MASKED_CORE = 16384, "masked pixels inside the core"
     NO_EPSF = 32768, "at least one band used a fallback PSF from the header"
+    CLOSE_PAIR = 65536, "a neighbour nearer than half a FWHM: trust the sum of both, not the parts"

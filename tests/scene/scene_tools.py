@@ -11,9 +11,10 @@ import numpy as np
 from skyloom.protocols import Psf
 from skyloom.psf import PixelPsf
 from skyloom.scene import FitOptions, SceneImage, ScenePass, Sources, SourceType, render_scene
+from skyloom.scene._driver_nb import cut_boxes
 from skyloom.scene._gram_nb import evaluate, make_scratch
-from skyloom.scene._records import Images
-from skyloom.scene._render_nb import n_parameters, render_member
+from skyloom.scene._render_nb import render_member
+from skyloom.scene._solver_nb import make_normal
 
 STAR, EXP, DEV, SERSIC = SourceType.STAR, SourceType.EXP, SourceType.DEV, SourceType.SERSIC
 INDEX = {EXP: 1.0, DEV: 4.0}
@@ -137,8 +138,8 @@ def unit_images(
     nowhere = np.zeros((1, 2), np.int64)
     members, relative = scene.members(np.arange(1), start.theta, np.array([side]), nowhere)
     assert not members.origin.any()
-    scratch = make_scratch(members)
-    unit = np.empty((n_parameters(int(kind)), side**2), np.float32)
+    scratch = make_scratch(members, scene.geometry.images(scene.data, scene.ivar))
+    unit = np.empty((SourceType(kind).n_parameters + 1, side**2), np.float32)
     relative[0] = theta
     render_member(
         members, 0, 0, relative[0], scene.tables, scratch.work, scratch.planes, True, unit
@@ -157,15 +158,12 @@ def evaluated(
     corner = scene.geometry.corners(rows, shift, sides)
     frame = corner.min(axis=0)
     shapes = ((corner + side).max(axis=0) - frame)[:, ::-1].copy()
-    (data, weight), offset = scene.geometry.cut([scene.data, scene.ivar], frame, shapes)
+    boxes = cut_boxes(scene.geometry.images(scene.data, scene.ivar), frame, shapes)
     members, theta = scene.members(rows, sources.theta, sides, frame)
-    scratch = make_scratch(members)
-    total, n_flux = int(scratch.first[-1]), scene.n_flux
-    gram = np.empty((n_flux, total, total))
-    grad, chi2 = np.empty((n_flux, total)), np.empty(n_flux)
-    boxes = Images(data, weight, offset, shapes, scene.geometry.key)
-    evaluate(members, theta, flux, scene.tables, boxes, scratch, gram, grad, chi2)
-    return gram, grad, chi2
+    scratch = make_scratch(members, boxes)
+    normal = make_normal(len(sources), scene.n_flux, int(scratch.first[-1]), len(images), 0)
+    evaluate(members, theta, flux, scene.tables, boxes, scratch, normal, False)
+    return normal.gram, normal.grad, normal.chi2
 
 
 def full_frame_units(images: Sequence[SceneImage], sources: Sources) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from skyloom.scene import (
     fit_flags,
     fit_scene,
 )
+from skyloom.scene._records import Results
 
 BAD_FIT = FitFlag.NOT_CONVERGED | FitFlag.FAILED | FitFlag.SINGULAR
 
@@ -295,11 +296,11 @@ def test_a_pass_changes_the_rows_that_it_is_given(pair: Scene) -> None:
 
 
 def test_a_failed_block_keeps_the_state(pair: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_members: object, theta: np.ndarray, *_rest: object) -> tuple[int, int, bool, float]:
-        theta[0, 0] = np.nan
-        return 1, 1, True, 0.0
+    def broken(order: np.ndarray, *rest: object) -> None:
+        results = next(part for part in rest if isinstance(part, Results))
+        results.healthy[order] = False
 
-    monkeypatch.setattr("skyloom.scene.passes.solve_group", broken)
+    monkeypatch.setattr("skyloom.scene.passes.solve_groups", broken)
     start = start_at(pair, 0.3)
     scene = ScenePass(pair.images, start, FitOptions())
     state = scene.run(SceneState.start(start, 2), {0: [np.arange(2)]})

@@ -40,7 +40,12 @@ def test_the_overlap_of_two_gaussians_decides() -> None:
     edge = np.sqrt(4 * sigma**2 * np.log(1 / coupling))
     for distance, joined in ((edge - 1e-6, True), (edge + 1e-6, False)):
         found = blend_groups(
-            np.array([0.0, distance]), np.zeros(2), np.zeros(2), psf_sigma=sigma, coupling=coupling
+            np.array([0.0, distance]),
+            np.zeros(2),
+            np.zeros(2),
+            psf_sigma=sigma,
+            coupling=coupling,
+            touch=1.0,
         )
         assert bool(found.group[1] == 0) is joined
 

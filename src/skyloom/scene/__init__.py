@@ -6,22 +6,30 @@
 
 from __future__ import annotations
 
+from .blends import BlendQuality, blend_quality
 from .diagnostics import SourceDiagnostics, diagnose
-from .fit import SceneFit, fit_flags, fit_scene
+from .fit import ForcedPhotometry, fit_scene, forced_photometry
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
-from .passes import FitOptions, ScenePass, SceneState
+from .noise import NoiseCorrelation, measure_noise_correlation
+from .options import FitOptions
+from .passes import ScenePass
 from .render import render_reference, render_scene
+from .result import SceneFit, fit_flags
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
+from .state import SceneState
 from .transforms import PsfTransforms, kernel_tables
 from .warm import warm_up
 
 __all__ = [
     "PARAMETERS",
     "BlendGroups",
+    "BlendQuality",
     "EllipseShape",
     "FitOptions",
+    "ForcedPhotometry",
+    "NoiseCorrelation",
     "PsfTransforms",
     "SceneFit",
     "SceneImage",
@@ -31,11 +39,14 @@ __all__ = [
     "SourceType",
     "Sources",
     "blend_groups",
+    "blend_quality",
     "diagnose",
     "ellipse_from_parameters",
     "fit_flags",
     "fit_scene",
+    "forced_photometry",
     "kernel_tables",
+    "measure_noise_correlation",
     "parameters_from_ellipse",
     "render_reference",
     "render_scene",

@@ -7,6 +7,8 @@ import numpy as np
 from skyloom._jit import kernel
 from skyloom._types import Ints, Pixels
 
+from ._records import Images
+
 
 @kernel
 def extract_boxes(
@@ -36,3 +38,19 @@ def extract_boxes(
             line, inner = source[start + left : start + right], to[left:right]
             for k in range(right - left):
                 inner[k] = line[k]
+
+
+@kernel
+def paste_boxes(
+    source: Pixels, source_offset: Ints, source_shape: Ints, corner: Ints, images: Images
+) -> None:
+    """Copy boxes with their corner (x, y) into ``images.data``, where they lie inside."""
+    for b in range(source_offset.shape[0]):
+        h, w = source_shape[b, 0], source_shape[b, 1]
+        x0, y0 = corner[b, 0], corner[b, 1]
+        for i in range(h):
+            at = images.offset[b] + (y0 + i) * images.shape[b, 1] + x0
+            line = source[source_offset[b] + i * w : source_offset[b] + (i + 1) * w]
+            to = images.data[at : at + w]
+            for k in range(w):
+                to[k] = line[k]

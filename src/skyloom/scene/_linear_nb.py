@@ -1,5 +1,8 @@
 """Compiled linear algebra of a blend group: Cholesky factors and the elimination of the fluxes.
 
+Inner loops run along rows of memory and add to them, so that they become vector code without
+regrouping sums.
+
 Source: Golub & Pereyra 1973; Kaufman 1975 (the approximation of the projected Hessian).
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import exact_kernel
+from skyloom._jit import exact_kernel, kernel_part
 
 RIDGE = 1e-6  # relative; single-precision pixels limit the Gram matrix to about 1e-7
 SINGULAR_PIVOT = 1e-4  # conditional variance below this fraction of the marginal precision
@@ -22,44 +25,99 @@ def assign(target, source):
 
 
 @exact_kernel
+def add_scaled(target, factor, source):
+    """Add ``factor * source`` to a row."""
+    for i in range(target.shape[0]):
+        target[i] += factor * source[i]
+
+
+@exact_kernel
+def dot(a, b):
+    """Return the product of two rows."""
+    s0 = s1 = s2 = s3 = 0.0
+    n = a.shape[0]
+    for i in range(0, n - n % 4, 4):
+        s0 += a[i] * b[i]
+        s1 += a[i + 1] * b[i + 1]
+        s2 += a[i + 2] * b[i + 2]
+        s3 += a[i + 3] * b[i + 3]
+    for i in range(n - n % 4, n):
+        s0 += a[i] * b[i]
+    return (s0 + s1) + (s2 + s3)
+
+
+@exact_kernel
 def cholesky(a, floor, low):
-    """Factorise in place (lower triangle); ``low`` marks the rows with a pivot below ``floor``."""
+    """Factorise ``A = R^T R`` in place (upper triangle); ``low`` marks pivots below ``floor``."""
     n = floor.shape[0]
     for j in range(n):
         d = a[j, j]
-        for k in range(j):
-            d -= a[j, k] * a[j, k]
         low[j] = d < floor[j]
         if low[j]:
             d = max(d, 1e-12 * floor[j] + 1e-300)
         d = np.sqrt(d)
+        row = a[j, j:]
+        for i in range(row.shape[0]):
+            row[i] /= d
         a[j, j] = d
         for i in range(j + 1, n):
-            v = a[i, j]
-            for k in range(j):
-                v -= a[i, k] * a[j, k]
-            a[i, j] = v / d
+            if a[j, i] != 0.0:
+                add_scaled(a[i, i:], -a[j, i], a[j, i:])
 
 
 @exact_kernel
 def forward(a, rhs):
-    """Solve ``L x = rhs`` in place."""
-    for i in range(rhs.shape[0]):
-        v = rhs[i]
-        for k in range(i):
-            v -= a[i, k] * rhs[k]
-        rhs[i] = v / a[i, i]
+    """Solve ``R^T x = rhs`` in place."""
+    n = rhs.shape[0]
+    for i in range(n):
+        rhs[i] /= a[i, i]
+        add_scaled(rhs[i + 1 :], -rhs[i], a[i, i + 1 : n])
 
 
 @exact_kernel
 def backward(a, rhs):
-    """Solve ``L^T x = rhs`` in place."""
+    """Solve ``R x = rhs`` in place."""
     n = rhs.shape[0]
     for i in range(n - 1, -1, -1):
-        v = rhs[i]
-        for k in range(i + 1, n):
-            v -= a[k, i] * rhs[k]
-        rhs[i] = v / a[i, i]
+        rhs[i] = (rhs[i] - dot(a[i, i + 1 : n], rhs[i + 1 :])) / a[i, i]
+
+
+@exact_kernel
+def forward_rows(a, rows):
+    """Solve ``R^T X = rows`` in place, all columns at once."""
+    n = rows.shape[0]
+    for i in range(n):
+        line = rows[i]
+        for c in range(line.shape[0]):
+            line[c] /= a[i, i]
+        for j in range(i + 1, n):
+            if a[i, j] != 0.0:
+                add_scaled(rows[j], -a[i, j], line)
+
+
+@exact_kernel
+def backward_rows(a, rows):
+    """Solve ``R X = rows`` in place, all columns at once."""
+    n = rows.shape[0]
+    for i in range(n - 1, -1, -1):
+        line = rows[i]
+        for j in range(i + 1, n):
+            if a[i, j] != 0.0:
+                add_scaled(line, -a[i, j], rows[j])
+        for c in range(line.shape[0]):
+            line[c] /= a[i, i]
+
+
+@exact_kernel
+def invert(a):
+    """Return the inverse of ``R^T R`` from its factor."""
+    n = a.shape[0]
+    inverse = np.zeros((n, n))
+    for i in range(n):
+        inverse[i, i] = 1.0
+    forward_rows(a, inverse)
+    backward_rows(a, inverse)
+    return inverse
 
 
 @exact_kernel
@@ -72,7 +130,7 @@ def factor_fluxes(gram, first, prior, chol, singular):
         diag = gram[first[i], first[i]]
         for j in range(i):
             both = diag > 0.0 and gram[first[j], first[j]] > 0.0
-            chol[i, j] = gram[first[i], first[j]] if both else 0.0
+            chol[j, i] = gram[first[i], first[j]] if both else 0.0
         if diag <= 0.0:
             diag = 1.0  # no usable pixel: decoupled; the caller reports a missing flux
         chol[i, i] = diag * (1.0 + RIDGE) + prior[i]
@@ -91,7 +149,7 @@ def factor_fluxes(gram, first, prior, chol, singular):
             singular[partner] = True
 
 
-@exact_kernel
+@kernel_part
 def _flux_step(gram, grad, first, flux, mu, w, chol, step):
     """Move fluxes of one key, and the gradient, to the optimum; return the chi-square gained."""
     for i in range(step.shape[0]):
@@ -105,54 +163,77 @@ def _flux_step(gram, grad, first, flux, mu, w, chol, step):
     backward(chol, step)
     for i in range(step.shape[0]):
         flux[i] += step[i]
-        for t in range(grad.shape[0]):
-            grad[t] -= gram[t, first[i]] * step[i]
+        add_scaled(grad, -step[i], gram[first[i]])
     return decrease
 
 
+@kernel_part
+def _fold_ties(a, g, gain, target, m):
+    """Add what belongs to tied parameters (numbers from m on) to those that they follow."""
+    for k in range(m, target.shape[0]):
+        to = target[k]
+        g[to] += g[k]
+        add_scaled(a[to], 1.0, a[k])
+        for h in range(a.shape[0]):
+            a[h, to] += a[h, k]
+        for b in range(gain.shape[0]):
+            for i in range(gain.shape[1]):
+                gain[b, i, to] += gain[b, i, k]
+
+
 @exact_kernel
-def project(first, owner, column, flux, flux_mu, flux_w, normal, singular):
+def project(first, entries, flux, flux_mu, flux_w, normal, singular):
     """Eliminate the fluxes.
 
-    ``flux`` (n, F) is replaced by the optimum at this position and shape; ``normal.a`` (m, m) and
-    ``normal.g`` (m,) receive the projected normal matrix and gradient, ``normal.gain`` (m, F, n)
-    the transposed K of every flux key, so that ``df = -K dtheta``; ``normal.grad`` follows the
-    fluxes.  Returns the decrease of chi-square by the flux update.
+    ``entries`` are source, column and parameter number of everything that moves; those beyond the
+    number of parameters m follow one of the first m.  ``flux`` (n, F) is replaced by the optimum
+    at this position and shape; the leading parts of ``normal.a`` (m, m), ``normal.g`` (m,) receive
+    the projected normal matrix and gradient, ``normal.gain`` (F, n, m) the K of every flux key, so
+    that ``df = -K dtheta``; ``normal.grad`` follows the fluxes.  Returns the decrease of
+    chi-square by the flux update.
     """
+    owner, column, target = entries[0], entries[1], entries[2]
     n_src = first.shape[0] - 1
-    m = owner.shape[0]
+    e = owner.shape[0]
     a, g = normal.a, normal.g
     a[:] = 0.0
     g[:] = 0.0
     decrease = 0.0
     chol = np.zeros((n_src, n_src))
     step = np.empty(n_src)
-    half = np.empty((m, n_src))
+    scale = np.empty(e)
+    m = 0
+    for k in range(e):
+        m = max(m, target[k] + 1)
     for b in range(normal.gram.shape[0]):
-        gram, grad = normal.gram[b], normal.grad[b]
+        gram, grad, half = normal.gram[b], normal.grad[b], normal.gain[b]
         factor_fluxes(gram, first, flux_w[:, b], chol, singular)
         decrease += _flux_step(
             gram, grad, first, flux[:, b], flux_mu[:, b], flux_w[:, b], chol, step
         )
-        for k in range(m):
+        for k in range(e):
             t = first[owner[k]] + 1 + column[k]
-            for i in range(n_src):
-                half[k, i] = gram[t, first[i]] if gram[first[i], first[i]] > 0.0 else 0.0
-            g[k] += flux[owner[k], b] * grad[t]
-            forward(chol, half[k])
-        for k in range(m):
-            tk = first[owner[k]] + 1 + column[k]
-            fk = flux[owner[k], b]
-            for h in range(k + 1):
-                v = gram[tk, first[owner[h]] + 1 + column[h]]
-                for i in range(n_src):
-                    v -= half[k, i] * half[h, i]
-                a[k, h] += fk * flux[owner[h], b] * v
-        for k in range(m):
-            backward(chol, half[k])
-            for i in range(n_src):
-                normal.gain[k, b, i] = flux[owner[k], b] * half[k, i]
-    for k in range(m):
+            scale[k] = flux[owner[k], b]
+            g[k] += scale[k] * grad[t]
+        for i in range(n_src):
+            line = gram[first[i]]
+            used = 1.0 if line[first[i]] > 0.0 else 0.0
+            for k in range(e):
+                half[i, k] = used * scale[k] * line[first[owner[k]] + 1 + column[k]]
+        forward_rows(chol, half)
+        for k in range(e):
+            line, row, fk = gram[first[owner[k]] + 1 + column[k]], a[k], scale[k]
+            for h in range(k, e):
+                row[h] += fk * scale[h] * line[first[owner[h]] + 1 + column[h]]
+        for i in range(n_src):
+            line = half[i]
+            for k in range(e):
+                if line[k] != 0.0:
+                    add_scaled(a[k, k:], -line[k], line[k:])
+        backward_rows(chol, half)
+    for k in range(e):
         for h in range(k):
-            a[h, k] = a[k, h]
+            a[k, h] = a[h, k]
+    if m < e:
+        _fold_ties(a, g, normal.gain, target, m)
     return decrease

@@ -12,19 +12,23 @@ from skyloom._types import Bools, Floats, Ints, Pixels
 __all__ = [
     "DEV",
     "EXP",
+    "REX",
     "SERSIC",
     "STAR",
+    "Addresses",
+    "Correlation",
     "Images",
     "Members",
     "Normal",
     "Outcome",
     "Problem",
+    "Results",
     "Scratch",
     "Tables",
     "Work",
 ]
 
-STAR, EXP, DEV, SERSIC = 0, 1, 2, 3
+STAR, EXP, DEV, SERSIC, REX = 0, 1, 2, 3, 4
 
 
 class Tables(NamedTuple):
@@ -43,23 +47,28 @@ class Members(NamedTuple):
     """Sources as seen by images; n sources, B images."""
 
     kind: Ints  # (n,)
+    n_units: Ints  # (n,), unit images to render: value; x, y; ln r; g1, g2; n: 1, 3, 4, 6 or 7
+    anchor: Ints  # (n,), member whose position it shares; itself if it has its own
     size: Ints  # (n,), stamp side [pix]
     origin: Ints  # (n, B, 2), stamp corner x, y in the image
     pos: Floats  # (n, B, 2), position of the reference in the stamp [pix]
     jac: Floats  # (n, B, 4), d(pixel) / d(reference)
-    psf: Pixels  # flat PSF transforms, [kx, ky]: the real plane, then the imaginary one
-    psf_offset: Ints  # (n, B), where they start
+    psf: Pixels  # flat transforms of PSF basis images: [kx, ky], real plane, then imaginary
+    psf_offset: Ints  # (n, B), where the basis of the right side and folding starts
+    terms: Ints  # (B,), basis images of each PSF
+    coefficients: Floats  # (n, B, K) of the basis images
     fold: Ints  # (n, B), PSF samples per pixel that the spectrum keeps; aliases are folded
 
 
 class Images(NamedTuple):
-    """Pixel boxes of B images, flat."""
+    """Pixel boxes of B images, flat, with spare floats at the end (see `_products_nb`)."""
 
     data: Pixels
     weight: Pixels
     offset: Ints  # (B,), start of each
     shape: Ints  # (B, 2), height and width
     key: Ints  # (B,), number of the flux
+    sky: Ints  # (B,), number of the sky level, -1 without
 
 
 class Problem(NamedTuple):
@@ -75,21 +84,66 @@ class Problem(NamedTuple):
     g_max: float
 
 
+class Correlation(NamedTuple):
+    """Noise correlation of B images: lags up to L pixels along each axis."""
+
+    used: Bools  # (B,), False: white
+    rho: Pixels  # (B, 2 L + 1, 2 L + 1), 1 at the centre
+
+
 class Outcome(NamedTuple):
-    """Arrays that a fit fills."""
+    """Arrays that a fit of n sources, F fluxes and S sky levels fills."""
 
     param_cov: Floats  # (n, 6, 6)
     flux_cov: Floats  # (n, F, F)
-    chi2: Floats  # (F,)
+    response: Floats  # (n, F, S), change of the fluxes by a unit of sky level
+    absorbed: Floats  # (S,), information on the sky levels that the sources take away
+    partner: Ints  # (n,), member whose fluxes are most correlated with one's own, or -1
+    pair_cov: Floats  # (n, F), covariance with its fluxes
+    chi2: Floats  # (F,), before the last flux update
     singular: Bools  # (n,)
+    report: Floats  # (5,): evaluations, iterations, 1 if converged, last decrease, decrease in all
     slope: Floats  # (n, F, 2), gradient of -chi-square / 2 by a shift of the image of one key
     curvature: Floats  # (n, F, 3), its second derivatives xx, xy, yy, all else held
+
+
+class Results(NamedTuple):
+    """What a pass over n sources leaves of each; units and shapes as in `Outcome`."""
+
+    theta: Floats  # (n, 6), relative to the reference position
+    flux: Floats  # (n, F)
+    evaluations: Ints
+    iterations: Ints
+    converged: Bools
+    healthy: Bools  # everything is finite
+    singular: Bools
+    last: Floats  # last decrease of the objective of the block
+    gained: Floats  # its decrease in all
+    param_cov: Floats
+    flux_cov: Floats
+    response: Floats
+    absorbed: Floats  # (n, S), of a whole block, in the row of its first member
+    partner: Ints  # row
+    pair_cov: Floats
+    slope: Floats
+    curvature: Floats
+
+
+class Addresses(NamedTuple):
+    """Where the kernels are that are called by address; see `skyloom._calls`."""
+
+    solve_group: int
+    evaluate: int
+    covariances: int
+    correlated_products: int
+    subtract_models: int
 
 
 class Work(NamedTuple):
     """Scratch of the renderer, for spectra up to some side N."""
 
     planes: Pixels  # (8, N * N): E, Z, folded Z (real and imaginary each), a spare, a profile
+    psf: Pixels  # (2 N * N,), a PSF mixed of its basis
     rows: Pixels  # (5, N): wave numbers; cos and sin of the phases along x, along y
     row: Pixels  # (N,), and the same memory as integers
     bits: npt.NDArray[np.int32]
@@ -103,23 +157,21 @@ class Scratch(NamedTuple):
 
     work: Work
     first: Ints  # (n + 1,), first unit image of each source
-    start: Ints  # (n + 1,), where its pixels start in `units` and `weighted`
+    start: Ints  # (n + 1,), where its pixels start in `units`
     plane_start: Ints  # (n + 1,), likewise in `planes`
     units: Pixels
-    weighted: Pixels  # units times inverse variance
     planes: Pixels  # multipliers of galaxies
-    rows_a: Pixels  # (7, N * N), the common rectangle of two stamps
-    rows_b: Pixels
-    tile: Floats  # (3, 3)
+    residual: Pixels  # the largest box, with spare floats: residual times inverse variance
     block: Floats  # (7, 7)
 
 
 class Normal(NamedTuple):
-    """Normal equations at one point: m free parameters, F fluxes, T unit images."""
+    """Normal equations at one point: m free parameters, F fluxes, T unit images, B images."""
 
     gram: Floats  # (F, T, T)
     grad: Floats  # (F, T), at the optimal fluxes once projected
+    sky: Floats  # (B, T), sums of the weighted unit images
     chi2: Floats  # (F,), at the fluxes that went in
     a: Floats  # (m, m), projected: fluxes eliminated
     g: Floats  # (m,)
-    gain: Floats  # (m, F, n): d flux = -gain^T d theta
+    gain: Floats  # (F, n, m): d flux = -gain d theta

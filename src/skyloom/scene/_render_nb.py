@@ -9,26 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom._jit import kernel, kernel_part
-from skyloom._types import Floats, Ints, Pixels
 
 from ._fft_nb import ifft2_transposed
-from ._records import EXP, SERSIC, STAR, Work
+from ._records import EXP, REX, SERSIC, STAR, Work
 from ._vector_nb import LANES
 
 # The table variable t = 1 + Q0 q; see `skyloom.scene.profiles`.
 Q0 = np.float32(4096.0)
 T_MAX = np.float32(4.0e9)
 PER_FRACTION = np.float32(1.0 / 524288.0)
-
-
-@kernel
-def n_parameters(kind):
-    """Return the number of unit images of a model: value, x, y [, ln r, g1, g2 [, n]]."""
-    if kind == STAR:
-        return 3
-    if kind == SERSIC:
-        return 7
-    return 6
 
 
 @kernel
@@ -73,6 +62,7 @@ def make_work(n_max):
     row = np.empty(n_max, np.float32)
     return Work(
         np.empty((8, n_max * n_max), np.float32),
+        np.empty(2 * n_max * n_max, np.float32),
         np.empty((5, n_max), np.float32),
         row,
         row.view(np.int32),
@@ -130,7 +120,7 @@ def profile_table(kind, theta, tables, work):
     if kind == SERSIC:
         sersic_table(np.log(theta[5]), tables.log_n, tables.spline, work.table, work.slope)
         table = work.table
-    elif kind == EXP:
+    elif kind in (EXP, REX):
         table = tables.exp
     return table
 
@@ -172,8 +162,8 @@ def mirror(plane):
 
 
 @kernel_part
-def _derivative_factors(m, theta, jac, k1):
-    """Turn ``m[1] = df/dq`` into ``m[1:4] = f' k^T (dS/dtheta) k`` for ln r, g1, g2."""
+def _derivative_factors(m, theta, jac, k1, elliptic):
+    """Turn ``m[1] = df/dq`` into ``m[1:4] = f' k^T (dS/dtheta) k`` for ln r [, g1, g2]."""
     g1, g2 = theta[3], theta[4]
     gg = g1 * g1 + g2 * g2
     a = np.exp(2.0 * theta[2]) / (1.0 - gg)
@@ -201,17 +191,19 @@ def _derivative_factors(m, theta, jac, k1):
             uu, uv, vv = u * u, u * v, v * v
             slope = by_r[c]
             by_r[c] = slope * (a0 * uu + b0 * uv + c0 * vv)
-            by_g1[c] = slope * (a1 * uu + b1 * uv + c1 * vv)
-            by_g2[c] = slope * (a2 * uu + b2 * uv + c2 * vv)
+            if elliptic:
+                by_g1[c] = slope * (a1 * uu + b1 * uv + c1 * vv)
+                by_g2[c] = slope * (a2 * uu + b2 * uv + c2 * vv)
 
 
 @kernel_part
 def _multipliers(members, s, b, theta, tables, k1, work, m):
     """Fill the real-even multipliers (5, N, N) of a galaxy, shared by all images with one view.
 
-    ``m[0] = f``; ``m[1:4]`` its derivatives by ln r, g1, g2; ``m[4] = df/dn`` of a Sersic law.
+    ``m[0] = f``; ``m[1:4]`` its derivatives by ln r, g1, g2; ``m[4] = df/dn`` of a Sersic law;
+    no more than the unit images ask for.
     """
-    kind = members.kind[s]
+    kind, count = members.kind[s], members.n_units[s]
     table = profile_table(kind, theta, tables, work)
     shape = shape_matrix(theta)
     n = k1.shape[0]
@@ -222,11 +214,13 @@ def _multipliers(members, s, b, theta, tables, k1, work, m):
             r = (bits[c] >> 19) - 2032
             h = np.float32(bits[c] & 0x7FFFF) * PER_FRACTION
             m[0, i, c] = table[r, 0] + h * (table[r, 1] + h * (table[r, 2] + h * table[r, 3]))
-            m[1, i, c] = table[r, 4] + h * (table[r, 5] + h * (table[r, 6] + h * table[r, 7]))
-            if kind == SERSIC:
+            if count > 3:
+                m[1, i, c] = table[r, 4] + h * (table[r, 5] + h * (table[r, 6] + h * table[r, 7]))
+            if count > 6:
                 m[4, i, c] = slope[r, 0] + h * (slope[r, 1] + h * (slope[r, 2] + h * slope[r, 3]))
-    _derivative_factors(m, theta, members.jac[s, b], k1)
-    for p in range(5 if kind == SERSIC else 4):
+    if count > 3:
+        _derivative_factors(m, theta, members.jac[s, b], k1, count > 4)
+    for p in range(max(count - 2, 1)):
         mirror(m[p])
 
 
@@ -246,6 +240,22 @@ def _phases(x, m, n, cos, sin):
 
 
 @kernel
+def _mix_psf(members, s, b, area, out):
+    """Fill ``out`` with the transform of the PSF at a member: the sum over its basis."""
+    length = 2 * area
+    off = members.psf_offset[s, b]
+    c = np.float32(members.coefficients[s, b, 0])
+    line = members.psf[off : off + length]
+    for i in range(length):
+        out[i] = c * line[i]
+    for k in range(1, members.terms[b]):
+        c = np.float32(members.coefficients[s, b, k])
+        line = members.psf[off + k * length : off + (k + 1) * length]
+        for i in range(length):
+            out[i] += c * line[i]
+
+
+@kernel
 def phased_psf(members, s, b, theta, work, er, ei):
     """Fill E = P exp(-i k.x0) / N**2 of a member in image b; the rows of k are kx."""
     n = members.size[s]
@@ -255,10 +265,13 @@ def phased_psf(members, s, b, theta, work, er, ei):
     _phases(members.pos[s, b, 0] + j[0] * theta[0] + j[1] * theta[1], m, n, cx, sx)
     _phases(members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1], m, n, cy, sy)
     scale = np.float32(1.0 / (m * m))
-    off = members.psf_offset[s, b]
+    psf, off = members.psf, members.psf_offset[s, b]
+    if members.terms[b] > 1 or members.coefficients[s, b, 0] != 1.0:
+        psf, off = work.psf, 0
+        _mix_psf(members, s, b, m * m, psf)
     for i in range(m):
         at = off + i * m
-        pr, pi = members.psf[at : at + m], members.psf[at + m * m : at + m * m + m]
+        pr, pi = psf[at : at + m], psf[at + m * m : at + m * m + m]
         to_r, to_i = er[i * m : (i + 1) * m], ei[i * m : (i + 1) * m]
         c, d = scale * cx[i], scale * sx[i]
         for q in range(m):
@@ -269,7 +282,7 @@ def phased_psf(members, s, b, theta, work, er, ei):
 
 
 @kernel_part
-def _packed_spectrum(pair, kind, m, er, ei, j, k1, zr, zi):
+def _packed_spectrum(pair, kind, count, m, er, ei, j, k1, zr, zi):
     """Fill the spectrum ``Z = A + i B`` of the unit images A and B number 2 pair and 2 pair + 1.
 
     All images are real, so two travel in one complex transform: value and d/dx; d/dy and d/dln r;
@@ -295,7 +308,9 @@ def _packed_spectrum(pair, kind, m, er, ei, j, k1, zr, zi):
             for c in range(n):
                 g = -(j01 * kx + j11 * k1[c])
                 if not star:
-                    g = g * m[0, i, c] + m[1, i, c]
+                    g *= m[0, i, c]
+                if count > 3:
+                    g += m[1, i, c]
                 yr[c] = -g * xi[c]
                 yi[c] = g * xr[c]
         elif pair == 2:
@@ -340,7 +355,7 @@ def to_pixels(work, n, fold, tables, a, b):
 
 @kernel_part
 def render_member(members, s, b, theta, tables, work, planes, fresh, u):
-    """Render the unit images of member s in image b, value and derivatives, into ``u`` (npar, N N).
+    """Render the unit images of member s in image b, as many as ``u`` (count, N N) takes.
 
     ``theta`` is the row of the member: x, y offsets, ln r_c, g1, g2, n.  ``planes`` (flat) holds
     its multipliers, recomputed where ``fresh`` (new parameters or another view).
@@ -348,29 +363,15 @@ def render_member(members, s, b, theta, tables, work, planes, fresh, u):
     n, fold, kind = members.size[s], members.fold[s, b], members.kind[s]
     m = n * fold
     k1 = wave_numbers(members, s, b, tables, work)
-    count = 0 if kind == STAR else 5
+    count = 0 if kind == STAR else max(u.shape[0] - 2, 1)
     multipliers = planes[: count * m * m].reshape((count, m, m))
     if fresh and kind != STAR:
         _multipliers(members, s, b, theta, tables, k1, work, multipliers)
     er, ei = work.planes[0, : m * m], work.planes[1, : m * m]
     phased_psf(members, s, b, theta, work, er, ei)
     zr, zi = work.planes[2, : m * m], work.planes[3, : m * m]
-    spare = work.planes[6, : n * n]
+    spare, jac = work.planes[6, : n * n], members.jac[s, b]
     for pair in range((u.shape[0] + 1) // 2):
-        _packed_spectrum(pair, kind, multipliers, er, ei, members.jac[s, b], k1, zr, zi)
+        _packed_spectrum(pair, kind, u.shape[0], multipliers, er, ei, jac, k1, zr, zi)
         odd = u[2 * pair + 1] if 2 * pair + 1 < u.shape[0] else spare
         to_pixels(work, n, fold, tables, u[2 * pair], odd)
-
-
-@kernel
-def mix_psfs(basis: Pixels, coefficients: Floats, offset: Ints, out: Pixels) -> None:
-    """Put ``sum_k coefficients[s, k] basis[k]`` (flat transforms) at ``out[offset[s]:]``."""
-    length = basis.shape[1]
-    for s in range(offset.shape[0]):
-        to = out[offset[s] : offset[s] + length]
-        to[:] = np.float32(0.0)
-        for k in range(basis.shape[0]):
-            c = np.float32(coefficients[s, k])
-            line = basis[k]
-            for i in range(length):
-                to[i] += c * line[i]

@@ -8,48 +8,73 @@ from __future__ import annotations
 
 import numpy as np
 
+from skyloom._calls import call_at
 from skyloom._jit import exact_kernel
 from skyloom._types import Floats
 
+from ._covariance_nb import covariances
 from ._gram_nb import evaluate, make_scratch
-from ._linear_nb import assign, backward, cholesky, factor_fluxes, forward, project
-from ._records import Images, Members, Normal, Outcome, Problem, Tables
-from ._render_nb import n_parameters
+from ._linear_nb import add_scaled, assign, backward, cholesky, forward, project
+from ._records import Addresses, Correlation, Images, Members, Normal, Outcome, Problem, Tables
 
 REJECTIONS = 12  # in a row: damping has grown by 8**12, nothing will help
-NO_DATA = -1.0
-DEGENERATE = -2.0
+FIRST_DAMPING = 1e-2
 
 
 @exact_kernel
-def _free_parameters(kind, free):
-    """Return source and column of every free parameter."""
-    n_src = kind.shape[0]
-    m = 0
+def moving_parameters(members, free):
+    """Return source, column and parameter number of everything that moves, shape (3, entries).
+
+    Each free parameter comes once; behind them stand the positions of members that share those of
+    their anchor.
+    """
+    n_src = members.kind.shape[0]
+    n = m = 0
     for s in range(n_src):
-        for c in range(n_parameters(kind[s]) - 1):
-            m += 1 if free[s, c] else 0
-    owner = np.empty(m, np.int64)
-    column = np.empty(m, np.int64)
+        for c in range(members.n_units[s] - 1):
+            if members.anchor[s] == s and free[s, c]:
+                m += 1
+            if free[s, c] or (members.anchor[s] != s and c < 2):
+                n += 1
+    number = np.full((n_src, 6), -1)
+    entries = np.empty((3, n), np.int64)
     k = 0
     for s in range(n_src):
-        for c in range(n_parameters(kind[s]) - 1):
-            if free[s, c]:
-                owner[k], column[k] = s, c
+        for c in range(members.n_units[s] - 1):
+            if free[s, c] and (members.anchor[s] == s or c > 1):
+                entries[0, k], entries[1, k], entries[2, k] = s, c, k
+                number[s, c] = k
                 k += 1
-    return owner, column
+    for s in range(n_src):
+        if members.anchor[s] != s:
+            for c in range(min(2, members.n_units[s] - 1)):
+                if number[members.anchor[s], c] >= 0:
+                    entries[0, k], entries[1, k] = s, c
+                    entries[2, k] = number[members.anchor[s], c]
+                    k += 1
+    return entries[:, :k].copy()
 
 
 @exact_kernel
-def _make_normal(n_src, n_flux, n_units, m):
+def n_moving(entries):
+    """Return the number of parameters."""
+    m = 0
+    for k in range(entries.shape[1]):
+        m = max(m, entries[2, k] + 1)
+    return m
+
+
+@exact_kernel
+def make_normal(n_src, n_flux, n_units, n_images, n_entries):
     """Allocate normal equations."""
     return Normal(
         np.zeros((n_flux, n_units, n_units)),
         np.zeros((n_flux, n_units)),
+        np.zeros((n_images, n_units)),
         np.zeros(n_flux),
-        np.zeros((m, m)),
-        np.zeros(m),
-        np.zeros((m, n_flux, n_src)),
+        np.zeros((n_entries, n_entries)),
+        np.zeros(n_entries),
+        np.zeros((n_flux, n_src, n_entries)),
     )
 
 
@@ -77,16 +102,17 @@ def _step_cap(column, theta):
 
 
 @exact_kernel
-def _damped_step(theta, normal, damping, owner, column, problem, matrix, delta):
+def _damped_step(theta, normal, damping, entries, problem, matrix, delta):
     """Solve ``(A + P + damping D) delta = g`` with parameters held that push against a bound."""
-    m = owner.shape[0]
+    owner, column = entries[0], entries[1]
+    m = delta.shape[0]
     held = np.zeros(m, np.bool_)
     floor = np.zeros(m)
     low = np.zeros(m, np.bool_)
     for _ in range(3):
         for k in range(m):
             s, c = owner[k], column[k]
-            for h in range(k + 1):
+            for h in range(k + 1, m):
                 matrix[k, h] = 0.0 if held[k] or held[h] else normal.a[k, h]
             w = problem.w[s, c]
             delta[k] = 0.0 if held[k] else normal.g[k] - w * (theta[s, c] - problem.mu[s, c])
@@ -108,12 +134,12 @@ def _damped_step(theta, normal, damping, owner, column, problem, matrix, delta):
 
 
 @exact_kernel
-def _propose(theta, normal, damping, owner, column, problem, trial):
+def _propose(theta, normal, damping, entries, m, problem, trial):
     """Fill a damped step inside the bounds; return the predicted decrease of chi-square."""
-    m = owner.shape[0]
+    owner, column = entries[0], entries[1]
     matrix = np.empty((m, m))
     delta = np.empty(m)
-    _damped_step(theta, normal, damping, owner, column, problem, matrix, delta)
+    _damped_step(theta, normal, damping, entries, problem, matrix, delta)
     assign(trial, theta)
     for k in range(m):
         s, c = owner[k], column[k]
@@ -130,7 +156,22 @@ def _propose(theta, normal, damping, owner, column, problem, trial):
         s, c = owner[k], column[k]
         slope = normal.g[k] - problem.w[s, c] * (theta[s, c] - problem.mu[s, c])
         predicted += (trial[s, c] - theta[s, c]) * slope
+    for k in range(m, owner.shape[0]):
+        s, c, to = owner[k], column[k], entries[2, k]
+        trial[s, c] = trial[owner[to], c]
     return predicted
+
+
+@exact_kernel
+def _accept_on_trust(theta, flux, trial, normal, entries, m):
+    """Take a step that is too small to be worth a pixel pass; the fluxes follow to first order."""
+    for b in range(flux.shape[1]):
+        for k in range(m):
+            s, c = entries[0, k], entries[1, k]
+            move = trial[s, c] - theta[s, c]
+            for i in range(flux.shape[0]):
+                flux[i, b] -= normal.gain[b, i, k] * move
+    assign(theta, trial)
 
 
 @exact_kernel
@@ -143,149 +184,102 @@ def solve_group(
     problem: Problem,
     tolerance: float,
     max_iterations: int,
+    correlation: Correlation,
     outcome: Outcome,
-) -> tuple[int, int, bool, float]:
+    where: Addresses,
+) -> None:
     """Fit one group in place.
 
     Parameters
     ----------
     theta, flux : ndarray, shapes (n, 6) and (n, F)
         Start and result.
+    images : Images
+        Data without the models of the start, which are put back.
     tolerance : float
-        Stop when the predicted, or the actual, decrease of chi-square is smaller.
+        Stop when the predicted, or the actual, decrease of chi-square is smaller.  A predicted step
+        that small is taken without looking at the pixels again.
     outcome : Outcome
-        Receives covariances, the chi-square before the last flux update, degeneracies.
-
-    Returns
-    -------
-    evaluations, iterations, converged, last_decrease
+        Receives covariances, the chi-square before the last flux update, degeneracies, and how the
+        fit went.
     """
     n_src, n_flux = flux.shape
-    owner, column = _free_parameters(members.kind, problem.free)
-    scratch = make_scratch(members)
-    n_units = scratch.first[n_src]
-    best = _make_normal(n_src, n_flux, n_units, owner.shape[0])
-    new = _make_normal(n_src, n_flux, n_units, owner.shape[0])
+    entries = moving_parameters(members, problem.free)
+    m = n_moving(entries)
+    scratch = make_scratch(members, images)
+    n_units, n_images = scratch.first[n_src], images.offset.shape[0]
+    best = make_normal(n_src, n_flux, n_units, n_images, entries.shape[1])
+    new = make_normal(n_src, n_flux, n_units, n_images, entries.shape[1])
     trial, trial_flux = theta.copy(), flux.copy()
     evaluations, iterations, rejected = 0, 0, 0
-    damping, last, current = 1e-2, 0.0, 0.0
-    converged = owner.shape[0] == 0
+    damping, last, current, gained = FIRST_DAMPING, 0.0, 0.0, 0.0
+    converged = m == 0
     # The start is the first trial, so that the pixel pass is called, and compiled, in one place.
     while True:
-        evaluate(members, trial, trial_flux, tables, images, scratch, new.gram, new.grad, new.chi2)
+        call_at(
+            evaluate,
+            where.evaluate,
+            (members, trial, trial_flux, tables, images, scratch, new, evaluations == 0),
+        )
         evaluations += 1
         before = _penalty(trial_flux, problem.flux_mu, problem.flux_w)
         drop = project(
-            scratch.first,
-            owner,
-            column,
-            trial_flux,
-            problem.flux_mu,
-            problem.flux_w,
-            new,
+            scratch.first, entries, trial_flux, problem.flux_mu, problem.flux_w, new,
             outcome.singular,
-        )
-        value = before - drop + _penalty(trial, problem.mu, problem.w)
-        for b in range(n_flux):
-            value += new.chi2[b]
+        )  # fmt: skip
+        value = before - drop + _penalty(trial, problem.mu, problem.w) + new.chi2.sum()
+        gained = value + drop if evaluations == 1 else gained
         if evaluations == 1 or value <= current:
             if evaluations > 1:
-                last = current - value
-                damping = max(damping / 5.0, 1e-6)
+                last, damping = current - value, max(damping / 5.0, 1e-6)
                 converged = last < tolerance
-            current = value
-            rejected = 0
+            current, rejected = value, 0
             assign(theta, trial)
             assign(flux, trial_flux)
             best, new = new, best
         else:
-            damping *= 8.0
-            rejected += 1
-        if converged or iterations >= max_iterations or rejected >= REJECTIONS:
+            damping, rejected = damping * 8.0, rejected + 1
+        if m == 0 or iterations >= max_iterations or rejected >= REJECTIONS:
             break
-        if _propose(theta, best, damping, owner, column, problem, trial) < tolerance:
+        predicted = _propose(theta, best, damping, entries, m, problem, trial)
+        small = predicted < tolerance
+        if small or converged:
+            if small and rejected == 0:
+                _accept_on_trust(theta, flux, trial, best, entries, m)
+                current -= predicted
             converged = True
             break
         iterations += 1
         assign(trial_flux, flux)
-    for b in range(n_flux):
-        outcome.chi2[b] = best.chi2[b]
-    _covariances(theta, best, scratch.first, owner, column, problem, outcome)
-    _position_slopes(best, scratch.first, flux, outcome.slope, outcome.curvature)
-    return evaluations, iterations, converged, last
+    add_scaled(outcome.chi2, 1.0, best.chi2)
+    call_at(
+        covariances,
+        where.covariances,
+        (
+            members, theta, flux, tables, images, scratch, best, entries, m, problem, correlation,
+            outcome, where.correlated_products,
+        ),
+    )  # fmt: skip
+    _position_slopes(best, scratch.first, members.n_units, flux, outcome.slope, outcome.curvature)
+    _report(outcome, evaluations, iterations, converged, last, gained - current)
 
 
 @exact_kernel
-def _parameter_covariance(theta, normal, owner, column, problem):
-    """Return the inverse of the projected normal matrix, shape (m, m).
-
-    A parameter at its bound is treated as known: the others' errors then refer to that.
-    """
-    m = owner.shape[0]
-    held = np.zeros(m, np.bool_)
-    matrix = np.zeros((m, m))
-    for k in range(m):
-        s, c = owner[k], column[k]
-        held[k] = theta[s, c] <= problem.lower[s, c] or theta[s, c] >= problem.upper[s, c]
-        for h in range(k):
-            matrix[k, h] = 0.0 if held[k] or held[h] else normal.a[k, h]
-        d = normal.a[k, k] + problem.w[s, c]
-        matrix[k, k] = 1e30 if held[k] else d * (1.0 + 1e-9) + 1e-12
-    cholesky(matrix, np.zeros(m), np.zeros(m, np.bool_))
-    inverse = np.zeros((m, m))
-    for k in range(m):
-        inverse[k, k] = 1.0
-        forward(matrix, inverse[k])
-        backward(matrix, inverse[k])
-    return inverse
+def _report(outcome, evaluations, iterations, converged, last, gained):
+    """Say how the fit went."""
+    report = outcome.report
+    report[0], report[1], report[2] = evaluations, iterations, 1.0 if converged else 0.0
+    report[3], report[4] = last, gained
 
 
 @exact_kernel
-def _covariances(theta, normal, first, owner, column, problem, outcome):
-    """Fill the marginal covariance of every member's parameters and of its fluxes."""
-    n_src = first.shape[0] - 1
-    n_flux = normal.gram.shape[0]
-    m = owner.shape[0]
-    param_cov, flux_cov = outcome.param_cov, outcome.flux_cov
-    param_cov[:] = 0.0
-    inverse = _parameter_covariance(theta, normal, owner, column, problem)
-    for k in range(m):
-        for h in range(m):
-            if owner[k] == owner[h]:
-                param_cov[owner[k], column[k], column[h]] = inverse[k, h]
-    chol = np.zeros((n_src, n_src))
-    unit = np.empty(n_src)
-    left = np.empty((n_flux, m))
-    conditional = np.zeros((n_src, n_flux))
-    outcome.singular[:] = False  # what was degenerate at a trial point does not count
-    for b in range(n_flux):
-        factor_fluxes(normal.gram[b], first, problem.flux_w[:, b], chol, outcome.singular)
-        for s in range(n_src):
-            unit[:] = 0.0
-            unit[s] = 1.0
-            forward(chol, unit)
-            for i in range(n_src):
-                conditional[s, b] += unit[i] * unit[i]
-    for s in range(n_src):
-        for b in range(n_flux):
-            for k in range(m):
-                v = 0.0
-                for h in range(m):
-                    v += normal.gain[h, b, s] * inverse[h, k]
-                left[b, k] = v
-        for b in range(n_flux):
-            for d in range(n_flux):
-                v = conditional[s, b] if b == d else 0.0
-                for k in range(m):
-                    v += left[b, k] * normal.gain[k, d, s]
-                flux_cov[s, b, d] = v
-        _mark_missing(normal.gram, first[s], outcome.singular[s], flux_cov[s])
-
-
-@exact_kernel
-def _position_slopes(normal, first, flux, slope, curvature):
+def _position_slopes(normal, first, count, flux, slope, curvature):
     """Fill how chi-square answers to shifts of one source in the images of one flux key."""
+    slope[:] = 0.0
+    curvature[:] = 0.0
     for s in range(flux.shape[0]):
+        if count[s] < 3:
+            continue
         x, y = first[s] + 1, first[s] + 2
         for b in range(flux.shape[1]):
             f = flux[s, b]
@@ -294,18 +288,3 @@ def _position_slopes(normal, first, flux, slope, curvature):
             curvature[s, b, 0] = f * f * normal.gram[b, x, x]
             curvature[s, b, 1] = f * f * normal.gram[b, x, y]
             curvature[s, b, 2] = f * f * normal.gram[b, y, y]
-
-
-@exact_kernel
-def _mark_missing(gram, unit, is_singular, flux_cov):
-    """Put sentinels where a flux has no data or is degenerate.
-
-    Fast arithmetic and NaN or infinity do not go together.
-    """
-    for b in range(gram.shape[0]):
-        if gram[b, unit, unit] <= 0.0:
-            flux_cov[b, :] = 0.0
-            flux_cov[:, b] = 0.0
-            flux_cov[b, b] = NO_DATA
-        elif is_singular:
-            flux_cov[b, b] = DEGENERATE

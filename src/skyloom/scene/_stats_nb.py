@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._jit import kernel
+from skyloom._jit import kernel, kernel_part
 from skyloom._types import Floats, Pixels
 
 from ._records import Images, Members
 
 MIN_PIXELS = 5  # fewer pixels above the noise: the core of the profile is used instead
 CORE = 0.25  # of the peak, about the half-maximum region of a blurred source
+BOX = 1  # half side of the box of a residual's significance: 3 x 3 pixels, the core of a PSF
 
 
 @kernel
@@ -20,19 +21,21 @@ def footprint_statistics(
     values: Pixels,
     flux: Floats,
     residual: Images,
+    model: Pixels,
     bad: npt.NDArray[np.uint8],
     noise: Floats,
     out: Floats,
 ) -> None:
-    """Fill ``out`` (n, B, 7) for every source and image.
+    """Fill ``out`` (n, B, 9) for every source and image.
 
     Columns: sum of residual**2 * weight over the footprint, its number of good pixels, the share
     of the profile's weight on bad pixels or outside the frame, the same for the core, sum(W v) and
-    sum(W v**2) over the stamp, and the number of footprint pixels above the noise.
+    sum(W v**2) over the stamp, the number of footprint pixels above the noise, and over the good
+    pixels of the stamp sum(v flux v), the source's own light, and sum(v M), that of all models.
     The footprint is where the model exceeds ``noise`` [1 sigma of the sky, (B,)], or, if that
     is fewer than five pixels, where it exceeds a quarter of its peak.
-    ``values`` come from `unit_values`; ``bad`` is flat like ``residual.data``; bad pixels also have
-    zero weight.
+    ``values`` come from `unit_values`; ``model`` and ``bad`` are flat like ``residual.data``; bad
+    pixels also have zero weight.
     """
     begin = 0
     for s in range(members.kind.shape[0]):
@@ -48,6 +51,7 @@ def footprint_statistics(
                 members.origin[s, b],
                 residual.data[start:stop].reshape((height, width)),
                 residual.weight[start:stop].reshape((height, width)),
+                model[start:stop].reshape((height, width)),
                 bad[start:stop].reshape((height, width)),
                 out[s, b],
             )
@@ -55,8 +59,8 @@ def footprint_statistics(
 
 
 @kernel
-def _stamp_statistics(v, flux, noise, corner, res, wgt, bad, out):
-    """Fill the seven columns of one source in one image; ``v`` is its unit image."""
+def _stamp_statistics(v, flux, noise, corner, res, wgt, model, bad, out):
+    """Fill the nine columns of one source in one image; ``v`` is its unit image."""
     n = v.shape[0]
     peak = np.float32(0.0)
     above = 0
@@ -68,7 +72,7 @@ def _stamp_statistics(v, flux, noise, corner, res, wgt, bad, out):
     limit = noise / flux if above >= MIN_PIXELS else np.float32(CORE) * peak
     core = np.float32(CORE) * peak
     good = 0
-    chi2 = lost = total = core_lost = core_total = wv = wvv = 0.0
+    chi2 = lost = total = core_lost = core_total = wv = wvv = own = light = 0.0
     for i in range(n):
         y = corner[1] + i
         for c in range(n):
@@ -88,6 +92,8 @@ def _stamp_statistics(v, flux, noise, corner, res, wgt, bad, out):
             w = wgt[y, x]
             wv += w * v[i, c]
             wvv += w * vv
+            own += vv
+            light += v[i, c] * model[y, x]
             if v[i, c] > limit:
                 good += 1
                 chi2 += res[y, x] * res[y, x] * w
@@ -98,3 +104,55 @@ def _stamp_statistics(v, flux, noise, corner, res, wgt, bad, out):
     out[4] = wv
     out[5] = wvv
     out[6] = above
+    out[7] = flux * own
+    out[8] = light
+
+
+@kernel
+def residual_peaks(residual: Images, centre: Floats, reach: Floats, out: Floats) -> None:
+    """Fill ``out`` (n, B, 2): the most significant residual near a position, the boxes seen.
+
+    The significance is that of the weighted mean in a 3 x 3 box of which more than half is usable,
+    sum(w r) / sqrt(sum(w)), with its sign; boxes are those whose centre lies within ``reach``
+    (n, B) of ``centre`` (n, B, 2; x, y) [pix].
+    """
+    for s in range(centre.shape[0]):
+        for b in range(residual.offset.shape[0]):
+            height, width = residual.shape[b, 0], residual.shape[b, 1]
+            start = residual.offset[b]
+            stop = start + height * width
+            _peak_near(
+                centre[s, b],
+                reach[s, b],
+                residual.data[start:stop].reshape((height, width)),
+                residual.weight[start:stop].reshape((height, width)),
+                out[s, b],
+            )
+
+
+@kernel_part
+def _peak_near(centre, reach, res, wgt, out):
+    """Fill the two columns of one position in one image."""
+    height, width = res.shape
+    peak = 0.0
+    seen = 0
+    for y in range(max(0, int(centre[1] - reach)), min(height, int(centre[1] + reach) + 2)):
+        for x in range(max(0, int(centre[0] - reach)), min(width, int(centre[0] + reach) + 2)):
+            if (x - centre[0]) ** 2 + (y - centre[1]) ** 2 > reach**2:
+                continue
+            usable = 0
+            total = weighted = 0.0
+            for j in range(max(0, y - BOX), min(height, y + BOX + 1)):
+                for i in range(max(0, x - BOX), min(width, x + BOX + 1)):
+                    w = wgt[j, i]
+                    if w > 0.0:
+                        usable += 1
+                        total += w
+                        weighted += w * res[j, i]
+            if 2 * usable > (2 * BOX + 1) ** 2:
+                seen += 1
+                significance = weighted / np.sqrt(total)
+                if abs(significance) > abs(peak):
+                    peak = significance
+    out[0] = peak
+    out[1] = seen

@@ -59,51 +59,6 @@ def _partners(members, s, wanted, partner):
             waiting = b
 
 
-@kernel
-def unit_values(
-    members: Members, theta: Floats, wanted: Bools, tables: Tables, values: Pixels
-) -> None:
-    """Fill the unit-flux images of all sources where they are wanted.
-
-    ``wanted`` (n, B); ``values`` is flat: B stamps of each source in turn.  The images of two bands
-    are real and travel as real and imaginary part of one transform.
-    """
-    work = make_work(widest_grid(members))
-    n_img = members.fold.shape[1]
-    partner = np.empty(n_img, np.int64)
-    begin = 0
-    for s in range(members.kind.shape[0]):
-        n = members.size[s]
-        _partners(members, s, wanted, partner)
-        held = n_img  # the image whose view of the profile is in the work space; none yet
-        for first in range(n_img):
-            if partner[first] < 0:
-                continue
-            fold = members.fold[s, first]
-            area = (n * fold) ** 2
-            er, ei = work.planes[0, :area], work.planes[1, :area]
-            zr, zi = work.planes[2, :area], work.planes[3, :area]
-            f = work.planes[7, :area]
-            both = partner[first] != first
-            for turn in range(2 if both else 1):
-                b = partner[first] if turn else first
-                if members.kind[s] != STAR and (
-                    held == n_img or not same_view(members, s, held, b)
-                ):
-                    plane = f.reshape((n * fold, n * fold))
-                    _profile(members, s, b, theta[s], tables, work, plane)
-                    held = b
-                phased_psf(members, s, b, theta[s], work, er, ei)
-                _accumulate(turn, members.kind[s] == STAR, f, er, ei, zr, zi)
-            a = values[begin + first * n * n : begin + (first + 1) * n * n]
-            other = work.planes[6, : n * n]
-            if both:
-                last = partner[first]
-                other = values[begin + last * n * n : begin + (last + 1) * n * n]
-            to_pixels(work, n, fold, tables, a, other)
-        begin += n_img * n * n
-
-
 @kernel_part
 def _accumulate(turn, star, f, er, ei, zr, zi):
     """Set ``Z = f E``, or in the second turn add ``i f E``."""
@@ -124,21 +79,92 @@ def _accumulate(turn, star, f, er, ei, zr, zi):
 
 
 @kernel
-def add_stamps(images: Images, members: Members, values: Pixels, flux: Floats, sign: float) -> None:
-    """Add ``sign * flux * values`` to ``images.data``, clipping stamps at the box edges."""
+def _source_values(members, s, theta, wanted, tables, work, partner, values):
+    """Fill the unit-flux images of one source, B stamps one after the other.
+
+    The images of two bands are real and travel as real and imaginary part of one transform.
+    """
+    n_img = members.fold.shape[1]
+    n = members.size[s]
+    _partners(members, s, wanted, partner)
+    held = n_img  # the image whose view of the profile is in the work space; none yet
+    for first in range(n_img):
+        if partner[first] < 0:
+            continue
+        fold = members.fold[s, first]
+        area = (n * fold) ** 2
+        er, ei = work.planes[0, :area], work.planes[1, :area]
+        zr, zi = work.planes[2, :area], work.planes[3, :area]
+        f = work.planes[7, :area]
+        both = partner[first] != first
+        for turn in range(2 if both else 1):
+            b = partner[first] if turn else first
+            if members.kind[s] != STAR and (held == n_img or not same_view(members, s, held, b)):
+                plane = f.reshape((n * fold, n * fold))
+                _profile(members, s, b, theta[s], tables, work, plane)
+                held = b
+            phased_psf(members, s, b, theta[s], work, er, ei)
+            _accumulate(turn, members.kind[s] == STAR, f, er, ei, zr, zi)
+        a = values[first * n * n : (first + 1) * n * n]
+        other = work.planes[6, : n * n]
+        if both:
+            last = partner[first]
+            other = values[last * n * n : (last + 1) * n * n]
+        to_pixels(work, n, fold, tables, a, other)
+
+
+@kernel
+def _add_stamp(images, members, s, values, flux, sign):
+    """Add ``sign * flux * values`` of one source to ``images.data``, clipping at the box edges."""
+    n = members.size[s]
+    for b in range(images.offset.shape[0]):
+        amount = np.float32(sign * flux[s, images.key[b]])
+        height, width = images.shape[b, 0], images.shape[b, 1]
+        x0, y0 = members.origin[s, b, 0], members.origin[s, b, 1]
+        left, right = max(0, -x0), min(n, width - x0)
+        if amount != 0.0 and right > left:
+            for i in range(max(0, -y0), min(n, height - y0)):
+                at = images.offset[b] + (y0 + i) * width + x0
+                line = images.data[at + left : at + right]
+                start = (b * n + i) * n
+                value = values[start + left : start + right]
+                for c in range(right - left):
+                    line[c] += amount * value[c]
+
+
+@kernel
+def unit_values(
+    members: Members, theta: Floats, wanted: Bools, tables: Tables, values: Pixels
+) -> None:
+    """Fill the unit-flux images of all sources where they are wanted.
+
+    ``wanted`` (n, B); ``values`` is flat: B stamps of each source in turn.
+    """
+    work = make_work(widest_grid(members))
+    n_img = members.fold.shape[1]
+    partner = np.empty(n_img, np.int64)
     begin = 0
     for s in range(members.kind.shape[0]):
-        n = members.size[s]
-        for b in range(images.offset.shape[0]):
-            amount = np.float32(sign * flux[s, images.key[b]])
-            height, width = images.shape[b, 0], images.shape[b, 1]
-            x0, y0 = members.origin[s, b, 0], members.origin[s, b, 1]
-            left, right = max(0, -x0), min(n, width - x0)
-            if amount != 0.0 and right > left:
-                for i in range(max(0, -y0), min(n, height - y0)):
-                    at = images.offset[b] + (y0 + i) * width + x0
-                    line = images.data[at + left : at + right]
-                    value = values[begin + i * n + left : begin + i * n + right]
-                    for c in range(right - left):
-                        line[c] += amount * value[c]
-            begin += n * n
+        end = begin + n_img * members.size[s] ** 2
+        _source_values(members, s, theta, wanted, tables, work, partner, values[begin:end])
+        begin = end
+
+
+@kernel
+def subtract_models(
+    images: Images, members: Members, theta: Floats, flux: Floats, tables: Tables, sign: float
+) -> None:
+    """Subtract ``sign`` times the models of all sources from ``images.data``."""
+    work = make_work(widest_grid(members))
+    n_img = members.fold.shape[1]
+    partner = np.empty(n_img, np.int64)
+    wanted = np.empty((members.kind.shape[0], n_img), np.bool_)
+    widest = 0
+    for s in range(members.kind.shape[0]):
+        widest = max(widest, members.size[s])
+        for b in range(n_img):
+            wanted[s, b] = flux[s, images.key[b]] != 0.0
+    values = np.empty(n_img * widest * widest, np.float32)
+    for s in range(members.kind.shape[0]):
+        _source_values(members, s, theta, wanted, tables, work, partner, values)
+        _add_stamp(images, members, s, values, flux, -sign)

@@ -136,6 +136,37 @@ def product(_typing, _a, _b):
 
 
 @intrinsic
+def first_lanes(_typing, _a, _count):
+    """Return ``a`` with zeros from lane ``count`` on."""
+
+    def code(_context, builder, _sig, args):
+        lanes = ir.Constant(ir.VectorType(_INT32, LANES), list(range(LANES)))
+        none = ir.Constant(ir.VectorType(_INT32, LANES), ir.Undefined)
+        count = builder.trunc(args[1], _INT32)
+        limit = builder.insert_element(none, count, ir.Constant(_INT32, 0))
+        limit = builder.shuffle_vector(limit, none, _mask([0] * LANES))
+        inside = builder.icmp_signed("<", lanes, limit)
+        return builder.select(inside, args[0], ir.Constant(_FLOATS, [0.0] * LANES))
+
+    return vector(vector, types.int64), code
+
+
+@intrinsic
+def total(_typing, _a):
+    """Return the sum of all lanes, added in pairs."""
+
+    def code(_context, builder, _sig, args):
+        value, half = args[0], LANES // 2
+        while half:
+            turned = _mask([(k + half) % LANES for k in range(LANES)])
+            value = builder.fadd(value, builder.shuffle_vector(value, value, turned))
+            half //= 2
+        return builder.extract_element(value, ir.Constant(_INT32, 0))
+
+    return types.float32(vector), code
+
+
+@intrinsic
 def transpose_block(_typing, source, _start, _pitch, target, _to, _to_pitch):
     """Set ``target[to + l to_pitch + r] = source[start + r pitch + l]`` for l, r below 16."""
 

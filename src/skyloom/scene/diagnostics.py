@@ -8,14 +8,17 @@ import numpy as np
 
 from skyloom._types import Floats, Ints, Pixels
 
-from ._records import Images
-from ._stats_nb import MIN_PIXELS, footprint_statistics
+from ._records import Images, Members
+from ._stats_nb import MIN_PIXELS, footprint_statistics, residual_peaks
 from .models import unit_stamps
-from .passes import ScenePass, SceneState
+from .passes import ScenePass
+from .sources import SourceType
+from .state import SceneState
 
 __all__ = ["SourceDiagnostics", "diagnose"]
 
 CHUNK = 64  # sources whose stamps are in memory at a time
+NOWHERE = -1e6  # pix: the place, off all images, of a source without position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,21 @@ class SourceDiagnostics:
     (weighted by its square) and of the core that no usable pixel covers, ``sky_response`` change
     of the flux per unit of sky level, ``n_above`` pixels in which the model exceeds one sigma
     of the sky.
+
+    ``flux_fraction_others`` tells how much of the light under a source belongs to its neighbours.
+    With P its unit profile, f its flux and M the sum of all models, over usable pixels::
+
+        own = max(sum(P f P), 0)    others = max(sum(P (M - f P)), 0)    others / (own + others)
+
+    0 alone, 1 buried; NaN without light.  In the Legacy Surveys' catalogues ``fracflux`` is
+    others / own.
+
+    ``residual_peak`` [sigma] is the most significant residual near a source, with its sign: the
+    weighted mean over 3 x 3 pixels, sum(w r) / sqrt(sum(w)), centred within
+    max(FWHM, half-light radius + FWHM / 2); NaN without pixels.  Positive: light that no model
+    has, such as a neighbour that is not in the catalogue.  White noise alone gives 2 to 3; where
+    noise is correlated, divide by the square root of
+    ``NoiseCorrelation.variance_factor(np.ones((3, 3)))``.
     """
 
     chi2: Floats
@@ -35,6 +53,8 @@ class SourceDiagnostics:
     core_masked_fraction: Floats
     sky_response: Floats
     n_above: Ints
+    flux_fraction_others: Floats
+    residual_peak: Floats
 
     @property
     def reduced_chi2(self) -> Floats:
@@ -48,7 +68,14 @@ class SourceDiagnostics:
 
 
 def diagnose(
-    scene: ScenePass, state: SceneState, rows: Ints, residual: Pixels, weight: Pixels
+    scene: ScenePass,
+    state: SceneState,
+    rows: Ints,
+    residual: Pixels,
+    weight: Pixels,
+    *,
+    model: Pixels | None = None,
+    fwhm: Floats | None = None,
 ) -> SourceDiagnostics:
     """Measure the residual around some sources.
 
@@ -58,11 +85,18 @@ def diagnose(
     rows : ndarray of int, shape (m,)
     residual, weight : ndarray of float32
         From `ScenePass.residual` at this state.
+    model : ndarray of float32, optional
+        The sum of all models, flat like the residual; without it ``flux_fraction_others`` is NaN.
+    fwhm : ndarray, shape (B,), optional
+        Of the PSF of each image [pix]; default: the widest of the scene for all.
     """
     geometry = scene.geometry
     sides = scene.stamp_sides(state)
-    out = np.zeros((len(rows), geometry.n_images, 7))
-    images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key)
+    out = np.zeros((len(rows), geometry.n_images, 9))
+    peaks = np.zeros((len(rows), geometry.n_images, 2))
+    seeing = np.broadcast_to(scene.psf_fwhm if fwhm is None else fwhm, geometry.n_images)
+    light = residual if model is None else model
+    images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key, geometry.sky)
     bad = (weight <= 0.0).astype(np.uint8)
     nowhere = np.zeros((1, 2), np.int64)
     for start in range(0, len(rows), CHUNK):
@@ -73,7 +107,12 @@ def diagnose(
         )
         flux = np.nan_to_num(state.flux[chunk])
         found = out[start : start + CHUNK]
-        footprint_statistics(members, values, flux, images, bad, scene.noise, found)
+        footprint_statistics(members, values, flux, images, light, bad, scene.noise, found)
+        centre, reach = _neighbourhoods(members, theta, seeing)
+        residual_peaks(images, centre, reach, peaks[start : start + CHUNK])
+    others = _fraction_of_others(out[..., 7], out[..., 8])
+    if model is None:
+        others[:] = np.nan
     information = np.zeros((len(rows), len(geometry.flux_keys)))
     for b, key in enumerate(geometry.key):
         information[:, key] += out[:, b, 5]
@@ -87,4 +126,26 @@ def diagnose(
         core_masked_fraction=out[..., 3],
         sky_response=response,
         n_above=out[..., 6].astype(np.int64),
+        flux_fraction_others=others,
+        residual_peak=np.where(peaks[..., 1] > 0, peaks[..., 0], np.nan),
     )
+
+
+def _neighbourhoods(members: Members, theta: Floats, fwhm: Floats) -> tuple[Floats, Floats]:
+    """Return centres (m, B, 2) and radii (m, B) of what counts as near a source, in each image."""
+    jacobian = members.jac.reshape(*members.jac.shape[:2], 2, 2)
+    shift = np.einsum("mbij,mj->mbi", jacobian, theta[:, :2])
+    scale = np.sqrt(np.abs(np.linalg.det(jacobian)))
+    radius = np.where(members.kind == SourceType.STAR, 0.0, np.exp(theta[:, 2]))
+    reach = np.maximum(fwhm, radius[:, None] * scale + 0.5 * fwhm)
+    centre = members.origin + members.pos + shift
+    return np.nan_to_num(centre, nan=NOWHERE), np.nan_to_num(reach)
+
+
+def _fraction_of_others(own: Floats, light: Floats) -> Floats:
+    """Return the share of others in the light under each source; see `SourceDiagnostics`."""
+    others = np.maximum(light - own, 0.0)
+    total = others + np.maximum(own, 0.0)
+    share = np.full_like(total, np.nan)
+    np.divide(others, total, out=share, where=total > 0.0)
+    return share

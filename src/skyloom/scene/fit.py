@@ -3,73 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from skyloom._types import Bools, Floats, Ints, Pixels
+from skyloom._types import Bools, Floats, Ints
 from skyloom.flags import FitFlag
 
-from .diagnostics import SourceDiagnostics, diagnose
-from .groups import blend_groups
+from .blends import blend_quality
+from .diagnostics import diagnose
+from .groups import BlendGroups, blend_groups
 from .images import SceneImage
-from .passes import FitOptions, ScenePass, SceneState
-from .shape import EllipseShape, ellipse_from_parameters
-from .sources import Sources, SourceType, has_parameter
+from .options import FitOptions
+from .passes import ScenePass
+from .result import SceneFit, fit_flags
+from .shape import ellipse_from_parameters
+from .sky import SkyLevels
+from .sources import Sources, SourceType
+from .state import SceneState
+from .uncertainty import final_errors, noise_of_images, noise_record
 
-__all__ = ["SceneFit", "fit_flags", "fit_scene"]
+__all__ = ["ForcedPhotometry", "fit_scene", "forced_photometry"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneFit:
-    """Result of `fit_scene`, one entry per source.
-
-    Parameters
-    ----------
-    flux, flux_err : ndarray, shape (n, F)
-        Total fluxes in units of the data and their marginal errors, by `flux_keys`.
-    flux_cov : ndarray, shape (n, F, F)
-        Covariance of the fluxes of each source, cross terms between bands included.
-    x, y : ndarray
-        Positions [pix].
-    shape : EllipseShape
-        Half-light ellipses (meaningless for stars).
-    params, param_cov : ndarray, shapes (n, 6) and (n, 6, 6)
-        The columns `PARAMETERS` and their marginal covariance.
-    sky, sky_err : dict
-        Fitted levels by sky key, and their standard errors.
-    flags : ndarray of int
-        `FitFlag` bits.
-    residual : list of ndarray
-        Data minus everything, per image.
-    """
-
-    flux_keys: list[Hashable]
-    flux: Floats
-    flux_err: Floats
-    flux_cov: Floats
-    params: Floats
-    param_cov: Floats
-    shape: EllipseShape
-    chi2: Floats
-    diagnostics: SourceDiagnostics
-    flags: Ints
-    converged: Bools
-    evaluations: Ints
-    group: Ints
-    sky: dict[Hashable, float]
-    sky_err: dict[Hashable, float]
-    residual: list[Pixels]
-
-    @property
-    def x(self) -> Floats:
-        """Fitted x [pix]."""
-        return np.asarray(self.params[:, 0])
-
-    @property
-    def y(self) -> Floats:
-        """Fitted y [pix]."""
-        return np.asarray(self.params[:, 1])
+SETTLED_GAIN = 0.05
+EARLY_TOLERANCE = 100.0  # while neighbours still move, chi-square need not be exact
 
 
 def fit_scene(
@@ -96,44 +54,42 @@ def fit_scene(
     Notes
     -----
     Fluxes are eliminated exactly (variable projection, Golub & Pereyra 1973), positions and shapes
-    move by Levenberg-Marquardt; each blend group is solved on the residual of all others,
-    in ``options.passes`` passes.  Sky levels are updated between passes, which converges because
-    most pixels are empty, and their errors enter those of the fluxes.
+    move by Levenberg-Marquardt; each blend group is solved on the residual of all others.  Passes
+    over the groups, at most ``options.passes``, go on until none changes.  Sky levels are updated
+    between passes, by a Newton step that knows what the sources absorb, and their errors enter
+    those of the fluxes.
     """
-    if not images:
-        msg = "a scene needs at least one image"
-        raise ValueError(msg)
     options = options or FitOptions()
-    scene = ScenePass(images, sources, options)
-    radius = np.where(sources.kind == SourceType.STAR, 0.0, np.exp(sources.theta[:, 2]))
-    partition = blend_groups(
-        sources.theta[:, 0], sources.theta[:, 1], radius, psf_sigma=scene.psf_fwhm / 2.355
-    )
-    groups = partition.members()
-    levels = _SkyLevels(images, scene)
-    state = SceneState.start(sources, scene.n_flux)
-    for number in range(options.passes + 1):
-        state = scene.run(state, groups, sky=levels.of_images, linear=number == 0)
-        levels.update(state)
+    scene = _scene(images, sources, options)
+    partition = _groups(scene)
+    levels = SkyLevels(images, scene)
+    state = _iterate(scene, partition, levels, linear=False)
     residual, weight = scene.residual(state, levels.of_images)
+    model = scene.model(residual, levels.of_images)
+    noise: list[Floats | None] = [None] * len(images)
+    if options.correlated_noise:
+        noise = noise_of_images(scene, images, residual, weight, model)
+        scene.correlation = noise_record(noise)
+    state = final_errors(scene, state, partition, (residual, weight))
     rows = np.arange(len(sources))
-    found = diagnose(scene, state, rows, residual, weight)
+    found = diagnose(scene, state, rows, residual, weight, model=model)
     flux_cov = state.flux_cov.copy()
-    levels.add_errors(flux_cov, found)
-    shape = ellipse_from_parameters(
-        state.theta[:, 2], state.theta[:, 3], state.theta[:, 4], state.theta_cov[:, 2:5, 2:5]
-    )
+    levels.add_errors(flux_cov, state)
+    blends = blend_quality(state, partition.group, fwhm=scene.psf_fwhm, flux_cov=flux_cov)
+    flags = fit_flags(scene, state, found, rows)
+    theta, cov = state.theta, state.theta_cov
     return SceneFit(
         flux_keys=scene.geometry.flux_keys,
+        image_keys=[im.flux_key for im in images],
         flux=state.flux,
         flux_err=np.sqrt(np.einsum("nbb->nb", flux_cov)),
         flux_cov=flux_cov,
-        params=state.theta,
-        param_cov=state.theta_cov,
-        shape=shape,
+        params=theta,
+        param_cov=cov,
+        shape=ellipse_from_parameters(theta[:, 2], theta[:, 3], theta[:, 4], cov[:, 2:5, 2:5]),
         chi2=found.reduced_chi2,
         diagnostics=found,
-        flags=fit_flags(scene, state, found, rows),
+        flags=flags | np.where(blends.is_close, int(FitFlag.CLOSE_PAIR), 0),
         converged=state.converged,
         evaluations=state.evaluations,
         group=partition.group,
@@ -143,74 +99,124 @@ def fit_scene(
             residual[start : start + area].reshape(im.data.shape)
             for (start, area), im in zip(scene.spans(), images, strict=True)
         ],
+        blends=blends,
+        noise_correlation=noise,
     )
 
 
-def fit_flags(scene: ScenePass, state: SceneState, found: SourceDiagnostics, rows: Ints) -> Ints:
-    """Return the `FitFlag` bits that a fit itself can know, shape (m,)."""
-    no_data = np.isnan(state.flux[rows])
-    theta = state.theta[rows]
-    lower, upper = scene.sources.lower[rows], scene.sources.upper[rows]
-    free = scene.sources.free[rows] & has_parameter(scene.sources.kind[rows])
-    margin = 1e-9 + 1e-6 * np.abs(theta)
-    at_bound = free & ((theta <= lower + margin) | (theta >= upper - margin))
-    shape_bound = at_bound[:, 2:].any(axis=1) | (
-        free[:, 3] & (np.hypot(theta[:, 3], theta[:, 4]) >= scene.options.max_ellipticity - 1e-6)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForcedPhotometry:
+    """Fluxes of sources whose positions and shapes are known.
+
+    ``flux, flux_err`` (n, F) by ``flux_keys``: total fluxes in units of the data and their marginal
+    errors, neighbours in the same blend group and sky free; NaN without data, infinite errors
+    where two sources cannot be told apart.  ``singular`` (n,), ``group`` (n,), ``sky, sky_err``
+    levels by sky key.
+    """
+
+    flux_keys: list[Hashable]
+    flux: Floats
+    flux_err: Floats
+    singular: Bools
+    group: Ints
+    sky: dict[Hashable, float]
+    sky_err: dict[Hashable, float]
+
+
+def forced_photometry(
+    images: Sequence[SceneImage], sources: Sources, options: FitOptions | None = None
+) -> ForcedPhotometry:
+    """Measure fluxes only, with all positions and shapes as given.
+
+    Parameters and errors as of `fit_scene`; noise is taken as white unless an image states its
+    ``noise_correlation``.  Several times faster than `fit_scene` with nothing free, because no
+    diagnostics are made.
+    """
+    options = options or FitOptions()
+    fixed = replace(sources, free=np.zeros_like(sources.free))
+    scene = _scene(images, fixed, options)
+    partition = _groups(scene)
+    levels = SkyLevels(images, scene)
+    state = _iterate(scene, partition, levels, linear=True)
+    stated = [im.noise_correlation for im in images]
+    if any(rho is not None for rho in stated):
+        scene.correlation = noise_record(stated)
+        prepared = scene.residual(state, levels.of_images)
+        state = final_errors(scene, state, partition, prepared)
+    levels.add_errors(state.flux_cov, state)
+    return ForcedPhotometry(
+        flux_keys=scene.geometry.flux_keys,
+        flux=state.flux,
+        flux_err=state.flux_err,
+        singular=state.singular,
+        group=partition.group,
+        sky=dict(levels.level),
+        sky_err=dict(levels.error),
     )
-    bits = [
-        (FitFlag.NO_DATA, no_data.all(axis=1)),
-        (FitFlag.NO_DATA_BAND, no_data.any(axis=1) & ~no_data.all(axis=1)),
-        (FitFlag.NOT_CONVERGED, ~state.converged[rows] & ~no_data.all(axis=1)),
-        (FitFlag.FAILED, np.isnan(state.theta_cov[rows]).any(axis=(1, 2))),
-        (FitFlag.SINGULAR, state.singular[rows]),
-        (FitFlag.BOUND_POSITION, at_bound[:, :2].any(axis=1)),
-        (FitFlag.BOUND_SHAPE, shape_bound),
-        (FitFlag.FROZEN, state.frozen[rows]),
-        (FitFlag.MASKED_CORE, (found.core_masked_fraction > 0.0).any(axis=1)),
-    ]
-    flags = np.zeros(len(rows), np.int64)
-    for bit, where in bits:
-        flags |= np.where(where, int(bit), 0)
-    return flags
 
 
-class _SkyLevels:
-    """Constant sky levels shared by images with the same key."""
+def _scene(images: Sequence[SceneImage], sources: Sources, options: FitOptions) -> ScenePass:
+    """Return the scene made ready."""
+    if not images:
+        msg = "a scene needs at least one image"
+        raise ValueError(msg)
+    return ScenePass(images, sources, options)
 
-    def __init__(self, images: Sequence[SceneImage], scene: ScenePass) -> None:
-        self._scene = scene
-        self._keys = [im.sky_key for im in images]
-        self.level = {k: 0.0 for k in self._keys if k is not None}
-        self.error = dict(self.level)
 
-    @property
-    def of_images(self) -> Floats:
-        """Level of every image; 0 where none is fitted."""
-        return np.array([0.0 if k is None else self.level[k] for k in self._keys])
+def _groups(scene: ScenePass) -> BlendGroups:
+    """Return the blend groups of a scene."""
+    sources = scene.sources
+    return blend_groups(
+        sources.theta[:, 0],
+        sources.theta[:, 1],
+        np.where(sources.kind == SourceType.STAR, 0.0, np.exp(sources.theta[:, 2])),
+        psf_sigma=scene.psf_fwhm / 2.355,
+        anchor=sources.anchor,
+    )
 
-    def update(self, state: SceneState) -> None:
-        """Move every level to its optimum at this state of the sources."""
-        if not self.level:
-            return
-        residual, weight = self._scene.residual(state, self.of_images)
-        for key in self.level:
-            total = weighted = 0.0
-            for (start, area), image_key in zip(self._scene.spans(), self._keys, strict=True):
-                if image_key == key:
-                    w = weight[start : start + area].astype(np.float64)
-                    total += float(w.sum())
-                    weighted += float((w * residual[start : start + area]).sum())
-            if total > 0.0:
-                self.level[key] += weighted / total
-                self.error[key] = total**-0.5
 
-    def add_errors(self, flux_cov: Floats, found: SourceDiagnostics) -> None:
-        """Add the variance that uncertain sky levels give to the fluxes."""
-        key = self._scene.geometry.key
-        for name, error in self.error.items():
-            # All images with this level move together, and the fluxes of all bands with them.
-            shift = np.zeros(flux_cov.shape[:2])
-            for b, image_key in enumerate(self._keys):
-                if image_key == name:
-                    shift[:, key[b]] += np.nan_to_num(found.sky_response[:, b]) * error
-            flux_cov += shift[:, :, None] * shift[:, None, :]
+def _iterate(
+    scene: ScenePass, partition: BlendGroups, levels: SkyLevels, *, linear: bool
+) -> SceneState:
+    """Return the state after passes over all groups, until none changes any more."""
+    groups = partition.members()
+    options = scene.options
+    state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
+    for number in range(options.passes + 1):
+        prepared = scene.residual(state, levels.of_images)
+        if number > 0 and levels.update(state, *prepared):
+            prepared = scene.residual(state, levels.of_images)
+        state = scene.run(
+            state,
+            groups,
+            linear=linear or number == 0,
+            prepared=prepared,
+            tolerance=options.tolerance * (EARLY_TOLERANCE if number < 2 else 1.0),
+            hold=number > 2,
+        )
+        if groups and number > (0 if linear else 1):
+            groups = _unsettled(groups, scene, state)
+        if not groups:
+            break
+    return state
+
+
+def _unsettled(
+    groups: dict[int, list[Ints]], scene: ScenePass, state: SceneState
+) -> dict[int, list[Ints]]:
+    """Return the groups whose surroundings moved at the last pass, or that did so themselves.
+
+    A change of the objective by less than one is a change of the model by less than one sigma, all
+    pixels together; what crosses to another group is a small part of it.
+    """
+    solved = np.concatenate([block for blocks in groups.values() for block in blocks])
+    loud = solved[state.gained[solved] > SETTLED_GAIN]
+    if len(loud) == 0:
+        return {}
+    position, side = state.theta[:, :2], scene.stamp_sides(state)
+    near = np.zeros(len(side), np.bool_)
+    tree = cKDTree(position)
+    for row in loud:
+        found = np.array(tree.query_ball_point(position[row], side[row]), dtype=np.int64)
+        near[found] = True
+    return {g: blocks for g, blocks in groups.items() if any(near[block].any() for block in blocks)}

@@ -7,7 +7,7 @@ subtracted as a model, pass by pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -18,8 +18,10 @@ from skyloom._types import Floats, Ints
 
 __all__ = ["BlendGroups", "blend_groups"]
 
-COUPLING = 0.005  # pairs whose light overlaps by less converge by themselves in three passes
-BLOCK_SIZE = 8  # larger groups are swept in blocks; 8 keeps a block's stamps in the cache
+COUPLING = 0.005  # pairs whose light overlaps by less converge by themselves in a few passes
+TOUCH = 1e-6  # as long as there is room in a block, pairs are solved together down to this overlap
+BLOCK_SIZE = 24  # larger groups are swept in blocks
+HALO = 0.02  # errors of a block count everybody outside who overlaps by more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +30,28 @@ class BlendGroups:
 
     ``group`` (n,) numbers the blend group of each source by its lowest row; ``block`` (n,) numbers
     the block, a part of a group of at most `BLOCK_SIZE` members that is solved jointly, likewise.
+    ``pairs`` (m, 2) lists the rows whose overlap exceeds `HALO` although their blocks differ.
     """
 
     group: Ints
     block: Ints
+    pairs: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+
+    def halos(self) -> dict[int, Ints]:
+        """Return, by block, the rows outside it whose light its errors have to take into account.
+
+        Only the blocks of groups that have more than one, and all of these.
+        """
+        count: dict[int, set[int]] = {}
+        for group, block in zip(self.group.tolist(), self.block.tolist(), strict=True):
+            count.setdefault(group, set()).add(block)
+        near: dict[int, set[int]] = {
+            block: set() for blocks in count.values() if len(blocks) > 1 for block in blocks
+        }
+        for i, j in self.pairs.tolist():
+            near[int(self.block[i])].add(j)
+            near[int(self.block[j])].add(i)
+        return {block: np.array(sorted(rows), dtype=np.int64) for block, rows in near.items()}
 
     def members(self) -> dict[int, list[Ints]]:
         """Return the rows of each block, by group; all in ascending order."""
@@ -51,7 +71,9 @@ def blend_groups(
     radius: Floats,
     *,
     psf_sigma: float,
+    anchor: Ints | None = None,
     coupling: float = COUPLING,
+    touch: float = TOUCH,
     block_size: int = BLOCK_SIZE,
 ) -> BlendGroups:
     """Group sources whose images overlap.
@@ -64,8 +86,12 @@ def blend_groups(
         Half-light radii before the PSF [pix]; 0 for stars.
     psf_sigma : float
         Gaussian width of the broadest PSF [pix].
+    anchor : ndarray of int, shape (n,), optional
+        Row whose position a source shares; such rows always stand in one block.
     coupling : float
-        Smallest normalised overlap of two images, taken as Gaussians, that links them.
+        Smallest normalised overlap of two images, taken as Gaussians, that links them in any case.
+    touch : float
+        Smallest overlap that links them as long as the block stays small.
     block_size : int
         Largest number of sources that are solved jointly.
 
@@ -77,13 +103,21 @@ def blend_groups(
     finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     # 0.85 r_e: Gaussian width of an exponential disc of half-light radius r_e
     sigma2 = psf_sigma**2 + (0.85 * np.nan_to_num(radius)) ** 2
-    edges_i, edges_j, strength = _overlaps(x, y, sigma2, finite, coupling)
-    _, label = connected_components(
-        coo_array((np.ones(len(edges_i)), (edges_i, edges_j)), shape=(n, n)), directed=False
-    )
+    i, j, strength = _overlaps(x, y, sigma2, finite, min(touch, coupling))
+    if anchor is not None:
+        tied = np.flatnonzero(anchor != np.arange(n))
+        i, j = np.concatenate([i, anchor[tied]]), np.concatenate([j, tied])
+        strength = np.concatenate([strength, np.full(len(tied), np.inf)])
+    block = _blocks(n, i, j, strength, block_size)
+    link = strength > coupling
+    rows = np.arange(n)
+    ends = np.concatenate([i[link], rows]), np.concatenate([j[link], block])
+    _, label = connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(n, n)))
+    near = (strength > HALO) & (block[i] != block[j])
     return BlendGroups(
         group=_lowest_row(label.astype(np.int64)),
-        block=_blocks(n, edges_i, edges_j, strength, block_size),
+        block=block,
+        pairs=np.column_stack([i[near], j[near]]).astype(np.int64),
     )
 
 

@@ -10,10 +10,8 @@ import numpy as np
 from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.protocols import Psf
 
-from ._boxes_nb import extract_boxes
 from ._records import Images, Members
-from ._render_nb import mix_psfs
-from .transforms import STAMP_SIDES, PsfTransforms
+from .transforms import STAMP_SIDES, PsfBank, PsfTransforms
 
 __all__ = ["SceneGeometry", "SceneImage"]
 
@@ -44,6 +42,9 @@ class SceneImage:
         reference frame is this image's.
     jacobian : ndarray, shape (n, 2, 2), optional
         d(pixel)/d(reference) at each source; default: identity.
+    noise_correlation : ndarray, shape (2 L + 1, 2 L + 1), optional
+        Correlation of the noise of two pixels by their distance, 1 at the centre; see
+        `measure_noise_correlation`.  Default: measured by `fit_scene`.
     """
 
     data: Pixels
@@ -56,6 +57,7 @@ class SceneImage:
     x: Floats | None = None
     y: Floats | None = None
     jacobian: Floats | None = None
+    noise_correlation: Floats | None = None
 
 
 def _flat_layout(shapes: Ints) -> tuple[Ints, int]:
@@ -92,9 +94,15 @@ class SceneGeometry:
         self.transforms = (
             list(transforms) if transforms is not None else [PsfTransforms(im.psf) for im in images]
         )
+        skies = list(dict.fromkeys(im.sky_key for im in images if im.sky_key is not None))
+        self.sky_keys: list[Hashable] = skies
+        self.sky = np.array(
+            [-1 if im.sky_key is None else skies.index(im.sky_key) for im in images], dtype=np.int64
+        )
+        self.bank = PsfBank(self.transforms)
         self.position = np.empty((n, n_images, 2))
         self.jacobian = np.empty((n, n_images, 4))
-        self.coefficients = []
+        coefficients = []
         for b, im in enumerate(images):
             xb = x if im.x is None else im.x
             yb = y if im.y is None else im.y
@@ -102,7 +110,11 @@ class SceneGeometry:
             self.position[:, b, 1] = yb - im.origin[1]
             jac = np.eye(2) if im.jacobian is None else im.jacobian
             self.jacobian[:, b] = np.broadcast_to(jac, (n, 2, 2)).reshape(n, 4)
-            self.coefficients.append(self.transforms[b].coefficients(xb, yb))
+            coefficients.append(self.transforms[b].coefficients(xb, yb))
+        self.terms = np.array([c.shape[1] for c in coefficients], dtype=np.int64)
+        self.coefficients = np.zeros((n, n_images, int(self.terms.max(initial=1))))
+        for b, found in enumerate(coefficients):
+            self.coefficients[:, b, : found.shape[1]] = found
 
     @property
     def n_images(self) -> int:
@@ -115,14 +127,14 @@ class SceneGeometry:
 
     def images(self, data: Pixels, weight: Pixels) -> Images:
         """Return flat planes as the record that kernels read."""
-        return Images(data, weight, self.offsets, self.shapes, self.key)
+        return Images(data, weight, self.offsets, self.shapes, self.key, self.sky)
 
     def corners(self, rows: Ints, shift: Floats, side: Ints) -> Ints:
         """Return the lower-left corner (x, y) of the stamps of some sources, shape (m, B, 2).
 
         ``shift`` (m, 2): present position minus reference.
         """
-        jac = self.jacobian[rows].reshape(len(rows), -1, 2, 2)
+        jac = self.jacobian[rows].reshape(len(rows), self.n_images, 2, 2)
         centre = self.position[rows] + np.einsum("mbij,mj->mbi", jac, shift)
         return np.asarray(np.floor(centre + 0.5), dtype=np.int64) - (side // 2)[:, None, None]
 
@@ -132,6 +144,8 @@ class SceneGeometry:
         kind: Ints,
         side: Ints,
         *,
+        count: Ints,
+        anchor: Ints,
         corner: Ints,
         frame: Ints,
         is_compact: Bools,
@@ -142,46 +156,26 @@ class SceneGeometry:
         box in which the kernel will work.  ``is_compact`` (m,): sources whose image has power
         beyond the Nyquist frequency if the PSF has; for them the aliases are folded.
         """
-        n_images = self.n_images
         sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
         fold = np.where(is_compact[:, None], sampling, 1)
         fold = np.where(fold * side[:, None] <= max(STAMP_SIDES), fold, 1)
-        area = 2 * (side[:, None] * fold) ** 2
-        ends = np.cumsum(area.ravel())
-        offset = (ends - area.ravel()).reshape(len(rows), n_images)
-        psf = np.empty(ends[-1] if len(ends) else 0, np.float32)
-        for b in range(n_images):
-            alike: dict[tuple[int, int], list[int]] = {}
-            for i, kind_of_grid in enumerate(zip(side.tolist(), fold[:, b].tolist(), strict=True)):
-                alike.setdefault(kind_of_grid, []).append(i)
-            for (n, times), which in alike.items():
-                basis = self.transforms[b].basis(n, times)
-                mix_psfs(basis, self.coefficients[b][rows[which]], offset[which, b], psf)
+        offset = np.zeros((len(rows), self.n_images), np.int64)
+        code = side * 4 + fold.T  # unique per side and folding, shape (B, m)
+        for b in range(self.n_images):
+            for value in np.unique(code[b]):
+                start = self.bank.offset(b, int(value // 4), int(value % 4))
+                offset[code[b] == value, b] = start
         return Members(
-            kind[rows],
+            kind,
+            count,
+            anchor,
             side,
             corner - frame[None],
             self.position[rows] - corner,
             self.jacobian[rows],
-            psf,
+            self.bank.flat,
             offset,
+            self.terms,
+            self.coefficients[rows],
             fold,
         )
-
-    def cut(
-        self, planes: Sequence[Pixels], frame: Ints, shapes: Ints, *, box: Images | None = None
-    ) -> tuple[list[Pixels], Ints]:
-        """Cut the same boxes out of several flat planes, zero-padded outside the frame.
-
-        ``frame`` (B, 2) are the corners x, y of the boxes in the planes, which are those of
-        ``box``, by default whole images.
-        """
-        offset, length = _flat_layout(shapes)
-        old_offset = self.offsets if box is None else box.offset
-        old_shapes = self.shapes if box is None else box.shape
-        result = []
-        for plane in planes:
-            out = np.empty(length, np.float32)
-            extract_boxes(plane, old_offset, old_shapes, frame, out, offset, shapes)
-            result.append(out)
-        return result, offset

@@ -6,10 +6,10 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Pixels
 
-from ._records import Images, Members, Tables
-from ._values_nb import add_stamps, unit_values
+from ._records import Members, Tables
+from ._values_nb import unit_values
 
-__all__ = ["add_models", "add_stamps", "unit_stamps"]
+__all__ = ["unit_stamps"]
 
 
 def unit_stamps(members: Members, theta: Floats, wanted: Bools, tables: Tables) -> Pixels:
@@ -20,11 +20,3 @@ def unit_stamps(members: Members, theta: Floats, wanted: Bools, tables: Tables) 
     values = np.empty(int((members.size**2).sum()) * wanted.shape[1], np.float32)
     unit_values(members, theta, np.ascontiguousarray(wanted), tables, values)
     return values
-
-
-def add_models(
-    images: Images, members: Members, theta: Floats, flux: Floats, tables: Tables, *, sign: float
-) -> None:
-    """Add ``sign * model`` of all sources to ``images.data``, clipping stamps at the box edges."""
-    values = unit_stamps(members, theta, flux[:, images.key] != 0.0, tables)
-    add_stamps(images, members, values, flux, sign)

@@ -2,136 +2,38 @@
 
 A pass reads the present state of *all* sources and changes only the groups that it is given; groups
 do not see each other's changes before the next pass.  The result is therefore the same
-whatever the order, the process or the patch in which groups are solved.
+whatever the order, the process, the thread or the patch in which groups are solved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 
-from ._records import Images, Members, Outcome, Problem
-from ._solver_nb import DEGENERATE, NO_DATA, solve_group
+from ._covariance_nb import DEGENERATE, NO_DATA
+from ._driver_nb import solve_groups
+from ._records import Correlation, Images, Members, Problem, Results
+from ._values_nb import subtract_models
+from .addresses import kernel_addresses
 from .images import SceneGeometry, SceneImage
-from .models import add_models, add_stamps, unit_stamps
+from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
-from .transforms import ProfileVariant, PsfTransforms, kernel_tables, next_side
+from .state import SceneState
+from .transforms import PsfTransforms, kernel_tables, next_side
 
-__all__ = ["FitOptions", "ScenePass", "SceneState"]
+__all__ = ["ScenePass"]
 
+T = TypeVar("T")
 
 FOLD_SNR = 30.0
 RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
 COMPACT_RADIUS = 2.0  # pix: larger galaxies have no power where an undersampled PSF aliases
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitOptions:
-    """Control of a fit.
-
-    Parameters
-    ----------
-    profile : {'exact', 'hl13'}
-        Infinite Sersic laws, or the truncated mixtures of Hogg & Lang (2013).
-    passes : int
-        Passes over all groups after the first, linear one.
-    max_iterations : int
-        Levenberg-Marquardt steps per group and pass.
-    tolerance : float
-        Stop a group when chi-square is predicted to fall by less.
-    max_ellipticity : float
-        Largest (a-b)/(a+b).
-    frozen_snr : float
-        Sources fainter than this in total keep their position and shape.
-    prior_snr : float
-        Below this total S/N a prior about the starting values keeps size and shape near them.
-    prior_log_r, prior_g, prior_log_n, prior_position : float
-        Its widths: ln r, ellipticity, ln n, position [pix].
-    offset_snr : float
-        In bands where a source is brighter than this its image may lie off the joint position:
-        registration and proper motion shift bright stars by more than their errors.
-    prior_offset : float
-        Width of the prior on these offsets about zero [pix].
-    """
-
-    profile: ProfileVariant = "exact"
-    passes: int = 3
-    max_iterations: int = 20
-    tolerance: float = 0.01
-    max_ellipticity: float = 0.85
-    frozen_snr: float = 3.0
-    prior_snr: float = 10.0
-    prior_log_r: float = 0.3
-    prior_g: float = 0.15
-    prior_log_n: float = 0.3
-    prior_position: float = 0.5
-    offset_snr: float = 50.0
-    prior_offset: float = 0.2
-
-
-@dataclass(slots=True, kw_only=True)
-class SceneState:
-    """What is known of all sources of a scene after a pass; arrays that a pass updates.
-
-    ``theta`` (n, 6), ``flux`` (n, F), ``theta_cov`` (n, 6, 6), ``flux_cov`` (n, F, F; diagonal NaN
-    without data, inf where degenerate), ``evaluations``, ``iterations`` (n,) summed over passes,
-    ``converged``, ``singular``, ``frozen``, ``started`` (n,), ``last_decrease`` (n,) of the
-    objective, ``offset`` (n, F, 2) of the image in each band from the joint position [pix].
-    """
-
-    theta: Floats
-    flux: Floats
-    theta_cov: Floats
-    flux_cov: Floats
-    evaluations: Ints
-    iterations: Ints
-    converged: Bools
-    singular: Bools
-    frozen: Bools
-    last_decrease: Floats
-    started: Bools
-    offset: Floats
-
-    @classmethod
-    def start(cls, sources: Sources, n_flux: int) -> SceneState:
-        """Return the state before any pass: zero fluxes, infinite errors."""
-        n = len(sources)
-        cov = np.zeros((n, n_flux, n_flux))
-        cov[:, np.arange(n_flux), np.arange(n_flux)] = np.inf
-        return cls(
-            theta=sources.theta.copy(),
-            flux=np.zeros((n, n_flux)),
-            theta_cov=np.zeros((n, 6, 6)),
-            flux_cov=cov,
-            evaluations=np.zeros(n, np.int64),
-            iterations=np.zeros(n, np.int64),
-            converged=np.zeros(n, np.bool_),
-            singular=np.zeros(n, np.bool_),
-            frozen=np.zeros(n, np.bool_),
-            last_decrease=np.zeros(n),
-            started=np.zeros(n, np.bool_),
-            offset=np.zeros((n, n_flux, 2)),
-        )
-
-    def copy(self) -> SceneState:
-        """Return an independent copy."""
-        return SceneState(**{k: getattr(self, k).copy() for k in self.__dataclass_fields__})
-
-    @property
-    def flux_err(self) -> Floats:
-        """Marginal standard errors of the fluxes, shape (n, F)."""
-        return np.asarray(np.sqrt(np.einsum("nbb->nb", self.flux_cov)))
-
-    @property
-    def snr(self) -> Floats:
-        """Signal-to-noise ratio of all fluxes together, shape (n,)."""
-        with np.errstate(invalid="ignore"):
-            ratio = np.nan_to_num(self.flux / self.flux_err, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.asarray(np.sqrt((np.maximum(ratio, 0.0) ** 2).sum(axis=1)))
+TASKS_PER_THREAD = 8  # groups are dealt out in so many portions: evens out their cost
 
 
 class ScenePass:
@@ -171,6 +73,7 @@ class ScenePass:
         self.noise = np.array([_typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.psf_side = np.array([im.psf.basis.shape[-1] // im.psf.oversampling for im in images])
+        self.correlation = white_noise(len(images))
         self._profile = [_ring_brightness(im) for im in images]
 
     @property
@@ -186,6 +89,8 @@ class ScenePass:
         (40 r_e for steep profiles), half of that below a S/N of 100, where the light that wraps
         around is far below the noise.
         """
+        if self.options.stamp_side is not None:
+            return np.full(len(self.sources), self.options.stamp_side)
         need = np.where(state.started, 32.0, 64.0)
         for b, (profile, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
             flux = np.abs(np.nan_to_num(state.flux[:, self.geometry.key[b]]))
@@ -205,42 +110,80 @@ class ScenePass:
         need = np.where(galaxy, np.maximum(need, factor * radius + 2.0 * self.psf_fwhm), need)
         return next_side(need)
 
+    def _sides(self, state: SceneState) -> Ints:
+        """Return the sides that the state was fitted with, or else has to have."""
+        return np.where(state.side > 0, state.side, self.stamp_sides(state))
+
     def residual(self, state: SceneState, sky: Floats | None = None) -> tuple[Pixels, Pixels]:
         """Return flat data minus models minus sky, and the weights with the models' own noise.
 
         ``sky`` (B,) levels of the images.
         """
-        geometry = self.geometry
         residual = self.data.copy()
         if sky is not None:
             for b, (start, area) in enumerate(self.spans()):
                 residual[start : start + area] -= np.float32(sky[b])
         smooth = residual.copy()
-        sides = self.stamp_sides(state)
-        rows = np.arange(len(self.sources))
-        bright = _is_bright(state)
-        flux = np.nan_to_num(state.flux)
-        for chunk in np.array_split(rows, max(1, len(rows) // 64)):
-            if len(chunk) == 0:
-                continue
-            members, theta = self.members(
-                chunk,
-                state.theta,
-                sides,
-                np.zeros((1, 2), np.int64),
-                offset=state.offset,
-                bright=bright,
-            )
-            images = Images(residual, residual, geometry.offsets, geometry.shapes, geometry.key)
-            add_models(images, members, theta, flux[chunk], self.tables, sign=-1.0)
+        self._subtract(residual, state)
         weight = self.ivar.copy()
         for b, (start, area) in enumerate(self.spans()):
-            if self.source_variance[b] > 0.0:
-                part = slice(start, start + area)
+            part = slice(start, start + area)
+            variance, error = self.source_variance[b], self.options.psf_error
+            if variance > 0.0 or error > 0.0:
                 model = np.maximum(smooth[part] - residual[part], 0.0)
-                weight[part] /= 1.0 + self.ivar[part] * np.float32(self.source_variance[b]) * model
+                extra = np.float32(variance) * model + np.float32(error**2) * model**2
+                weight[part] /= 1.0 + self.ivar[part] * extra
         residual[self.ivar == 0.0] = 0.0
+
         return residual, weight
+
+    def model(self, residual: Pixels, sky: Floats | None = None) -> Pixels:
+        """Return the sum of all models that `residual` has subtracted, where pixels are usable."""
+        total = self.data - residual
+        if sky is not None:
+            for b, (start, area) in enumerate(self.spans()):
+                total[start : start + area] -= np.float32(sky[b])
+        return total
+
+    def _subtract(self, residual: Pixels, state: SceneState) -> None:
+        """Subtract all models, a share of the images in each thread."""
+        rows = np.flatnonzero((np.nan_to_num(state.flux) != 0.0).any(axis=1))
+        if len(rows) == 0:
+            return
+        geometry = self.geometry
+        everywhere = np.zeros((geometry.n_images, 2), np.int64)
+        members, theta = self.members(
+            rows,
+            state.theta,
+            self._sides(state),
+            everywhere,
+            offset=state.offset,
+            bright=_is_bright(state),
+        )
+        flux = np.nan_to_num(state.flux[rows])
+
+        def share(which: Ints) -> None:
+            images = Images(
+                residual,
+                residual,
+                geometry.offsets[which],
+                geometry.shapes[which],
+                geometry.key[which],
+                geometry.sky[which],
+            )
+            subtract_models(images, _of_images(members, which), theta, flux, self.tables, 1.0)
+
+        parts = np.array_split(np.arange(geometry.n_images), self.options.threads)
+        self._in_threads(share, [p for p in parts if len(p)])
+
+    def _in_threads(self, work: Callable[[T], None], tasks: Sequence[T]) -> None:
+        """Call ``work`` for every task."""
+        if self.options.threads == 1 or len(tasks) < 2:
+            for task in tasks:
+                work(task)
+            return
+        with ThreadPoolExecutor(self.options.threads) as pool:
+            list(pool.map(work, tasks))
 
     def run(
         self,
@@ -250,6 +193,8 @@ class ScenePass:
         sky: Floats | None = None,
         linear: bool = False,
         prepared: tuple[Pixels, Pixels] | None = None,
+        tolerance: float | None = None,
+        hold: bool = False,
     ) -> SceneState:
         """Return the state after solving some groups.
 
@@ -264,38 +209,156 @@ class ScenePass:
             Solve the fluxes only.
         prepared : tuple of ndarray, optional
             What `residual` returned for this state and sky, if it is known already.
+        tolerance : float, optional
+            Instead of that of the options.
+        hold : bool
+            Keep the decisions of the pass before: stamp sides, which sources are too faint to
+            move, or so faint that priors hold them.  Otherwise a source at such a limit may
+            change its answer from pass to pass for ever.
         """
         residual, weight = prepared if prepared is not None else self.residual(state, sky)
-        sides, snr = self.stamp_sides(state), state.snr
         after = state.copy()
+        if not hold:
+            after.side = self.stamp_sides(state)
+            after.frozen = (state.snr < self.options.frozen_snr) & state.started
+            after.faint = (state.snr < self.options.prior_snr) & state.started
+        free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
         if linear:
-            free = np.zeros((len(self.sources), 6), np.bool_)
-        else:
-            after.frozen = snr < self.options.frozen_snr
-            free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
+            free[:] = False
+            after.frozen[:] = False
+        results = self._solve(
+            after, free, list(groups.values()), residual, weight, tolerance=tolerance
+        )
+        solved = np.concatenate([np.zeros(0, np.int64), *(b for g in groups.values() for b in g)])
+        self._store(solved, results, after)
+        if free.any():
+            move = solved[results.healthy[solved]]
+            self._shift_bands(move, results.slope[move], results.curvature[move], after)
+        return after
+
+    def refine_errors(
+        self,
+        state: SceneState,
+        blocks: Sequence[tuple[Ints, Ints]],
+        prepared: tuple[Pixels, Pixels],
+    ) -> SceneState:
+        """Return the state with covariances anew, everything else unchanged.
+
+        Parameters
+        ----------
+        state : SceneState
+        blocks : sequence of tuple of ndarray
+            Rows, and other rows whose freedom their errors take into account.
+        prepared : tuple of ndarray
+            What `residual` returned for this state.
+
+        Notes
+        -----
+        Where `correlation` says so, the noise of neighbouring pixels is correlated.
+        """
+        after = state.copy()
+        free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
+        tasks = [[np.concatenate(both)] for both in blocks]
+        own = {int(rows[0]): len(rows) for rows, _ in blocks}
+        results = self._solve(after, free, tasks, *prepared, own=own)
+        self._store_covariances(np.concatenate([rows for rows, _ in blocks]), results, after)
+        return after
+
+    def _solve(
+        self,
+        state: SceneState,
+        free: Bools,
+        groups: Sequence[Sequence[Ints]],
+        residual: Pixels,
+        weight: Pixels,
+        *,
+        tolerance: float | None = None,
+        own: Mapping[int, int] | None = None,
+    ) -> Results:
+        """Run the kernels over groups; with ``own`` only the covariances of so many rows each."""
+        problem = self._problem(state, free)
+        rows = np.arange(len(self.sources))
+        members, theta = self.members(
+            rows,
+            state.theta,
+            state.side,
+            np.zeros((self.geometry.n_images, 2), np.int64),
+            offset=state.offset,
+            bright=_is_bright(state),
+            count=unit_counts(free, self.sources.anchor),
+        )
+        results = empty_results(theta, np.nan_to_num(state.flux), len(self.geometry.sky_keys))
+        images = self.geometry.images(residual, weight)
+        correlation = self.correlation if own is not None else white_noise(len(images.offset))
+        limit = float(self.options.tolerance if tolerance is None else tolerance)
+        snr = state.snr
+
+        def solve(portion: Sequence[Sequence[Ints]]) -> None:
+            ordered = [
+                [blocks[i] for i in np.argsort([-snr[r].max() for r in blocks], kind="stable")]
+                for blocks in portion
+            ]
+            flat = [block for blocks in ordered for block in blocks]
+            sizes = np.array([len(b) for b in flat])
+            solve_groups(
+                np.concatenate(flat),
+                np.concatenate([[0], np.cumsum(sizes)]),
+                np.concatenate([[0], np.cumsum([len(blocks) for blocks in ordered])]),
+                members,
+                self.tables,
+                images,
+                problem,
+                limit,
+                int(self.options.max_iterations if own is None else 0),
+                correlation,
+                results,
+                sizes if own is None else np.array([own[int(b[0])] for b in flat]),
+                own is None,
+                kernel_addresses(),
+            )
+
+        self._in_threads(solve, self._portions(groups))
+        return results
+
+    def _portions(self, groups: Sequence[Sequence[Ints]]) -> list[list[Sequence[Ints]]]:
+        """Deal groups out to portions of about the same work, the largest group first."""
+        if not groups:
+            return []
+        if self.options.threads == 1:
+            return [list(groups)]
+        cost = np.array([sum(len(b) for b in blocks) for blocks in groups])
+        order = np.argsort(-cost, kind="stable")
+        number = min(len(groups), TASKS_PER_THREAD * self.options.threads)
+        edges = np.cumsum(cost[order]) * number / cost.sum()
+        place = np.minimum((edges - 1e-9).astype(np.int64), number - 1)
+        portions: list[list[Sequence[Ints]]] = [[] for _ in range(number)]
+        for i, p in zip(order, place, strict=True):
+            portions[p].append(groups[i])
+        return [p for p in portions if p]
+
+    def _problem(self, state: SceneState, free: Bools) -> Problem:
+        """Return what the kernels may change, relative to the reference positions."""
+        sources = self.sources
         mean, ivar = self._priors(state)
-        upper = self.sources.upper.copy()
+        upper = sources.upper.copy()
         # Larger sources than their stamp can hold wait for the larger stamp of the next pass.
-        upper[:, 2] = np.minimum(upper[:, 2], np.log(sides / 6.0))
-        lower = np.minimum(self.sources.lower, upper)
-        none = np.zeros((len(self.sources), self.n_flux))
-        flux_mean, flux_ivar = self.sources.flux_prior_mean, self.sources.flux_prior_ivar
+        upper[:, 2] = np.minimum(upper[:, 2], np.log(state.side / 6.0))
+        lower = np.minimum(sources.lower, upper)
+        shift = np.zeros((len(sources), 6))
+        shift[:, :2] = self.reference
+        none = np.zeros((len(sources), self.n_flux))
+        flux_mean, flux_ivar = sources.flux_prior_mean, sources.flux_prior_ivar
         known = flux_mean is not None and flux_ivar is not None
-        problem = Problem(
+        return Problem(
             free=free,
-            lower=lower,
-            upper=upper,
-            mu=mean,
+            lower=lower - shift,
+            upper=upper - shift,
+            mu=mean - np.where(ivar > 0.0, shift, 0.0),
             w=ivar,
             flux_mu=np.asarray(flux_mean, dtype=np.float64) if known else none,
             flux_w=np.asarray(flux_ivar, dtype=np.float64) if known else none,
             g_max=float(self.options.max_ellipticity),
         )
-        for blocks in groups.values():
-            self._solve_blocks(
-                blocks, after, problem, sides=sides, snr=snr, residual=residual, weight=weight
-            )
-        return after
 
     def model_of(
         self,
@@ -310,23 +373,29 @@ class ScenePass:
         ``corner`` (x, y) is where the box starts in the image, ``shape`` its (ny, nx).
         """
         geometry = self.geometry
-        n_images = geometry.n_images
-        frame = np.tile(np.array(corner, dtype=np.int64), (n_images, 1))
+        frame = np.tile(np.array(corner, dtype=np.int64), (geometry.n_images, 1))
         rows = np.array([source], dtype=np.int64)
-        bright = _is_bright(state)
         members, theta = self.members(
-            rows, state.theta, self.stamp_sides(state), frame, offset=state.offset, bright=bright
+            rows,
+            state.theta,
+            self._sides(state),
+            frame,
+            offset=state.offset,
+            bright=_is_bright(state),
         )
-        flux = np.zeros((1, self.n_flux))
-        key = geometry.key[image]
-        flux[0, key] = np.nan_to_num(state.flux[source, key])
-        area = shape[0] * shape[1]
-        out = np.zeros(n_images * area, np.float32)
-        offsets = np.arange(n_images, dtype=np.int64) * area
-        shapes = np.tile(np.array(shape, dtype=np.int64), (n_images, 1))
-        images = Images(out, out, offsets, shapes, geometry.key)
-        add_models(images, members, theta, flux, self.tables, sign=1.0)
-        return out[image * area : (image + 1) * area].reshape(shape)
+        which = np.array([image])
+        out = np.zeros(shape, np.float32)
+        images = Images(
+            out.reshape(-1),
+            out.reshape(-1),
+            np.zeros(1, np.int64),
+            np.array([shape], dtype=np.int64),
+            geometry.key[which],
+            geometry.sky[which],
+        )
+        flux = np.nan_to_num(state.flux[rows])
+        subtract_models(images, _of_images(members, which), theta, flux, self.tables, -1.0)
+        return out
 
     def spans(self) -> list[tuple[int, int]]:
         """Return start and length of each image in the flat planes."""
@@ -344,21 +413,32 @@ class ScenePass:
         *,
         offset: Floats | None = None,
         bright: Bools | None = None,
+        count: Ints | None = None,
     ) -> tuple[Members, Floats]:
         """Return the kernel record of some sources and their parameters relative to it.
 
         ``offset`` as in `SceneState`; ``bright`` (n,) those whose PSF has to be exact (default:
-        all), where aliases are folded if the PSF is oversampled.
+        all), where aliases are folded if the PSF is oversampled; ``count`` of unit images (n,),
+        by default those of everything that the models have.
         """
         relative = theta[rows].copy()
         relative[:, :2] -= self.reference[rows]
         corner = self.geometry.corners(rows, relative[:, :2], sides[rows])
-        kind = self.sources.kind
-        compact = (kind[rows] == SourceType.STAR) | (relative[:, 2] < np.log(COMPACT_RADIUS))
+        kind = self.sources.kind[rows]
+        compact = (kind == SourceType.STAR) | (relative[:, 2] < np.log(COMPACT_RADIUS))
         if bright is not None:
             compact &= bright[rows]
+        if count is None:
+            count = unit_counts(has_parameter(self.sources.kind), self.sources.anchor)
         members = self.geometry.members(
-            rows, kind, sides[rows], corner=corner, frame=frame, is_compact=compact
+            rows,
+            kind,
+            sides[rows],
+            count=count[rows],
+            anchor=self.sources.anchor[rows],
+            corner=corner,
+            frame=frame,
+            is_compact=compact,
         )
         if offset is not None:
             shift = offset[rows][:, self.geometry.key]
@@ -379,140 +459,52 @@ class ScenePass:
             ),
             axis=1,
         )
-        faint = (state.snr < options.prior_snr)[:, None] & has_parameter(sources.kind)
+        faint = state.faint[:, None] & has_parameter(sources.kind)
         extra = np.where(faint, width**-2, 0.0)
         total = sources.prior_ivar + extra
         mean = sources.prior_ivar * sources.prior_mean + extra * sources.theta
         return np.where(total > 0.0, mean / np.where(total > 0.0, total, 1.0), 0.0), total
 
-    def _solve_blocks(
-        self,
-        blocks: Sequence[Ints],
-        state: SceneState,
-        problem: Problem,
-        *,
-        sides: Ints,
-        snr: Floats,
-        residual: Pixels,
-        weight: Pixels,
-    ) -> None:
-        """Solve the blocks of one group, brightest first, each on the others' latest models."""
-        geometry = self.geometry
-        everyone = np.concatenate(blocks)
-        corner = geometry.corners(
-            everyone, state.theta[everyone, :2] - self.reference[everyone], sides[everyone]
-        )
-        origin, shapes = _bounding_boxes(corner, sides[everyone])
-        (shared, wgt), offset = geometry.cut([residual, weight], origin, shapes)
-        group = Images(shared, wgt, offset, shapes, geometry.key)
-        bright = np.zeros(len(self.sources), np.bool_)
-        bright[everyone] = snr[everyone] > FOLD_SNR
-        bright &= state.started
-        order = np.argsort([-snr[rows].max() for rows in blocks], kind="stable")
-        for index in order:
-            rows = blocks[index]
-            images, frame = group, origin
-            if len(blocks) > 1:
-                corner = geometry.corners(
-                    rows, state.theta[rows, :2] - self.reference[rows], sides[rows]
-                )
-                frame, shapes = _bounding_boxes(corner, sides[rows])
-                planes, offset = geometry.cut([shared, wgt], frame - origin, shapes, box=group)
-                images = Images(planes[0], planes[1], offset, shapes, geometry.key)
-            members, theta = self.members(
-                rows, state.theta, sides, frame, offset=state.offset, bright=bright
-            )
-            flux = np.nan_to_num(state.flux[rows])
-            values = unit_stamps(members, theta, flux[:, geometry.key] != 0.0, self.tables)
-            add_stamps(images, members, values, flux, 1.0)
-            before = flux.copy()
-            self._solve(
-                rows,
-                members=members,
-                theta=theta,
-                flux=flux,
-                images=images,
-                state=state,
-                problem=problem,
-            )
-            if len(blocks) > 1:
-                placed = members._replace(origin=members.origin + (frame - origin))
-                add_stamps(group, placed, values, before, 1.0)
-                add_models(group, placed, theta, flux, self.tables, sign=-1.0)
+    def _store(self, rows: Ints, results: Results, state: SceneState) -> None:
+        """Put what came out of the kernels into the state; a failure leaves it as it was."""
+        theta = results.theta[rows].copy()
+        theta[:, :2] += self.reference[rows]
+        state.theta[rows] = theta
+        state.flux[rows] = results.flux[rows]
+        state.iterations[rows] += results.iterations[rows]
+        state.converged[rows] = results.converged[rows]
+        state.last_decrease[rows] = results.last[rows]
+        state.gained[rows] = results.gained[rows]
+        state.sky_absorbed[rows] = results.absorbed[rows]
+        state.started[rows] = True
+        self._store_covariances(rows, results, state)
 
-    def _solve(
-        self,
-        rows: Ints,
-        *,
-        members: Members,
-        theta: Floats,
-        flux: Floats,
-        images: Images,
-        state: SceneState,
-        problem: Problem,
-    ) -> None:
-        """Solve one block and store what came out; a failure leaves the state as it was."""
-        m, n_flux = flux.shape
-        shift = np.zeros((m, 6))
-        shift[:, :2] = self.reference[rows]
-        task = Problem(
-            free=problem.free[rows],
-            lower=problem.lower[rows] - shift,
-            upper=problem.upper[rows] - shift,
-            mu=problem.mu[rows] - np.where(problem.w[rows] > 0.0, shift, 0.0),
-            w=problem.w[rows],
-            flux_mu=problem.flux_mu[rows],
-            flux_w=problem.flux_w[rows],
-            g_max=problem.g_max,
-        )
-        outcome = Outcome(
-            param_cov=np.empty((m, 6, 6)),
-            flux_cov=np.empty((m, n_flux, n_flux)),
-            chi2=np.empty(n_flux),
-            singular=np.zeros(m, np.bool_),
-            slope=np.empty((m, n_flux, 2)),
-            curvature=np.empty((m, n_flux, 3)),
-        )
-        start = theta.copy(), flux.copy()
-        evaluations, iterations, converged, last = solve_group(
-            members,
-            theta,
-            flux,
-            self.tables,
-            images,
-            task,
-            float(self.options.tolerance),
-            int(self.options.max_iterations),
-            outcome,
-        )
-        flux_cov = outcome.flux_cov
-        healthy = np.isfinite(theta).all() and np.isfinite(flux).all()
-        if not healthy:
-            theta[:], flux[:] = start
-            converged = False
+    def _store_covariances(self, rows: Ints, results: Results, state: SceneState) -> None:
+        """Put covariances into the state: NaN without data, infinite where degenerate."""
+        healthy = results.healthy[rows, None]
+        index = np.arange(self.n_flux)
+        flux_cov = results.flux_cov[rows]
         diagonal = np.einsum("nbb->nb", flux_cov)
         variance = np.where(diagonal == NO_DATA, np.nan, diagonal)
         variance = np.where(diagonal == DEGENERATE, np.inf, variance)
-        index = np.arange(n_flux)
         flux_cov[:, index, index] = variance
-        state.theta[rows] = theta + shift
-        state.flux[rows] = np.where(np.isnan(variance), np.nan, flux)
-        state.theta_cov[rows] = outcome.param_cov if healthy else np.nan
-        state.flux_cov[rows] = flux_cov if healthy else np.nan
-        state.evaluations[rows] += evaluations
-        state.iterations[rows] += iterations
-        state.converged[rows] = converged
-        state.singular[rows] = outcome.singular
-        state.last_decrease[rows] = last
-        state.started[rows] = True
-        if healthy and problem.free[rows].any():
-            self._shift_bands(rows, outcome.slope, outcome.curvature, state)
+        state.flux[rows] = np.where(np.isnan(variance), np.nan, state.flux[rows])
+        state.theta_cov[rows] = np.where(healthy[:, None], results.param_cov[rows], np.nan)
+        state.flux_cov[rows] = np.where(healthy[:, None], flux_cov, np.nan)
+        state.evaluations[rows] += results.evaluations[rows]
+        state.singular[rows] = results.singular[rows]
+        state.partner[rows] = results.partner[rows]
+        state.pair_cov[rows] = results.pair_cov[rows]
+        state.sky_response[rows] = results.response[rows]
 
     def _shift_bands(self, rows: Ints, slope: Floats, curvature: Floats, state: SceneState) -> None:
         """Move the image of bright sources in each band by one Newton step towards its optimum."""
         with np.errstate(invalid="ignore"):
             bright = state.flux[rows] > self.options.offset_snr * state.flux_err[rows]
         bright &= self.sources.free[rows, :1] & ~state.frozen[rows, None]
+        anchored = self.sources.anchor != np.arange(len(self.sources))
+        anchored[self.sources.anchor[anchored]] = True
+        bright &= ~anchored[rows, None]
         if not bright.any():
             return
         prior = self.options.prior_offset**-2.0
@@ -532,11 +524,51 @@ class ScenePass:
         state.offset[rows] = np.where(bright[..., None], after - mean, 0.0)
 
 
-def _bounding_boxes(corner: Ints, side: Ints) -> tuple[Ints, Ints]:
-    """Return corners x, y (B, 2) and shapes (B, 2) of the boxes that hold all stamps."""
-    low = corner.min(axis=0)
-    high = (corner + side[:, None, None]).max(axis=0)
-    return low, (high - low)[:, ::-1].copy()
+def unit_counts(free: Bools, anchor: Ints) -> Ints:
+    """Return how many unit images each source needs for its free parameters: 1, 3, 4, 6 or 7."""
+    need = np.where(free, np.array([3, 3, 4, 6, 6, 7]), 1).max(axis=1, initial=1)
+    tied = anchor != np.arange(len(anchor))
+    follows = tied & free[anchor, :2].any(axis=1)
+    return np.asarray(np.where(follows, np.maximum(need, 3), need), dtype=np.int64)
+
+
+def white_noise(n_images: int) -> Correlation:
+    """Return the record of images whose pixels have independent noise."""
+    return Correlation(np.zeros(n_images, np.bool_), np.ones((n_images, 1, 1), np.float32))
+
+
+def empty_results(theta: Floats, flux: Floats, n_sky: int) -> Results:
+    """Return room for the results of a pass that starts here."""
+    n, n_flux = flux.shape
+    return Results(
+        theta=theta,
+        flux=flux.copy(),
+        evaluations=np.zeros(n, np.int64),
+        iterations=np.zeros(n, np.int64),
+        converged=np.zeros(n, np.bool_),
+        healthy=np.zeros(n, np.bool_),
+        singular=np.zeros(n, np.bool_),
+        last=np.zeros(n),
+        gained=np.zeros(n),
+        param_cov=np.zeros((n, 6, 6)),
+        flux_cov=np.zeros((n, n_flux, n_flux)),
+        response=np.zeros((n, n_flux, n_sky)),
+        absorbed=np.zeros((n, n_sky)),
+        partner=np.full(n, -1),
+        pair_cov=np.zeros((n, n_flux)),
+        slope=np.zeros((n, n_flux, 2)),
+        curvature=np.zeros((n, n_flux, 3)),
+    )
+
+
+def _of_images(members: Members, which: Ints) -> Members:
+    """Return members as seen by some of the images."""
+    # Always of the same memory layout: another would compile the kernels anew.
+    parts = {
+        name: np.ascontiguousarray(getattr(members, name)[:, which])
+        for name in ("origin", "pos", "jac", "psf_offset", "coefficients", "fold")
+    }
+    return members._replace(terms=members.terms[which], **parts)
 
 
 def _is_bright(state: SceneState) -> Bools:

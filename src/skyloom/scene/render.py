@@ -22,9 +22,11 @@ import numpy as np
 from skyloom._types import Floats, Pixels
 
 from .images import SceneImage
-from .passes import FitOptions, ScenePass, SceneState
+from .options import FitOptions
+from .passes import ScenePass
 from .profiles import sersic_transform
 from .sources import Sources, SourceType
+from .state import SceneState
 
 __all__ = ["render_reference", "render_scene"]
 

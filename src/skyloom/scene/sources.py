@@ -9,7 +9,7 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints
 
-from ._records import DEV, EXP, SERSIC, STAR
+from ._records import DEV, EXP, REX, SERSIC, STAR
 from .profiles import N_SERSIC_MIN
 
 __all__ = ["PARAMETERS", "SourceType", "Sources"]
@@ -19,6 +19,9 @@ PARAMETERS = ("x", "y", "log_r", "g1", "g2", "n")
 components of modulus (a-b)/(a+b), Sersic index."""
 
 
+_N_PARAMETERS = {STAR: 2, EXP: 5, DEV: 5, SERSIC: 6, REX: 3}
+
+
 class SourceType(IntEnum):
     """Which profile a source has."""
 
@@ -26,11 +29,13 @@ class SourceType(IntEnum):
     EXP = EXP
     DEV = DEV
     SERSIC = SERSIC
+    REX = REX
+    """Round exponential galaxy."""
 
     @property
     def n_parameters(self) -> int:
-        """Number of non-linear parameters: position, then shape, then n."""
-        return {STAR: 2, EXP: 5, DEV: 5, SERSIC: 6}[self.value]
+        """Number of non-linear parameters: position, then ln r, ellipticity, n."""
+        return _N_PARAMETERS[self.value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class Sources:
         Bounds.
     prior_mean, prior_ivar : ndarray, shape (n, 6)
         Gaussian priors; inverse variance 0 means none.
+    anchor : ndarray of int, shape (n,)
+        Row whose position a source shares: its own, but for the second component of a composite.
     flux_prior_mean, flux_prior_ivar : ndarray, shape (n, F), or None
         Gaussian priors on fluxes, by flux key.
     """
@@ -60,6 +67,7 @@ class Sources:
     upper: Floats
     prior_mean: Floats
     prior_ivar: Floats
+    anchor: Ints
     flux_prior_mean: Floats | None = None
     flux_prior_ivar: Floats | None = None
 
@@ -109,6 +117,7 @@ class Sources:
         radius = np.clip(r, *r_limits)
         columns = np.broadcast_arrays(x, y, np.log(radius), g1, g2, n_clipped)
         theta = np.stack([np.broadcast_to(c, m) for c in columns], axis=1).astype(np.float64)
+        theta[kind == SourceType.REX, 3:5] = 0.0
         shift = np.inf if max_shift is None else max_shift
         lower = np.tile([0, 0, np.log(r_limits[0]), -1.0, -1.0, n_limits[0]], (m, 1))
         upper = np.tile([0, 0, np.log(r_limits[1]), 1.0, 1.0, n_limits[1]], (m, 1))
@@ -126,12 +135,18 @@ class Sources:
             upper=upper,
             prior_mean=mean,
             prior_ivar=np.where(has_parameter(kind), ivar, 0.0),
+            anchor=np.arange(m),
         )
 
     def take(self, rows: Ints) -> Sources:
         """Return the sources of some rows."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return replace(self, **{k: v[rows] for k, v in values.items() if v is not None})
+        taken = {k: v[rows] for k, v in values.items() if v is not None}
+        place = np.full(len(self), -1)
+        place[rows] = np.arange(len(taken["kind"]))
+        anchor = place[taken["anchor"]]
+        taken["anchor"] = np.where(anchor >= 0, anchor, np.arange(len(anchor)))
+        return replace(self, **taken)
 
     def at(self, theta: Floats) -> Sources:
         """Return the same sources with other parameters."""
@@ -140,5 +155,5 @@ class Sources:
 
 def has_parameter(kind: Ints) -> Bools:
     """Tell which columns of ``theta`` each model has, shape (n, 6)."""
-    count = np.array([SourceType(k).n_parameters for k in range(4)])[kind]
+    count = np.array([_N_PARAMETERS[k] for k in range(len(_N_PARAMETERS))])[kind]
     return np.asarray(np.arange(6) < count[:, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
@@ -14,7 +15,7 @@ from ._fft_nb import twiddles
 from ._records import Tables
 from .profiles import fixed_table, sersic_table_grid
 
-__all__ = ["STAMP_SIDES", "ProfileVariant", "PsfTransforms", "kernel_tables"]
+__all__ = ["STAMP_SIDES", "ProfileVariant", "PsfBank", "PsfTransforms", "kernel_tables"]
 
 ProfileVariant = Literal["exact", "hl13"]
 STAMP_SIDES = (32, 64, 128, 256)
@@ -85,6 +86,39 @@ class PsfTransforms:
     def coefficients(self, x: Floats, y: Floats) -> Floats:
         """Return the basis coefficients at image positions, shape (n, K)."""
         return np.ascontiguousarray(self._psf.coefficients(x, y), dtype=np.float64)
+
+
+class PsfBank:
+    """All transforms that the images of a scene need, in one flat array for the kernels.
+
+    Parameters
+    ----------
+    transforms : sequence of PsfTransforms
+        One per image.
+    """
+
+    def __init__(self, transforms: Sequence[PsfTransforms]) -> None:
+        self._transforms = transforms
+        self._start: dict[tuple[int, int, int], int] = {}
+        self._parts: list[Pixels] = []
+        self._length = 0
+
+    def offset(self, image: int, side: int, fold: int) -> int:
+        """Return where the basis of one image starts, for one stamp side and folding."""
+        key = image, side, fold
+        if key not in self._start:
+            part = self._transforms[image].basis(side, fold).ravel()
+            self._start[key] = self._length
+            self._parts.append(part)
+            self._length += part.size
+        return self._start[key]
+
+    @property
+    def flat(self) -> Pixels:
+        """Everything that was asked for so far."""
+        if len(self._parts) > 1:
+            self._parts = [np.concatenate(self._parts)]
+        return self._parts[0] if self._parts else np.zeros(0, np.float32)
 
 
 def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels:

@@ -8,7 +8,7 @@ from skyloom.psf import GaussianMixturePsf
 
 from .fit import fit_scene
 from .images import SceneImage
-from .passes import FitOptions
+from .options import FitOptions
 from .sources import Sources, SourceType
 
 __all__ = ["warm_up"]

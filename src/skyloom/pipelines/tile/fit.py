@@ -52,6 +52,7 @@ FIT_KEYS = (
     *FALLBACK_KEYS,
 )
 
+OFFSET_SNR = 50.0  # registration and proper motion shift brighter stars by more than their errors
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
 
 
@@ -109,6 +110,7 @@ class PatchScene:
                 )
             )
         options = FitOptions(
+            offset_snr=OFFSET_SNR,
             profile=config.skyloom.profile,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),

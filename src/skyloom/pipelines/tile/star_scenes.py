@@ -142,4 +142,5 @@ def _joined(first: Sources, second: Sources) -> Sources:
         return np.concatenate([getattr(first, name), getattr(second, name)])
 
     names = ("kind", "theta", "free", "lower", "upper", "prior_mean", "prior_ivar")
-    return Sources(**{name: both(name) for name in names})  # type: ignore[arg-type]
+    values = {name: both(name) for name in names}
+    return Sources(**values, anchor=np.arange(len(values["kind"])))  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -129,12 +129,9 @@ def scene_sources(
     total = sources.prior_ivar + extra
     safe = np.where(total > 0.0, total, 1.0)
     mean = (sources.prior_ivar * sources.prior_mean + extra * sources.theta) / safe
-    return Sources(
-        kind=sources.kind,
-        theta=sources.theta,
+    return replace(
+        sources,
         free=free,
-        lower=sources.lower,
-        upper=sources.upper,
         prior_mean=np.where(total > 0.0, mean, 0.0),
         prior_ivar=total,
         flux_prior_mean=start.flux_prior_mean[rows],

@@ -1,0 +1,294 @@
+"""Compiled covariances of a blend group, marginal over everything that was free in it.
+
+With c = U^T W (d - model) the estimates move linearly with the noise of all c: parameters by
+``dtheta = A^-1 sum_b E_b^T c_b``, fluxes by ``df_b = P_b^T c_b - K_b dtheta``, where E_b are the
+projected derivatives, P_b the unit images of the fluxes over G_vv and K_b the gain.  White noise
+gives the inverse normal matrix.  For correlated noise the sandwich of ``M_b = U^T W C W U`` is
+taken instead, with C the covariance of the pixels.
+
+Source: Huber 1967 (sandwich); Golub & Pereyra 1973.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom._calls import call_at
+from skyloom._jit import exact_kernel, kernel_part
+
+from ._correlated_nb import correlated_products
+from ._linear_nb import add_scaled, assign, cholesky, dot, factor_fluxes, invert
+
+NO_DATA = -1.0
+DEGENERATE = -2.0
+
+
+@kernel_part
+def _parameter_covariance(theta, normal, entries, m, problem):
+    """Return the inverse of the projected normal matrix, shape (m, m).
+
+    A parameter at its bound is treated as known: the others' errors then refer to that.
+    """
+    owner, column = entries[0], entries[1]
+    held = np.zeros(m, np.bool_)
+    matrix = np.zeros((m, m))
+    for k in range(m):
+        s, c = owner[k], column[k]
+        held[k] = theta[s, c] <= problem.lower[s, c] or theta[s, c] >= problem.upper[s, c]
+    for k in range(m):
+        s, c = owner[k], column[k]
+        for h in range(k + 1, m):
+            matrix[k, h] = 0.0 if held[k] or held[h] else normal.a[k, h]
+        d = normal.a[k, k] + problem.w[s, c]
+        matrix[k, k] = 1e30 if held[k] else d * (1.0 + 1e-9) + 1e-12
+    cholesky(matrix, np.zeros(m), np.zeros(m, np.bool_))
+    return invert(matrix)
+
+
+@kernel_part
+def _inverse_fluxes(normal, first, flux_w, singular):
+    """Return the inverse of G_vv of every flux key, shape (F, n, n)."""
+    n_src = first.shape[0] - 1
+    n_flux = normal.gram.shape[0]
+    result = np.empty((n_flux, n_src, n_src))
+    chol = np.zeros((n_src, n_src))
+    for b in range(n_flux):
+        factor_fluxes(normal.gram[b], first, flux_w[:, b], chol, singular)
+        assign(result[b], invert(chol))
+    return result
+
+
+@exact_kernel
+def _times(left, right):
+    """Return the product of two matrices."""
+    n, m = left.shape[0], right.shape[1]
+    result = np.zeros((n, m))
+    for i in range(n):
+        for k in range(right.shape[0]):
+            if left[i, k] != 0.0:
+                add_scaled(result[i], left[i, k], right[k])
+    return result
+
+
+@exact_kernel
+def _estimator(normal, first, entries, m, flux, inverse, left, b, d):
+    """Return what c of key d does to the fluxes of key b: rows for all sources, shape (n, T)."""
+    n_src, n_units = first.shape[0] - 1, normal.gram.shape[1]
+    rows = np.zeros((n_src, n_units))
+    for s in range(n_src):
+        for k in range(entries.shape[1]):
+            to = entries[2, k]
+            at = first[entries[0, k]] + 1 + entries[1, k]
+            rows[s, at] -= left[b, s, to] * flux[entries[0, k], d]
+        for i in range(n_src):
+            rows[s, first[i]] += dot(left[b, s], normal.gain[d, i, :m])
+            if b == d:
+                rows[s, first[i]] += inverse[b, s, i]
+    return rows
+
+
+@kernel_part
+def _parameter_rows(normal, first, entries, m, flux, covariance, d):
+    """Return what c of key d does to the parameters, shape (m, T)."""
+    rows = np.zeros((m, normal.gram.shape[1]))
+    for p in range(m):
+        for k in range(entries.shape[1]):
+            at = first[entries[0, k]] + 1 + entries[1, k]
+            rows[p, at] += covariance[p, entries[2, k]] * flux[entries[0, k], d]
+        for i in range(first.shape[0] - 1):
+            rows[p, first[i]] -= dot(covariance[p], normal.gain[d, i, :m])
+    return rows
+
+
+@kernel_part
+def _sandwich(
+    normal, first, entries, m, flux, inverse, left, covariance, spread, problem, outcome, theta_cov
+):
+    """Fill covariances for the noise described by ``spread``, (F, T, T); priors count as data."""
+    n_src, n_flux = flux.shape
+    theta_cov[:] = 0.0
+    for k in range(m):
+        w = problem.w[entries[0, k], entries[1, k]]
+        if w > 0.0:
+            for p in range(m):
+                add_scaled(theta_cov[p], w * covariance[p, k], covariance[k])
+            for s in range(n_src):
+                for b in range(n_flux):
+                    for c in range(n_flux):
+                        outcome.flux_cov[s, b, c] += w * left[b, s, k] * left[c, s, k]
+    for s in range(n_src):
+        for d in range(n_flux):
+            spread[d, first[s], first[s]] += problem.flux_w[s, d]
+    for d in range(n_flux):
+        rows = _parameter_rows(normal, first, entries, m, flux, covariance, d)
+        turned = _times(rows, spread[d])
+        for p in range(m):
+            for q in range(m):
+                theta_cov[p, q] += dot(turned[p], rows[q])
+    for d in range(n_flux):
+        for b in range(n_flux):
+            rows = _estimator(normal, first, entries, m, flux, inverse, left, b, d)
+            turned = _times(rows, spread[d])
+            for s in range(n_src):
+                t = outcome.partner[s]
+                if t >= 0:
+                    outcome.pair_cov[s, b] += dot(turned[s], rows[t])
+            for c in range(b, n_flux):
+                others = rows
+                if c != b:
+                    others = _estimator(normal, first, entries, m, flux, inverse, left, c, d)
+                for s in range(n_src):
+                    v = dot(turned[s], others[s])
+                    outcome.flux_cov[s, b, c] += v
+                    if c != b:
+                        outcome.flux_cov[s, c, b] += v
+
+
+@kernel_part
+def _white(normal, m, inverse, left, outcome):
+    """Fill covariances for white noise."""
+    n_flux, n_src = inverse.shape[0], inverse.shape[1]
+    for s in range(n_src):
+        for b in range(n_flux):
+            for d in range(b, n_flux):
+                v = dot(left[b, s], normal.gain[d, s, :m])
+                if b == d:
+                    v += inverse[b, s, s]
+                outcome.flux_cov[s, b, d] = v
+                outcome.flux_cov[s, d, b] = v
+
+
+@kernel_part
+def _partners(normal, first, m, inverse, left, outcome):
+    """Find the neighbour whose fluxes are most correlated with those of each member."""
+    n_flux, n_src = inverse.shape[0], inverse.shape[1]
+    worst = np.zeros(n_src)
+    cov = np.empty(n_flux)
+    for s in range(n_src):
+        for t in range(s):
+            coupled = False
+            for b in range(n_flux):
+                coupled = coupled or normal.gram[b, first[s], first[t]] != 0.0
+            if not coupled:
+                continue
+            largest = 0.0
+            for b in range(n_flux):
+                cov[b] = inverse[b, s, t] + dot(left[b, s], normal.gain[b, t, :m])
+                norm = outcome.flux_cov[s, b, b] * outcome.flux_cov[t, b, b]
+                if norm > 0.0:
+                    largest = max(largest, abs(cov[b]) / np.sqrt(norm))
+            for me, other in ((s, t), (t, s)):
+                if largest > worst[me]:
+                    worst[me] = largest
+                    outcome.partner[me] = other
+                    for b in range(n_flux):
+                        outcome.pair_cov[me, b] = cov[b]
+
+
+@kernel_part
+def _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome):
+    """Fill how fluxes answer to sky levels, and the information that the sources take from them."""
+    n_src, n_flux = flux.shape
+    outcome.response[:] = 0.0
+    outcome.absorbed[:] = 0.0
+    push = np.empty(m)
+    for level in range(outcome.absorbed.shape[0]):
+        push[:] = 0.0  # sum over the images of E^T h
+        for i in range(images.key.shape[0]):
+            if images.sky[i] == level:
+                h, d = normal.sky[i], images.key[i]
+                for k in range(entries.shape[1]):
+                    at = first[entries[0, k]] + 1 + entries[1, k]
+                    push[entries[2, k]] += flux[entries[0, k], d] * h[at]
+                for s in range(n_src):
+                    add_scaled(push, -h[first[s]], normal.gain[d, s, :m])
+        for s in range(n_src):
+            for b in range(n_flux):
+                outcome.response[s, b, level] = dot(left[b, s], push)
+        for i in range(images.key.shape[0]):
+            if images.sky[i] == level:
+                h, d = normal.sky[i], images.key[i]
+                for s in range(n_src):
+                    v = 0.0
+                    for t in range(n_src):
+                        v += inverse[d, s, t] * h[first[t]]
+                    outcome.response[s, d, level] -= v
+                    for j in range(images.key.shape[0]):
+                        if images.sky[j] == level and images.key[j] == d:
+                            outcome.absorbed[level] += v * normal.sky[j, first[s]]
+        for k in range(m):
+            outcome.absorbed[level] += push[k] * dot(covariance[k], push)
+
+
+@exact_kernel
+def covariances(
+    members,
+    theta,
+    flux,
+    tables,
+    images,
+    scratch,
+    normal,
+    entries,
+    m,
+    problem,
+    correlation,
+    outcome,
+    where,
+):
+    """Fill the marginal covariances of every member, and what links its fluxes to others.
+
+    ``where`` is the address of `correlated_products`.
+    """
+    first = scratch.first
+    n_src, n_flux = flux.shape
+    outcome.singular[:] = False  # what was degenerate at a trial point does not count
+    outcome.partner[:] = -1
+    outcome.pair_cov[:] = 0.0
+    covariance = _parameter_covariance(theta, normal, entries, m, problem)
+    inverse = _inverse_fluxes(normal, first, problem.flux_w, outcome.singular)
+    left = np.empty((n_flux, n_src, m))
+    for b in range(n_flux):
+        assign(left[b], _times(normal.gain[b, :, :m], covariance))
+    _white(normal, m, inverse, left, outcome)
+    _partners(normal, first, m, inverse, left, outcome)
+    _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome)
+    theta_cov = covariance
+    if correlation.used.any():
+        n_units = normal.gram.shape[1]
+        spread = np.zeros((n_flux, n_units, n_units))
+        call_at(
+            correlated_products,
+            where,
+            (members, theta, tables, images, scratch, correlation, spread),
+        )
+        outcome.flux_cov[:] = 0.0
+        outcome.pair_cov[:] = 0.0
+        theta_cov = np.empty((m, m))
+        _sandwich(
+            normal, first, entries, m, flux, inverse, left, covariance, spread, problem, outcome,
+            theta_cov,
+        )  # fmt: skip
+    outcome.param_cov[:] = 0.0
+    for k in range(entries.shape[1]):
+        for h in range(entries.shape[1]):
+            if entries[0, k] == entries[0, h]:
+                v = theta_cov[entries[2, k], entries[2, h]]
+                outcome.param_cov[entries[0, k], entries[1, k], entries[1, h]] = v
+    for s in range(n_src):
+        _mark_missing(normal.gram, first[s], outcome.singular[s], outcome.flux_cov[s])
+
+
+@kernel_part
+def _mark_missing(gram, unit, is_singular, flux_cov):
+    """Put sentinels where a flux has no data or is degenerate.
+
+    Fast arithmetic and NaN or infinity do not go together.
+    """
+    for b in range(gram.shape[0]):
+        if gram[b, unit, unit] <= 0.0:
+            flux_cov[b, :] = 0.0
+            flux_cov[:, b] = 0.0
+            flux_cov[b, b] = NO_DATA
+        elif is_singular:
+            flux_cov[b, b] = DEGENERATE

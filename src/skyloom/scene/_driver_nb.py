@@ -1,0 +1,269 @@
+"""Compiled fit of many blend groups: cut boxes, solve block by block, store what came out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom._calls import call_at
+from skyloom._jit import exact_kernel
+from skyloom._types import Ints
+
+from ._boxes_nb import extract_boxes, paste_boxes
+from ._products_nb import SPARE
+from ._records import Addresses, Correlation, Images, Members, Outcome, Problem, Results, Tables
+from ._solver_nb import solve_group
+from ._values_nb import subtract_models
+
+
+@exact_kernel
+def _outline(origin, size, rows, low, shape):
+    """Fill corners x, y (B, 2) and shapes (B, 2) of the boxes that hold all stamps of some rows."""
+    for b in range(low.shape[0]):
+        for axis in range(2):
+            first = last = origin[rows[0], b, axis]
+            for s in rows:
+                first = min(first, origin[s, b, axis])
+                last = max(last, origin[s, b, axis] + size[s])
+            low[b, axis] = first
+            shape[b, 1 - axis] = last - first
+
+
+@exact_kernel
+def cut_boxes(images, corner, shape):
+    """Return boxes with their corner x, y (B, 2), zero-padded outside the frame."""
+    n_images = images.offset.shape[0]
+    offset = np.empty(n_images, np.int64)
+    length = 0
+    for b in range(n_images):
+        offset[b] = length
+        length += shape[b, 0] * shape[b, 1]
+    data = np.zeros(length + SPARE, np.float32)
+    weight = np.zeros(length + SPARE, np.float32)
+    extract_boxes(images.data, images.offset, images.shape, corner, data, offset, shape)
+    extract_boxes(images.weight, images.offset, images.shape, corner, weight, offset, shape)
+    return Images(data, weight, offset, shape, images.key, images.sky)
+
+
+@exact_kernel
+def _rows_of(table, rows):
+    """Return some rows of a table.
+
+    Plain loops: numba compiles a loop much faster than an index that is an array.
+    """
+    result = np.empty((rows.shape[0], table.shape[1]), table.dtype)
+    for i in range(rows.shape[0]):
+        for c in range(table.shape[1]):
+            result[i, c] = table[rows[i], c]
+    return result
+
+
+@exact_kernel
+def _put_rows(table, rows, source):
+    """Replace some rows of a table."""
+    for i in range(rows.shape[0]):
+        for c in range(table.shape[1]):
+            table[rows[i], c] = source[i, c]
+
+
+@exact_kernel
+def _entries_of(column, rows):
+    """Return some entries of a column."""
+    result = np.empty(rows.shape[0], column.dtype)
+    for i in range(rows.shape[0]):
+        result[i] = column[rows[i]]
+    return result
+
+
+@exact_kernel
+def _put_entries(column, rows, value):
+    """Set some entries of a column to one value."""
+    for s in rows:
+        column[s] = value
+
+
+@exact_kernel
+def _take(members, rows, corner):
+    """Return the members of some rows, seen from boxes with these corners."""
+    n, n_images, n_terms = rows.shape[0], corner.shape[0], members.coefficients.shape[2]
+    total = members.kind.shape[0]
+    anchor = np.empty(n, np.int64)
+    origin = _rows_of(members.origin.reshape((total, 2 * n_images)), rows)
+    for i in range(n):
+        anchor[i] = i
+        for j in range(n):
+            if rows[j] == members.anchor[rows[i]]:
+                anchor[i] = j
+        for b in range(n_images):
+            origin[i, 2 * b] -= corner[b, 0]
+            origin[i, 2 * b + 1] -= corner[b, 1]
+    coefficients = _rows_of(members.coefficients.reshape((total, n_images * n_terms)), rows)
+    return Members(
+        _entries_of(members.kind, rows),
+        _entries_of(members.n_units, rows),
+        anchor,
+        _entries_of(members.size, rows),
+        origin.reshape((n, n_images, 2)),
+        _rows_of(members.pos.reshape((total, 2 * n_images)), rows).reshape((n, n_images, 2)),
+        _rows_of(members.jac.reshape((total, 4 * n_images)), rows).reshape((n, n_images, 4)),
+        members.psf,
+        _rows_of(members.psf_offset, rows),
+        members.terms,
+        coefficients.reshape((n, n_images, n_terms)),
+        _rows_of(members.fold, rows),
+    )
+
+
+@exact_kernel
+def _take_problem(problem, rows):
+    """Return what a fit of some rows may change."""
+    return Problem(
+        _rows_of(problem.free, rows),
+        _rows_of(problem.lower, rows),
+        _rows_of(problem.upper, rows),
+        _rows_of(problem.mu, rows),
+        _rows_of(problem.w, rows),
+        _rows_of(problem.flux_mu, rows),
+        _rows_of(problem.flux_w, rows),
+        problem.g_max,
+    )
+
+
+@exact_kernel
+def make_outcome(n, n_flux, n_sky):
+    """Allocate an outcome."""
+    return Outcome(
+        np.zeros((n, 6, 6)),
+        np.zeros((n, n_flux, n_flux)),
+        np.zeros((n, n_flux, n_sky)),
+        np.zeros(n_sky),
+        np.zeros(n, np.int64),
+        np.zeros((n, n_flux)),
+        np.zeros(n_flux),
+        np.zeros(n, np.bool_),
+        np.zeros(5),
+        np.zeros((n, n_flux, 2)),
+        np.zeros((n, n_flux, 3)),
+    )
+
+
+@exact_kernel
+def _all_finite(table):
+    """Tell whether every number of a table is finite."""
+    for i in range(table.shape[0]):
+        for c in range(table.shape[1]):
+            if not np.isfinite(table[i, c]):
+                return False
+    return True
+
+
+@exact_kernel
+def _store(rows, own, theta, flux, outcome, move, results):
+    """Store covariances, and where they may move parameters and fluxes, of the first rows.
+
+    Tell whether everything is finite.
+    """
+    healthy = _all_finite(theta) and _all_finite(flux)
+    if healthy and move:
+        _put_rows(results.theta, rows, theta)
+        _put_rows(results.flux, rows, flux)
+    n, m = results.theta.shape[0], rows.shape[0]
+    n_flux, n_sky = flux.shape[1], results.absorbed.shape[1]
+    for of_all, of_block, width in (
+        (results.param_cov.reshape(-1), outcome.param_cov.reshape(-1), 36),
+        (results.flux_cov.reshape(-1), outcome.flux_cov.reshape(-1), n_flux * n_flux),
+        (results.response.reshape(-1), outcome.response.reshape(-1), n_flux * n_sky),
+        (results.pair_cov.reshape(-1), outcome.pair_cov.reshape(-1), n_flux),
+        (results.slope.reshape(-1), outcome.slope.reshape(-1), 2 * n_flux),
+        (results.curvature.reshape(-1), outcome.curvature.reshape(-1), 3 * n_flux),
+    ):
+        _put_rows(of_all.reshape((n, width)), rows[:own], of_block.reshape((m, width)))
+    for i in range(own):
+        results.singular[rows[i]] = outcome.singular[i]
+        results.partner[rows[i]] = rows[outcome.partner[i]] if outcome.partner[i] >= 0 else -1
+    if move:
+        for level in range(n_sky):
+            results.absorbed[rows[0], level] = outcome.absorbed[level]
+    _put_entries(results.healthy, rows[:own], healthy)
+    return healthy
+
+
+@exact_kernel
+def solve_groups(
+    order: Ints,
+    blocks: Ints,
+    groups: Ints,
+    members: Members,
+    tables: Tables,
+    images: Images,
+    problem: Problem,
+    tolerance: float,
+    max_iterations: int,
+    correlation: Correlation,
+    results: Results,
+    own: Ints,
+    move: bool,
+    where: Addresses,
+) -> None:
+    """Solve groups, each on the residual of everybody outside.
+
+    Parameters
+    ----------
+    order : ndarray of int
+        Rows of the members, block after block, group after group.
+    blocks, groups : ndarray of int
+        Where the blocks start in ``order``, and the groups in ``blocks``; with the ends.
+    members, problem : Members, Problem
+        All sources of the scene; stamp corners in the frame of ``images``.
+    images : Images
+        Residuals without any source, and weights; not changed.
+    results : Results
+        Start values of parameters and fluxes, replaced for the rows in ``order``.
+    own : ndarray of int
+        How many rows of each block, from its first, get results; the others are there for the
+        covariances of these.
+    move : bool
+        False: the sources stay where they are, only covariances are stored.
+    """
+    n_images, n_flux = images.offset.shape[0], results.flux.shape[1]
+    n_sky = results.absorbed.shape[1]
+    corner, shape = np.empty((n_images, 2), np.int64), np.empty((n_images, 2), np.int64)
+    for g in range(groups.shape[0] - 1):
+        single = groups[g + 1] - groups[g] == 1
+        everyone = order[blocks[groups[g]] : blocks[groups[g + 1]]]
+        _outline(members.origin, members.size, everyone, corner, shape)
+        around = cut_boxes(images, corner, shape)
+        for k in range(groups[g], groups[g + 1]):
+            rows = order[blocks[k] : blocks[k + 1]]
+            box, at, extent = around, corner.copy(), shape.copy()
+            if not single:
+                _outline(members.origin, members.size, rows, at, extent)
+                box = cut_boxes(around, at - corner, extent)
+            taken = _take(members, rows, at)
+            theta, flux = _rows_of(results.theta, rows), _rows_of(results.flux, rows)
+            task = _take_problem(problem, rows)
+            outcome = make_outcome(rows.shape[0], n_flux, n_sky)
+            call_at(
+                solve_group,
+                where.solve_group,
+                (
+                    taken, theta, flux, tables, box, task, tolerance, max_iterations, correlation,
+                    outcome, where,
+                ),
+            )  # fmt: skip
+            report = outcome.report
+            healthy = _store(rows, own[k], theta, flux, outcome, move, results)
+            _put_entries(results.evaluations, rows[: own[k]], int(report[0]))
+            if move:
+                _put_entries(results.iterations, rows, int(report[1]))
+                _put_entries(results.converged, rows, report[2] > 0.0 and healthy)
+                _put_entries(results.last, rows, report[3])
+                _put_entries(results.gained, rows, report[4])
+            if move and not single:
+                # The box is without the block's own models now; the rest of the group sees the new.
+                theta, flux = _rows_of(results.theta, rows), _rows_of(results.flux, rows)
+                call_at(
+                    subtract_models,
+                    where.subtract_models,
+                    (box, taken, theta, flux, tables, 1.0),
+                )
+                paste_boxes(box.data, box.offset, extent, at - corner, around)

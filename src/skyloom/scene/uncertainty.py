@@ -1,0 +1,105 @@
+"""Errors of a finished fit: noise that pixels share, and neighbours in other blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skyloom._types import Bools, Floats, Ints, Pixels
+
+from ._records import Correlation
+from .groups import BlendGroups
+from .images import SceneImage
+from .noise import WHITE, measure_noise_correlation
+from .passes import ScenePass, white_noise
+from .state import SceneState
+
+__all__ = ["final_errors", "noise_of_images", "noise_record"]
+
+BLANK = 0.1  # sigma of the sky: pixels with less light tell of the noise
+MAX_LAG = 5  # pix
+NO_NOISE = 0.01  # mean square in units of the variance: images without noise leave rounding errors
+SIGNIFICANT = 5.0  # standard errors: in small images chance must not widen all errors
+
+
+def noise_of_images(
+    scene: ScenePass, images: Sequence[SceneImage], residual: Pixels, weight: Pixels, model: Pixels
+) -> list[Floats | None]:
+    """Return the noise correlation of every image, None where the noise is white.
+
+    What an image states is believed; otherwise the correlation is measured on pixels without
+    light.
+
+    Parameters
+    ----------
+    residual, weight, model : ndarray of float32
+        Flat planes of the finished fit.
+    """
+    result: list[Floats | None] = []
+    for image, (start, area) in zip(images, scene.spans(), strict=True):
+        if image.noise_correlation is not None:
+            result.append(np.asarray(image.noise_correlation, np.float64))
+            continue
+        shape = image.data.shape
+        part = slice(start, start + area)
+        w, r = weight[part].reshape(shape), residual[part].reshape(shape)
+        root = np.sqrt(w)
+        blank = (w > 0) & (np.abs(model[part].reshape(shape)) * root < BLANK)
+        rho = None
+        if not _looks_white(r * root, blank):
+            found = measure_noise_correlation(r, w, blank, max_lag=MAX_LAG)
+            rho = None if found.is_white else found.rho
+        result.append(rho)
+    return result
+
+
+def _looks_white(noise: Pixels, blank: Bools) -> bool:
+    """Tell at little cost that neighbours are uncorrelated, or that there is no noise to judge."""
+    square = float(np.mean(noise[blank] ** 2)) if blank.any() else 0.0
+    if square < NO_NOISE:
+        return True
+    for a, b in (
+        ((slice(None), slice(1, None)), (slice(None), slice(-1))),
+        ((slice(1, None), slice(None)), (slice(-1), slice(None))),
+    ):
+        both = blank[a] & blank[b]
+        count = int(both.sum())
+        if count and abs(float(np.mean((noise[a] * noise[b])[both]))) / square > max(
+            WHITE, SIGNIFICANT * count**-0.5
+        ):
+            return False
+    return True
+
+
+def noise_record(correlations: Sequence[Floats | None]) -> Correlation:
+    """Return noise correlations as the record that kernels read."""
+    used = [rho is not None for rho in correlations]
+    if not any(used):
+        return white_noise(len(correlations))
+    widest = max(rho.shape[0] // 2 for rho in correlations if rho is not None)
+    planes = np.zeros((len(correlations), 2 * widest + 1, 2 * widest + 1), np.float32)
+    planes[:, widest, widest] = 1.0
+    for plane, rho in zip(planes, correlations, strict=True):
+        if rho is not None:
+            lag = rho.shape[0] // 2
+            inner = slice(widest - lag, widest + lag + 1)
+            plane[inner, inner] = rho
+    return Correlation(np.array(used), planes)
+
+
+def final_errors(
+    scene: ScenePass, state: SceneState, partition: BlendGroups, prepared: tuple[Pixels, Pixels]
+) -> SceneState:
+    """Return the state with covariances that know of correlated noise and of all neighbours.
+
+    Nothing is done where the last pass has it all: white noise, groups solved as one block.
+    """
+    halos = partition.halos()
+    blocks: list[tuple[Ints, Ints]] = []
+    for parts in partition.members().values():
+        for rows in parts:
+            halo = halos.get(int(rows.min()))
+            if halo is not None or scene.correlation.used.any():
+                blocks.append((rows, halo if halo is not None else np.zeros(0, np.int64)))
+    return scene.refine_errors(state, blocks, prepared) if blocks else state
