@@ -11,7 +11,12 @@ from .diagnostics import SourceDiagnostics, diagnose
 from .fit import ForcedPhotometry, fit_scene, forced_photometry
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
-from .noise import NoiseCorrelation, measure_noise_correlation
+from .noise import (
+    WHITE_NOISE_LIMIT,
+    NoiseCorrelation,
+    measure_noise_correlation,
+    with_positive_power,
+)
 from .options import FitOptions
 from .passes import ScenePass
 from .render import render_reference, render_scene
@@ -20,10 +25,12 @@ from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellips
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
 from .transforms import PsfTransforms, kernel_tables
+from .uncertainty import noise_record
 from .warm import warm_up
 
 __all__ = [
     "PARAMETERS",
+    "WHITE_NOISE_LIMIT",
     "BlendGroups",
     "BlendQuality",
     "EllipseShape",
@@ -47,8 +54,10 @@ __all__ = [
     "forced_photometry",
     "kernel_tables",
     "measure_noise_correlation",
+    "noise_record",
     "parameters_from_ellipse",
     "render_reference",
     "render_scene",
     "warm_up",
+    "with_positive_power",
 ]

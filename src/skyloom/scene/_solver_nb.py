@@ -14,11 +14,12 @@ from skyloom._types import Floats
 
 from ._covariance_nb import covariances
 from ._gram_nb import evaluate, make_scratch
-from ._linear_nb import add_scaled, assign, backward, cholesky, forward, project
+from ._linear_nb import add_scaled, assign, project
 from ._records import Addresses, Correlation, Images, Members, Normal, Outcome, Problem, Tables
+from ._step_nb import REJECTIONS, accept_on_trust, downhill_step, penalty
 
-REJECTIONS = 12  # in a row: damping has grown by 8**12, nothing will help
 FIRST_DAMPING = 1e-2
+TRUST = 10.0  # a step predicted to gain less than this times the tolerance needs no pixel pass
 
 
 @exact_kernel
@@ -79,102 +80,6 @@ def make_normal(n_src, n_flux, n_units, n_images, n_entries):
 
 
 @exact_kernel
-def _penalty(value, mu, w):
-    """Return the chi-square of Gaussian priors."""
-    total = 0.0
-    for s in range(value.shape[0]):
-        for c in range(value.shape[1]):
-            if w[s, c] > 0.0:
-                total += w[s, c] * (value[s, c] - mu[s, c]) ** 2
-    return total
-
-
-@exact_kernel
-def _step_cap(column, theta):
-    """Return the largest step per iteration: beyond it the linearisation is not to be trusted."""
-    if column < 2:
-        return 1.0
-    if column == 2:
-        return 0.7
-    if column < 5:
-        return 0.3
-    return 0.3 * theta[5]
-
-
-@exact_kernel
-def _damped_step(theta, normal, damping, entries, problem, matrix, delta):
-    """Solve ``(A + P + damping D) delta = g`` with parameters held that push against a bound."""
-    owner, column = entries[0], entries[1]
-    m = delta.shape[0]
-    held = np.zeros(m, np.bool_)
-    floor = np.zeros(m)
-    low = np.zeros(m, np.bool_)
-    for _ in range(3):
-        for k in range(m):
-            s, c = owner[k], column[k]
-            for h in range(k + 1, m):
-                matrix[k, h] = 0.0 if held[k] or held[h] else normal.a[k, h]
-            w = problem.w[s, c]
-            delta[k] = 0.0 if held[k] else normal.g[k] - w * (theta[s, c] - problem.mu[s, c])
-            d = normal.a[k, k] + w
-            matrix[k, k] = 1.0 if held[k] else d + (damping + 1e-9) * max(d, 1e-6)
-        cholesky(matrix, floor, low)
-        forward(matrix, delta)
-        backward(matrix, delta)
-        changed = False
-        for k in range(m):
-            s, c = owner[k], column[k]
-            at_low = theta[s, c] <= problem.lower[s, c] and delta[k] < 0.0
-            at_high = theta[s, c] >= problem.upper[s, c] and delta[k] > 0.0
-            if (at_low or at_high) and not held[k]:
-                held[k] = True
-                changed = True
-        if not changed:
-            break
-
-
-@exact_kernel
-def _propose(theta, normal, damping, entries, m, problem, trial):
-    """Fill a damped step inside the bounds; return the predicted decrease of chi-square."""
-    owner, column = entries[0], entries[1]
-    matrix = np.empty((m, m))
-    delta = np.empty(m)
-    _damped_step(theta, normal, damping, entries, problem, matrix, delta)
-    assign(trial, theta)
-    for k in range(m):
-        s, c = owner[k], column[k]
-        cap = _step_cap(c, theta[s])
-        value = theta[s, c] + min(max(delta[k], -cap), cap)
-        trial[s, c] = min(max(value, problem.lower[s, c]), problem.upper[s, c])
-    for s in range(theta.shape[0]):
-        modulus = np.sqrt(trial[s, 3] ** 2 + trial[s, 4] ** 2)
-        if modulus > problem.g_max:
-            trial[s, 3] *= problem.g_max / modulus
-            trial[s, 4] *= problem.g_max / modulus
-    predicted = 0.0
-    for k in range(m):
-        s, c = owner[k], column[k]
-        slope = normal.g[k] - problem.w[s, c] * (theta[s, c] - problem.mu[s, c])
-        predicted += (trial[s, c] - theta[s, c]) * slope
-    for k in range(m, owner.shape[0]):
-        s, c, to = owner[k], column[k], entries[2, k]
-        trial[s, c] = trial[owner[to], c]
-    return predicted
-
-
-@exact_kernel
-def _accept_on_trust(theta, flux, trial, normal, entries, m):
-    """Take a step that is too small to be worth a pixel pass; the fluxes follow to first order."""
-    for b in range(flux.shape[1]):
-        for k in range(m):
-            s, c = entries[0, k], entries[1, k]
-            move = trial[s, c] - theta[s, c]
-            for i in range(flux.shape[0]):
-                flux[i, b] -= normal.gain[b, i, k] * move
-    assign(theta, trial)
-
-
-@exact_kernel
 def solve_group(
     members: Members,
     theta: Floats,
@@ -197,8 +102,9 @@ def solve_group(
     images : Images
         Data without the models of the start, which are put back.
     tolerance : float
-        Stop when the predicted, or the actual, decrease of chi-square is smaller.  A predicted step
-        that small is taken without looking at the pixels again.
+        Stop when a step decreased chi-square by less.  A step that is predicted to gain less than
+        ten times this is taken without looking at the pixels again: what it misses is of second
+        order.
     outcome : Outcome
         Receives covariances, the chi-square before the last flux update, degeneracies, and how the
         fit went.
@@ -222,12 +128,12 @@ def solve_group(
             (members, trial, trial_flux, tables, images, scratch, new, evaluations == 0),
         )
         evaluations += 1
-        before = _penalty(trial_flux, problem.flux_mu, problem.flux_w)
+        before = penalty(trial_flux, problem.flux_mu, problem.flux_w)
         drop = project(
             scratch.first, entries, trial_flux, problem.flux_mu, problem.flux_w, new,
             outcome.singular,
         )  # fmt: skip
-        value = before - drop + _penalty(trial, problem.mu, problem.w) + new.chi2.sum()
+        value = before - drop + penalty(trial, problem.mu, problem.w) + new.chi2.sum()
         gained = value + drop if evaluations == 1 else gained
         if evaluations == 1 or value <= current:
             if evaluations > 1:
@@ -241,11 +147,13 @@ def solve_group(
             damping, rejected = damping * 8.0, rejected + 1
         if m == 0 or iterations >= max_iterations or rejected >= REJECTIONS:
             break
-        predicted = _propose(theta, best, damping, entries, m, problem, trial)
-        small = predicted < tolerance
+        predicted, damping, rejected = downhill_step(
+            theta, best, damping, rejected, entries, m, problem, trial
+        )
+        small = predicted < TRUST * tolerance
         if small or converged:
-            if small and rejected == 0:
-                _accept_on_trust(theta, flux, trial, best, entries, m)
+            if 0.0 < predicted < TRUST * tolerance and rejected == 0:
+                accept_on_trust(theta, flux, trial, best, entries, m)
                 current -= predicted
             converged = True
             break

@@ -26,8 +26,10 @@ from .uncertainty import final_errors, noise_of_images, noise_record
 
 __all__ = ["ForcedPhotometry", "fit_scene", "forced_photometry"]
 
-SETTLED_GAIN = 0.05
-EARLY_TOLERANCE = 100.0  # while neighbours still move, chi-square need not be exact
+SETTLED_GROUP = 1.0  # of chi-square: its light in other groups changed by hundredths of a sigma
+SETTLED_BLOCK = 0.02  # per source, where the other blocks of its group are closer
+GROWN = 0.4  # of ln r: a source that grew by half reaches others
+EARLY_TOLERANCE = 10.0  # while neighbours still move, chi-square need not be exact
 
 
 def fit_scene(
@@ -61,9 +63,8 @@ def fit_scene(
     """
     options = options or FitOptions()
     scene = _scene(images, sources, options)
-    partition = _groups(scene)
     levels = SkyLevels(images, scene)
-    state = _iterate(scene, partition, levels, linear=False)
+    state, partition = _iterate(scene, levels, linear=False)
     residual, weight = scene.residual(state, levels.of_images)
     model = scene.model(residual, levels.of_images)
     noise: list[Floats | None] = [None] * len(images)
@@ -135,9 +136,8 @@ def forced_photometry(
     options = options or FitOptions()
     fixed = replace(sources, free=np.zeros_like(sources.free))
     scene = _scene(images, fixed, options)
-    partition = _groups(scene)
     levels = SkyLevels(images, scene)
-    state = _iterate(scene, partition, levels, linear=True)
+    state, partition = _iterate(scene, levels, linear=True)
     stated = [im.noise_correlation for im in images]
     if any(rho is not None for rho in stated):
         scene.correlation = noise_record(stated)
@@ -163,24 +163,29 @@ def _scene(images: Sequence[SceneImage], sources: Sources, options: FitOptions) 
     return ScenePass(images, sources, options)
 
 
-def _groups(scene: ScenePass) -> BlendGroups:
+def _groups(scene: ScenePass, theta: Floats) -> BlendGroups:
     """Return the blend groups of a scene."""
     sources = scene.sources
     return blend_groups(
-        sources.theta[:, 0],
-        sources.theta[:, 1],
-        np.where(sources.kind == SourceType.STAR, 0.0, np.exp(sources.theta[:, 2])),
+        theta[:, 0],
+        theta[:, 1],
+        np.where(sources.kind == SourceType.STAR, 0.0, np.exp(theta[:, 2])),
         psf_sigma=scene.psf_fwhm / 2.355,
         anchor=sources.anchor,
     )
 
 
 def _iterate(
-    scene: ScenePass, partition: BlendGroups, levels: SkyLevels, *, linear: bool
-) -> SceneState:
-    """Return the state after passes over all groups, until none changes any more."""
-    groups = partition.members()
+    scene: ScenePass, levels: SkyLevels, *, linear: bool
+) -> tuple[SceneState, BlendGroups]:
+    """Return the state after passes over all groups, until none changes any more, and the groups.
+
+    Sources that turn out much larger than their start values are grouped anew.
+    """
     options = scene.options
+    grouped = scene.sources.theta
+    partition = _groups(scene, grouped)
+    groups = partition.members()
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
     for number in range(options.passes + 1):
         prepared = scene.residual(state, levels.of_images)
@@ -194,29 +199,44 @@ def _iterate(
             tolerance=options.tolerance * (EARLY_TOLERANCE if number < 2 else 1.0),
             hold=number > 2,
         )
-        if groups and number > (0 if linear else 1):
-            groups = _unsettled(groups, scene, state)
+        grown = (scene.sources.kind != SourceType.STAR) & (
+            state.theta[:, 2] > grouped[:, 2] + GROWN
+        )
+        if grown.any():
+            grouped = np.where(grown[:, None], state.theta, grouped)
+            partition = _groups(scene, grouped)
+            groups = partition.members()
+        elif groups and number > (0 if linear else 1):
+            groups = _unsettled(groups, state, partition)
         if not groups:
             break
-    return state
+    for blocks in groups.values():
+        state.converged[np.concatenate(blocks)] = False
+    return state, partition
 
 
 def _unsettled(
-    groups: dict[int, list[Ints]], scene: ScenePass, state: SceneState
+    groups: dict[int, list[Ints]], state: SceneState, partition: BlendGroups
 ) -> dict[int, list[Ints]]:
-    """Return the groups whose surroundings moved at the last pass, or that did so themselves.
+    """Return the groups that have not converged, or whose surroundings moved at the last pass.
 
-    A change of the objective by less than one is a change of the model by less than one sigma, all
-    pixels together; what crosses to another group is a small part of it.
+    A change of the objective by one is a change of the model by one sigma, all pixels together.
+    What crosses to another group is at most a few hundredths of it; within a group that has
+    several blocks it can be much.
     """
-    solved = np.concatenate([block for blocks in groups.values() for block in blocks])
-    loud = solved[state.gained[solved] > SETTLED_GAIN]
-    if len(loud) == 0:
-        return {}
-    position, side = state.theta[:, :2], scene.stamp_sides(state)
-    near = np.zeros(len(side), np.bool_)
-    tree = cKDTree(position)
-    for row in loud:
-        found = np.array(tree.query_ball_point(position[row], side[row]), dtype=np.int64)
-        near[found] = True
+    near = np.zeros(len(state.side), np.bool_)
+    solved = [block for blocks in groups.values() for block in blocks]
+    for block in solved:
+        near[block] = ~state.converged[block]
+    tree = cKDTree(state.theta[:, :2])
+    for block in solved:
+        gained = state.gained[block[0]]
+        if gained < min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
+            continue
+        found = tree.query_ball_point(state.theta[block, :2], state.side[block])
+        rows = np.unique(np.concatenate([np.array(f, dtype=np.int64) for f in found]))
+        same = partition.group[rows] == partition.group[block[0]]
+        if gained > SETTLED_GROUP:
+            near[rows[~same]] = True
+        near[rows[same & (partition.block[rows] != partition.block[block[0]])]] = True
     return {g: blocks for g, blocks in groups.items() if any(near[block].any() for block in blocks)}

@@ -20,7 +20,7 @@ __all__ = ["BlendGroups", "blend_groups"]
 
 COUPLING = 0.005  # pairs whose light overlaps by less converge by themselves in a few passes
 TOUCH = 1e-6  # as long as there is room in a block, pairs are solved together down to this overlap
-BLOCK_SIZE = 24  # larger groups are swept in blocks
+BLOCK_SIZE = 48  # larger groups are swept in blocks
 HALO = 0.02  # errors of a block count everybody outside who overlaps by more
 
 

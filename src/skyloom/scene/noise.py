@@ -17,9 +17,16 @@ from scipy import ndimage, signal
 
 from skyloom._types import Bools, Floats, Pixels
 
-__all__ = ["NoiseCorrelation", "measure_noise_correlation"]
+__all__ = [
+    "WHITE_NOISE_LIMIT",
+    "NoiseCorrelation",
+    "measure_noise_correlation",
+    "with_positive_power",
+]
 
-WHITE = 0.02  # of the nearest neighbours: errors of small sources are then right within 5 %
+WHITE_NOISE_LIMIT = (
+    0.02  # of the nearest neighbours: errors of small sources are then right within 5 %
+)
 CLIP = 4.0  # sigma; beyond are sources too faint to be in the catalogue
 SIGNIFICANT = 3.0  # standard errors
 WINDOW = 4  # lag ranges across the window of the local mean; see `measure_noise_correlation`
@@ -80,7 +87,7 @@ class NoiseCorrelation:
     @property
     def is_white(self) -> bool:
         """Whether errors that ignore the correlation are good enough."""
-        return abs(self.neighbour) <= WHITE
+        return abs(self.neighbour) <= WHITE_NOISE_LIMIT
 
     @property
     def total(self) -> float:
@@ -183,7 +190,7 @@ def measure_noise_correlation(
         error = _bartlett_error(kept / kept[max_lag, max_lag], rho, pairs)
         keep = _significant(rho, error)
         kept = np.where(keep, whole, 0.0)
-    rho = _with_positive_power(np.where(keep, rho, 0.0))
+    rho = with_positive_power(np.where(keep, rho, 0.0))
     return NoiseCorrelation(rho=rho, rho_err=error, n_pixels=n_pixels)
 
 
@@ -273,7 +280,7 @@ def _significant(rho: Floats, error: Floats) -> Bools:
     return np.asarray(found)
 
 
-def _with_positive_power(rho: Floats) -> Floats:
+def with_positive_power(rho: Floats) -> Floats:
     """Return the correlation nearest to ``rho``, with its zeros, of non-negative power spectrum.
 
     Alternating projections on the two conditions; what they leave is covered by white noise.

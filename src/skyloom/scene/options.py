@@ -19,11 +19,13 @@ class FitOptions:
     profile : {'exact', 'hl13'}
         Infinite Sersic laws, or the truncated mixtures of Hogg & Lang (2013).
     passes : int
-        Passes over all groups after the first, linear one.
+        At most so many passes over the groups after the first, linear one; those where nothing
+        moves any more are left out.
     max_iterations : int
         Levenberg-Marquardt steps per group and pass.
     tolerance : float
-        Stop a group when chi-square is predicted to fall by less.
+        Stop a group when a step lowered chi-square by less, or is predicted to lower it by less
+        than ten times this.
     max_ellipticity : float
         Largest (a-b)/(a+b).
     frozen_snr : float
@@ -51,7 +53,7 @@ class FitOptions:
     """
 
     profile: ProfileVariant = "exact"
-    passes: int = 3
+    passes: int = 10
     max_iterations: int = 20
     tolerance: float = 0.01
     max_ellipticity: float = 0.85

@@ -11,7 +11,7 @@ from skyloom._types import Bools, Floats, Ints, Pixels
 from ._records import Correlation
 from .groups import BlendGroups
 from .images import SceneImage
-from .noise import WHITE, measure_noise_correlation
+from .noise import WHITE_NOISE_LIMIT, measure_noise_correlation
 from .passes import ScenePass, white_noise
 from .state import SceneState
 
@@ -66,7 +66,7 @@ def _looks_white(noise: Pixels, blank: Bools) -> bool:
         both = blank[a] & blank[b]
         count = int(both.sum())
         if count and abs(float(np.mean((noise[a] * noise[b])[both]))) / square > max(
-            WHITE, SIGNIFICANT * count**-0.5
+            WHITE_NOISE_LIMIT, SIGNIFICANT * count**-0.5
         ):
             return False
     return True

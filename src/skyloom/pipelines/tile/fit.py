@@ -30,10 +30,12 @@ from skyloom.scene import (
     ScenePass,
     SceneState,
     Sources,
+    noise_record,
 )
 
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
+from .noise_sums import MAX_LAG, field_correlations, noise_sums
 from .psf_cache import psf_and_transforms
 from .scene_table import state_from_table, state_to_table
 from .sky import SkyField, sky_sums
@@ -49,6 +51,9 @@ FIT_KEYS = (
     "patch_run.re_fallback_pix",
     "patch_run.pos_max_shift_pix",
     "skyloom.profile",
+    "skyloom.correlated_noise",
+    "skyloom.psf_error",
+    "skyloom.fit_passes",
     *FALLBACK_KEYS,
 )
 
@@ -112,6 +117,7 @@ class PatchScene:
         options = FitOptions(
             offset_snr=OFFSET_SNR,
             profile=config.skyloom.profile,
+            psf_error=config.skyloom.psf_error,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
         )
@@ -139,6 +145,19 @@ class PatchScene:
         """Return flat planes as images of the box, one per band."""
         spans = self.scene.spans()
         return [flat[s : s + area].reshape(self.box.shape) for s, area in spans]
+
+    def noise_statistics(
+        self, residual: npt.NDArray[Any], weight: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
+        """Return the noise sums of the base box of every band, see `noise_sums`."""
+        inner = self.base_box.shifted(-self.box.x0, -self.box.y0)
+        planes = zip(
+            self.planes(residual),
+            self.planes(weight),
+            self.planes(self.scene.model(residual)),
+            strict=True,
+        )
+        return np.stack([noise_sums(r, w, m, inner) for r, w, m in planes])
 
     def sky_statistics(self, residual: npt.NDArray[Any], weight: npt.NDArray[Any]) -> Floats:
         """Return the sky sums of the base box, shape (B, 3, gy, gx)."""
@@ -184,7 +203,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 1
+    version = 2
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -207,17 +226,29 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             frames=inputs.frames,
             sky=sky,
         )
-        first = int(inputs.unit["pass"]) == 0
+        number, last = int(inputs.unit["pass"]), last_pass(self.config)
+        first = number == 0
         state = patch.state(inputs.before)
         residual, weight = patch.scene.residual(state)
         after = patch.scene.run(
             state, patch.own_groups(), linear=first, prepared=(residual, weight)
         )
+        noise = np.zeros(0)
+        if self.config.skyloom.correlated_noise and number == last - 1:
+            noise = patch.noise_statistics(residual, weight)
+        if number == last and inputs.sky is not None and "rho" in inputs.sky:
+            rho, used = inputs.sky["rho"], inputs.sky["correlated"]
+            patch.scene.correlation = noise_record(
+                [r if u else None for r, u in zip(rho, used, strict=True)]
+            )
+            blocks = [(b, np.zeros(0, np.int64)) for g in patch.own_groups().values() for b in g]
+            if blocks and used.any():
+                after = patch.scene.refine_errors(after, blocks, (residual, weight))
         table = state_to_table(after, patch.local(patch.owned), patch.owned, patch.bands)
         sums = patch.sky_statistics(residual, weight)
         if first:
             sums = np.zeros_like(sums)  # nothing is subtracted yet: no sky to be seen
-        return FitOutputs(fitted=table, sky={"sums": sums})
+        return FitOutputs(fitted=table, sky={"sums": sums, "noise": noise})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +272,7 @@ class JoinOutputs:
 class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
     """Join the patches of a pass."""
 
-    version = 1
+    version = 2
     dimensions = ("pass",)
     tolerant = True
     light = True
@@ -262,7 +293,23 @@ class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
             else SkyField.zero(len(inputs.frames["bands"]), shape)
         )
         sums = [inputs.sums[key]["sums"] for key in sorted(inputs.sums)]
-        return JoinOutputs(scene=scene, sky=before.updated(sums).to_arrays())
+        noise = [inputs.sums[key]["noise"] for key in sorted(inputs.sums)]
+        return JoinOutputs(
+            scene=scene, sky={**before.updated(sums).to_arrays(), **_correlations(noise)}
+        )
+
+
+def _correlations(parts: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return what the last pass needs of the noise: ``rho`` (B, lags, lags), where to use it."""
+    measured = [part for part in parts if part.size]
+    if not measured:
+        return {}
+    found = field_correlations(measured)
+    white = np.zeros((2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
+    return {
+        "rho": np.stack([white if f is None else f.rho for f in found]),
+        "correlated": np.array([f is not None for f in found]),
+    }
 
 
 def last_pass(config: TileConfig) -> int:

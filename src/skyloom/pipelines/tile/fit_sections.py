@@ -368,5 +368,11 @@ class SkyloomConfig(Config):
     """Passes over the blend groups; each sees the others' latest models."""
     psf_loops: NonNegativeInt = 2
     """Times that the PSF is built again on the residuals of the fitted scene."""
+    correlated_noise: bool = True
+    """Measure how the noise of neighbouring pixels is correlated, and let it count in the errors
+    where the correlation of nearest neighbours exceeds 0.02."""
+    psf_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """Error of the PSF as a fraction of the model, added to the noise of every pixel: residuals of
+    bright stars then do not drive their neighbours."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
