@@ -27,7 +27,7 @@ from .uncertainty import final_errors, noise_of_images, noise_record
 __all__ = ["ForcedPhotometry", "fit_scene", "forced_photometry"]
 
 SETTLED_GROUP = 1.0  # of chi-square: its light in other groups changed by hundredths of a sigma
-SETTLED_BLOCK = 0.02  # per source, where the other blocks of its group are closer
+SETTLED_BLOCK = 0.005  # per source, where the other blocks of its group are closer
 GROWN = 0.4  # of ln r: a source that grew by half reaches others
 EARLY_TOLERANCE = 10.0  # while neighbours still move, chi-square need not be exact
 
@@ -185,7 +185,7 @@ def _iterate(
     options = scene.options
     grouped = scene.sources.theta
     partition = _groups(scene, grouped)
-    groups = partition.members()
+    groups, turned = partition.members(), partition.members(other=True)
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
     for number in range(options.passes + 1):
         prepared = scene.residual(state, levels.of_images)
@@ -205,9 +205,10 @@ def _iterate(
         if grown.any():
             grouped = np.where(grown[:, None], state.theta, grouped)
             partition = _groups(scene, grouped)
-            groups = partition.members()
+            groups, turned = partition.members(), partition.members(other=True)
         elif groups and number > (0 if linear else 1):
-            groups = _unsettled(groups, state, partition)
+            moving = _unsettled(groups, state, partition)
+            groups, turned = {g: turned[g] for g in moving}, {g: groups[g] for g in moving}
         if not groups:
             break
     for blocks in groups.values():
@@ -217,7 +218,7 @@ def _iterate(
 
 def _unsettled(
     groups: dict[int, list[Ints]], state: SceneState, partition: BlendGroups
-) -> dict[int, list[Ints]]:
+) -> list[int]:
     """Return the groups that have not converged, or whose surroundings moved at the last pass.
 
     A change of the objective by one is a change of the model by one sigma, all pixels together.
@@ -225,11 +226,13 @@ def _unsettled(
     several blocks it can be much.
     """
     near = np.zeros(len(state.side), np.bool_)
+    number = np.full(len(state.side), -1)
     solved = [block for blocks in groups.values() for block in blocks]
-    for block in solved:
+    for i, block in enumerate(solved):
+        number[block] = i
         near[block] = ~state.converged[block]
     tree = cKDTree(state.theta[:, :2])
-    for block in solved:
+    for i, block in enumerate(solved):
         gained = state.gained[block[0]]
         if gained < min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
             continue
@@ -238,5 +241,5 @@ def _unsettled(
         same = partition.group[rows] == partition.group[block[0]]
         if gained > SETTLED_GROUP:
             near[rows[~same]] = True
-        near[rows[same & (partition.block[rows] != partition.block[block[0]])]] = True
-    return {g: blocks for g, blocks in groups.items() if any(near[block].any() for block in blocks)}
+        near[rows[same & (number[rows] != i)]] = True
+    return [int(g) for g in np.unique(partition.group[near])]

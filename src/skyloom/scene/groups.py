@@ -21,7 +21,7 @@ __all__ = ["BlendGroups", "blend_groups"]
 COUPLING = 0.005  # pairs whose light overlaps by less converge by themselves in a few passes
 TOUCH = 1e-6  # as long as there is room in a block, pairs are solved together down to this overlap
 BLOCK_SIZE = 48  # larger groups are swept in blocks
-HALO = 0.02  # errors of a block count everybody outside who overlaps by more
+HALO = 1e-4  # errors of a block count everybody outside who overlaps by more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,14 @@ class BlendGroups:
     ``group`` (n,) numbers the blend group of each source by its lowest row; ``block`` (n,) numbers
     the block, a part of a group of at most `BLOCK_SIZE` members that is solved jointly, likewise.
     ``pairs`` (m, 2) lists the rows whose overlap exceeds `HALO` although their blocks differ.
+    ``other`` (n,), by default ``block``, is a second division of the groups into blocks, which
+    joins what the first cuts: passes that take them in turn converge where one alone creeps.
     """
 
     group: Ints
     block: Ints
     pairs: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    other: Ints | None = None
 
     def halos(self) -> dict[int, Ints]:
         """Return, by block, the rows outside it whose light its errors have to take into account.
@@ -53,13 +56,17 @@ class BlendGroups:
             near[int(self.block[j])].add(i)
         return {block: np.array(sorted(rows), dtype=np.int64) for block, rows in near.items()}
 
-    def members(self) -> dict[int, list[Ints]]:
-        """Return the rows of each block, by group; all in ascending order."""
-        order = np.lexsort((np.arange(len(self.group)), self.block, self.group))
+    def members(self, *, other: bool = False) -> dict[int, list[Ints]]:
+        """Return the rows of each block, by group; all in ascending order.
+
+        ``other``: of the second division.
+        """
+        block = self.other if other and self.other is not None else self.block
+        order = np.lexsort((np.arange(len(self.group)), block, self.group))
         result: dict[int, list[Ints]] = {}
         if len(order) == 0:
             return result
-        cuts = np.flatnonzero(np.diff(self.block[order])) + 1
+        cuts = np.flatnonzero(np.diff(block[order])) + 1
         for rows in np.split(order, cuts):
             result.setdefault(int(self.group[rows[0]]), []).append(rows.astype(np.int64))
         return result
@@ -110,6 +117,13 @@ def blend_groups(
         strength = np.concatenate([strength, np.full(len(tied), np.inf)])
     block = _blocks(n, i, j, strength, block_size)
     link = strength > coupling
+    is_cut = link & (block[i] != block[j])
+    other = block
+    if is_cut.any():
+        # Only pairs inside a group; those that the first division cut come first.
+        inside = link | (block[i] == block[j])
+        turned = np.where(is_cut & np.isfinite(strength), strength + 2.0, strength)
+        other = _blocks(n, i[inside], j[inside], turned[inside], block_size)
     rows = np.arange(n)
     ends = np.concatenate([i[link], rows]), np.concatenate([j[link], block])
     _, label = connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(n, n)))
@@ -118,6 +132,7 @@ def blend_groups(
         group=_lowest_row(label.astype(np.int64)),
         block=block,
         pairs=np.column_stack([i[near], j[near]]).astype(np.int64),
+        other=other,
     )
 
 

@@ -146,7 +146,7 @@ class ScenePass:
         return total
 
     def _subtract(self, residual: Pixels, state: SceneState) -> None:
-        """Subtract all models, a share of the images in each thread."""
+        """Subtract all models, two images at a time."""
         rows = np.flatnonzero((np.nan_to_num(state.flux) != 0.0).any(axis=1))
         if len(rows) == 0:
             return
@@ -173,8 +173,9 @@ class ScenePass:
             )
             subtract_models(images, _of_images(members, which), theta, flux, self.tables, 1.0)
 
-        parts = np.array_split(np.arange(geometry.n_images), self.options.threads)
-        self._in_threads(share, [p for p in parts if len(p)])
+        # Two images share a transform: always the same two, whatever the number of threads.
+        everything = np.arange(geometry.n_images)
+        self._in_threads(share, [everything[i : i + 2] for i in everything[::2]])
 
     def _in_threads(self, work: Callable[[T], None], tasks: Sequence[T]) -> None:
         """Call ``work`` for every task."""
