@@ -185,7 +185,8 @@ def _iterate(
     options = scene.options
     grouped = scene.sources.theta
     partition = _groups(scene, grouped)
-    groups, turned = partition.members(), partition.members(other=True)
+    divisions = partition.members(), partition.members(other=True)
+    groups = divisions[0]
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
     for number in range(options.passes + 1):
         prepared = scene.residual(state, levels.of_images)
@@ -205,10 +206,11 @@ def _iterate(
         if grown.any():
             grouped = np.where(grown[:, None], state.theta, grouped)
             partition = _groups(scene, grouped)
-            groups, turned = partition.members(), partition.members(other=True)
+            divisions = partition.members(), partition.members(other=True)
+            groups = divisions[0]
         elif groups and number > (0 if linear else 1):
             moving = _unsettled(groups, state, partition)
-            groups, turned = {g: turned[g] for g in moving}, {g: groups[g] for g in moving}
+            groups = {g: divisions[(number + 1) % 2][g] for g in moving}
         if not groups:
             break
     for blocks in groups.values():

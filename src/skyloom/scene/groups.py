@@ -30,7 +30,7 @@ class BlendGroups:
 
     ``group`` (n,) numbers the blend group of each source by its lowest row; ``block`` (n,) numbers
     the block, a part of a group of at most `BLOCK_SIZE` members that is solved jointly, likewise.
-    ``pairs`` (m, 2) lists the rows whose overlap exceeds `HALO` although their blocks differ.
+    ``pairs`` (m, 2) lists the rows of a group that overlap by more than `HALO` across blocks.
     ``other`` (n,), by default ``block``, is a second division of the groups into blocks, which
     joins what the first cuts: passes that take them in turn converge where one alone creeps.
     """
@@ -127,9 +127,10 @@ def blend_groups(
     rows = np.arange(n)
     ends = np.concatenate([i[link], rows]), np.concatenate([j[link], block])
     _, label = connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(n, n)))
-    near = (strength > HALO) & (block[i] != block[j])
+    group = _lowest_row(label.astype(np.int64))
+    near = (strength > HALO) & (block[i] != block[j]) & (group[i] == group[j])
     return BlendGroups(
-        group=_lowest_row(label.astype(np.int64)),
+        group=group,
         block=block,
         pairs=np.column_stack([i[near], j[near]]).astype(np.int64),
         other=other,
