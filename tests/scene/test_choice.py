@@ -96,6 +96,12 @@ def test_rules_are_adjustable() -> None:
     assert chosen(*dchisq, rules=ChoiceRules(sersic_margin=141.0, galaxy_margin=31.0))[0] == REX
     assert chosen(*dchisq, rules=ChoiceRules(star_fraction=4.0))[0] == STAR
     assert chosen(*dchisq, rules=ChoiceRules(detection=195.0))[0] == NO_SOURCE
+    bright = (10000.0, 10200.0, 10250.0, 10290.0, NAN)
+    assert chosen(*bright)[0] == REX
+    assert chosen(*bright, rules=ChoiceRules(shape_fraction=0.01 - 1e-3 - 1e-6))[0] == DEV
+    assert (
+        chosen(10000.0, 10050.0, 10090.0, 0.0, NAN, rules=ChoiceRules(shape_fraction=0))[0] == STAR
+    )
     strict = ChoiceRules(sersic_snr=20.0)
     assert chosen(*dchisq, rules=strict, snr=np.array([19.9]))[0] == DEV
     assert chosen(*dchisq, rules=strict, snr=np.array([20.0]))[0] == SERSIC

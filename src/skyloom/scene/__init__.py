@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 from .blends import BlendQuality, blend_quality
+from .choice import CANDIDATES, NO_SOURCE, ChoiceReason, ChoiceRules, decide_types
 from .diagnostics import SourceDiagnostics, diagnose
 from .fit import ForcedPhotometry, fit_scene, forced_photometry
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
+from .model_choice import ModelChoice, choose_models, choose_models_of_state
 from .noise import (
     WHITE_NOISE_LIMIT,
     NoiseCorrelation,
@@ -29,13 +31,18 @@ from .uncertainty import noise_record
 from .warm import warm_up
 
 __all__ = [
+    "CANDIDATES",
+    "NO_SOURCE",
     "PARAMETERS",
     "WHITE_NOISE_LIMIT",
     "BlendGroups",
     "BlendQuality",
+    "ChoiceReason",
+    "ChoiceRules",
     "EllipseShape",
     "FitOptions",
     "ForcedPhotometry",
+    "ModelChoice",
     "NoiseCorrelation",
     "PsfTransforms",
     "SceneFit",
@@ -47,6 +54,9 @@ __all__ = [
     "Sources",
     "blend_groups",
     "blend_quality",
+    "choose_models",
+    "choose_models_of_state",
+    "decide_types",
     "diagnose",
     "ellipse_from_parameters",
     "fit_flags",

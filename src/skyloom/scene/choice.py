@@ -14,7 +14,8 @@ by.  The rules are those of the Legacy Surveys, so that types mean the same ther
     sersic if  dchisq_sersic - dchisq_kept >= 25
            and  dchisq_sersic - dchisq_star > 0.01 dchisq_star
 
-The last line is ours: there, sersic is not even tried unless exp or dev passed that test.
+The last line is ours: there, sersic is not even tried unless exp or dev passed that test.  The 0.01
+of exp and dev over rex is a number of its own, `ChoiceRules.shape_fraction`.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ class ChoiceRules:
     star_fraction : float
         Fraction of the star's improvement that any galaxy has to gain over it: a PSF that leaves
         residuals of 10 % of a bright star leaves 1 % of its chi-square.
+    shape_fraction : float
+        Fraction of the star's improvement that exp and dev have to gain over rex, once that is
+        better than a star; `star_fraction` in the Legacy Surveys.  Where the PSF is known better,
+        less finds compact round de Vaucouleurs galaxies, whose fluxes as rex are too small.
     sersic_margin : float
         What a free index has to gain over everything else.
     sersic_snr : float
@@ -102,6 +107,7 @@ class ChoiceRules:
     detection: float = 25.0
     galaxy_margin: float = 12.0
     star_fraction: float = 0.01
+    shape_fraction: float = 0.01
     sersic_margin: float = 25.0
     sersic_snr: float = 0.0
     try_margin: float = 1.0
@@ -250,7 +256,8 @@ def _with_ellipse(
     gain: Floats, rules: ChoiceRules, column: Ints, reason: Ints
 ) -> tuple[Ints, Ints]:
     """Replace star or rex by exp or dev where one of them wins by its margin."""
-    cut = np.maximum(rules.galaxy_margin, rules.star_fraction * _star_or_nothing(gain))
+    fraction = np.where(column == _REX, rules.shape_fraction, rules.star_fraction)
+    cut = np.maximum(rules.galaxy_margin, fraction * _star_or_nothing(gain))
     kept = _of_column(gain, column)
     exp, dev = gain[:, _EXP] - kept, gain[:, _DEV] - kept
     is_exp = (exp > cut) & (exp >= dev)
