@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from skyloom.cli import main
+from skyloom.psf import MoffatPsf
+from skyloom.scene import SceneImage, Sources, render_scene
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -27,9 +29,40 @@ def test_tile_tutorial(tmp_path, monkeypatch):
     assert (tmp_path / "field" / "work" / "output_catalog.csv").is_file()
 
 
-def test_engine_example():
+def test_engine_tutorial(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
-    exec(blocks("scene.md", "python")[0], scope)  # our own page
-    fit = scope["fit"]
-    pull = (fit.flux[:, 0] - [3000.0, 5000.0]) / fit.flux_err[:, 0]
+    for block in blocks("scene.md", "python"):
+        exec(block, scope)  # our own page
+    fit, flux, truth = scope["fit"], scope["flux"], scope["truth"]
+    pull = (fit.flux - flux) / fit.flux_err
     assert np.all(np.abs(pull) < 4.0)  # one realisation of noise, four sigma
+    assert 0.5 < pull.std() < 1.5  # sixteen pulls: 1 within 0.18, three of these
+    assert np.all(np.hypot(fit.x - truth["x"], fit.y - truth["y"]) < 0.3)  # pix, starts are 0.6 off
+    assert not fit.flags.any()
+    assert (tmp_path / "scene_fit.png").stat().st_size < 150_000
+    totals, forced = scope["totals"], scope["forced"]
+    assert np.all(np.abs(totals.flux[-1] - [16000.0, 23000.0]) < 4.0 * totals.flux_err[-1])
+    off = totals.bulge_fraction[-1] - [4 / 16, 9 / 23]
+    assert np.all(np.abs(off) < 4.0 * totals.bulge_fraction_err[-1])
+    assert np.all(np.abs(forced.flux - flux) < 4.0 * forced.flux_err)
+    assert np.all(forced.flux_err < 1.001 * fit.flux_err)  # fewer free parameters
+
+
+def test_engine_in_ten_lines():
+    scope: dict[str, object] = {}
+    exec(blocks("scene.md", "python")[0], scope)
+    psf = MoffatPsf(fwhm_pix=3.5)
+    blank = np.zeros((64, 80), np.float32)
+    image = SceneImage(data=blank, ivar=np.full_like(blank, 0.04), psf=psf)
+    truth = Sources.from_table({
+        "x": [30.2, 38.7], "y": [31.0, 33.4], "type": ["STAR", "EXP"], "r": [0.0, 2.5],
+    })  # fmt: skip
+    flux = np.array([3000.0, 5000.0])
+    data = render_scene([image], truth, flux[:, None])[0]
+    data += np.random.default_rng(1).normal(0, 5.0, data.shape).astype(np.float32)
+    table, residual = scope["measure"](data, 5.0, psf.basis[0])
+    assert np.all(np.abs(table["flux_r"] - flux) < 4.0 * table["flux_err_r"])  # four sigma
+    assert abs(residual.std() / 5.0 - 1.0) < 0.05  # 5120 pixels: 0.01
+    lines = blocks("scene.md", "python")[0].splitlines()
+    assert len([line for line in lines if line.strip()]) <= 12  # with its imports

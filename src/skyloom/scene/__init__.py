@@ -22,7 +22,7 @@ from .noise import (
 from .options import FitOptions
 from .passes import ScenePass
 from .render import render_reference, render_scene
-from .result import SceneFit, fit_flags
+from .result import ObjectTotals, SceneFit, fit_flags
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
@@ -44,6 +44,7 @@ __all__ = [
     "ForcedPhotometry",
     "ModelChoice",
     "NoiseCorrelation",
+    "ObjectTotals",
     "PsfTransforms",
     "SceneFit",
     "SceneImage",

@@ -159,19 +159,23 @@ def _white(normal, m, inverse, left, outcome):
 
 
 @kernel_part
-def _partners(normal, first, m, inverse, left, outcome):
-    """Find the neighbour whose fluxes are most correlated with those of each member."""
+def _partners(normal, first, anchor, m, inverse, left, outcome):
+    """Find the neighbour whose fluxes are most correlated with those of each member.
+
+    Components of a composite are each other's.
+    """
     n_flux, n_src = inverse.shape[0], inverse.shape[1]
     worst = np.zeros(n_src)
     cov = np.empty(n_flux)
     for s in range(n_src):
         for t in range(s):
-            coupled = False
+            tied = anchor[s] == t or anchor[t] == s
+            coupled = tied
             for b in range(n_flux):
                 coupled = coupled or normal.gram[b, first[s], first[t]] != 0.0
             if not coupled:
                 continue
-            largest = 0.0
+            largest = 2.0 if tied else 0.0  # correlations are at most 1
             for b in range(n_flux):
                 cov[b] = inverse[b, s, t] + dot(left[b, s], normal.gain[b, t, :m])
                 norm = outcome.flux_cov[s, b, b] * outcome.flux_cov[t, b, b]
@@ -251,7 +255,7 @@ def covariances(
     for b in range(n_flux):
         assign(left[b], _times(normal.gain[b, :, :m], covariance))
     _white(normal, m, inverse, left, outcome)
-    _partners(normal, first, m, inverse, left, outcome)
+    _partners(normal, first, members.anchor, m, inverse, left, outcome)
     _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome)
     theta_cov = covariance
     if correlation.used.any():

@@ -99,6 +99,8 @@ def product11(ua, a, la, ub, b, lb, w, at, lw, height, width):
 @exact_kernel
 def pair_products(ua, a, da, la, na, ub, b, db, lb, nb, w, at, lw, height, width, out):
     """Fill ``out[:na, :nb]`` with the products of ``na`` images with ``nb`` images."""
+    plain = na - na  # numbers that are written out would each compile `products13` anew
+    turned = plain + 1
     for p in range(na):
         for q in range(nb):
             out[p, q] = 0.0
@@ -110,12 +112,42 @@ def pair_products(ua, a, da, la, na, ub, b, db, lb, nb, w, at, lw, height, width
     for p in range(na - na % 3, na):
         for q in range(0, nb - nb % 3, 3):
             products13(
-                ua, a + p * da, la, ub, b + q * db, db, lb, w, at, lw, height, width, out, p, q, 0
+                ua,
+                a + p * da,
+                la,
+                ub,
+                b + q * db,
+                db,
+                lb,
+                w,
+                at,
+                lw,
+                height,
+                width,
+                out,
+                p,
+                q,
+                plain,
             )
     for q in range(nb - nb % 3, nb):
         for p in range(0, na - na % 3, 3):
             products13(
-                ub, b + q * db, lb, ua, a + p * da, da, la, w, at, lw, height, width, out, q, p, 1
+                ub,
+                b + q * db,
+                lb,
+                ua,
+                a + p * da,
+                da,
+                la,
+                w,
+                at,
+                lw,
+                height,
+                width,
+                out,
+                q,
+                p,
+                turned,
             )
         for p in range(na - na % 3, na):
             out[p, q] = product11(ua, a + p * da, la, ub, b + q * db, lb, w, at, lw, height, width)

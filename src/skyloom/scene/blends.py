@@ -24,11 +24,12 @@ class BlendQuality:
     group_size : ndarray of int
         Sources in the blend group.
     neighbour : ndarray of int
-        Row whose fluxes are most correlated with one's own, or -1.
+        Row whose fluxes are most correlated with one's own, or -1; of a component of a composite
+        the other component.
     flux_correlation : ndarray
         The largest absolute correlation with its fluxes, over all flux keys; 0 without neighbour.
     is_close : ndarray of bool
-        The neighbour is nearer than half a FWHM: trust the sum, not the parts.
+        The neighbour is another object nearer than half a FWHM: trust the sum, not the parts.
     pair_flux, pair_flux_err : ndarray, shape (n, F)
         Flux of the source and its neighbour together, and its standard error; NaN without one.
     """
@@ -42,7 +43,12 @@ class BlendQuality:
 
 
 def blend_quality(
-    state: SceneState, group: Ints, *, fwhm: float, flux_cov: Floats | None = None
+    state: SceneState,
+    group: Ints,
+    *,
+    fwhm: float,
+    flux_cov: Floats | None = None,
+    anchor: Ints | None = None,
 ) -> BlendQuality:
     """Return what is known of the blends of a scene.
 
@@ -56,6 +62,8 @@ def blend_quality(
         Of the widest PSF [pix].
     flux_cov : ndarray, shape (n, F, F), optional
         Final covariances, by default those of the state.
+    anchor : ndarray of int, shape (n,), optional
+        As in `Sources`; by default there are no composites.
     """
     cov = state.flux_cov if flux_cov is None else flux_cov
     variance = np.einsum("nbb->nb", cov)
@@ -67,12 +75,14 @@ def blend_quality(
         total = variance + variance[other] + 2.0 * state.pair_cov
         error = np.sqrt(np.maximum(total, 0.0))
     distance = np.hypot(*(state.theta[:, :2] - state.theta[other, :2]).T)
+    owner = np.arange(len(has)) if anchor is None else anchor
+    close = has & (distance < CLOSE * fwhm) & (owner != owner[other])
     _, index, count = np.unique(group, return_inverse=True, return_counts=True)
     return BlendQuality(
         group_size=count[index],
         neighbour=np.where(has, state.partner, -1),
         flux_correlation=np.where(has, largest, 0.0),
-        is_close=has & (distance < CLOSE * fwhm),
+        is_close=close,
         pair_flux=np.where(has[:, None], state.flux + state.flux[other], np.nan),
         pair_flux_err=np.where(has[:, None], error, np.nan),
     )

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from skyloom._types import Bools, Floats, Ints
+from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.flags import FitFlag
 
 from .blends import blend_quality
+from .checks import check_scene
 from .diagnostics import diagnose
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
@@ -52,6 +53,8 @@ def fit_scene(
     ------
     ValueError
         If there is no image.
+    BadTable, Mismatch, InputError
+        If sources, shapes, weights or a PSF cannot be right; see `check_scene`.
 
     Notes
     -----
@@ -76,12 +79,17 @@ def fit_scene(
     found = diagnose(scene, state, rows, residual, weight, model=model)
     flux_cov = state.flux_cov.copy()
     levels.add_errors(flux_cov, state)
-    blends = blend_quality(state, partition.group, fwhm=scene.psf_fwhm, flux_cov=flux_cov)
+    levels.add_pair_errors(state)
+    blends = blend_quality(
+        state, partition.group, fwhm=scene.psf_fwhm, flux_cov=flux_cov, anchor=sources.anchor
+    )
     flags = fit_flags(scene, state, found, rows)
     theta, cov = state.theta, state.theta_cov
     return SceneFit(
         flux_keys=scene.geometry.flux_keys,
         image_keys=[im.flux_key for im in images],
+        kind=sources.kind,
+        anchor=sources.anchor,
         flux=state.flux,
         flux_err=np.sqrt(np.einsum("nbb->nb", flux_cov)),
         flux_cov=flux_cov,
@@ -96,13 +104,19 @@ def fit_scene(
         group=partition.group,
         sky=dict(levels.level),
         sky_err=dict(levels.error),
-        residual=[
-            residual[start : start + area].reshape(im.data.shape)
-            for (start, area), im in zip(scene.spans(), images, strict=True)
-        ],
+        residual=_planes(scene, images, residual),
+        model=_planes(scene, images, model),
         blends=blends,
         noise_correlation=noise,
     )
+
+
+def _planes(scene: ScenePass, images: Sequence[SceneImage], flat: Pixels) -> list[Pixels]:
+    """Return flat planes in the shapes of the images."""
+    return [
+        flat[start : start + area].reshape(im.data.shape)
+        for (start, area), im in zip(scene.spans(), images, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +171,7 @@ def forced_photometry(
 
 def _scene(images: Sequence[SceneImage], sources: Sources, options: FitOptions) -> ScenePass:
     """Return the scene made ready."""
-    if not images:
-        msg = "a scene needs at least one image"
-        raise ValueError(msg)
+    check_scene(images, sources)
     return ScenePass(images, sources, options)
 
 

@@ -87,7 +87,7 @@ class ScenePass:
         A star has 32 px where its light at the edge of that stamp is below a tenth of the noise,
         else 64, 128 or 256 by the same rule, as far as the PSF is known; a galaxy needs 20 r_e
         (40 r_e for steep profiles), half of that below a S/N of 100, where the light that wraps
-        around is far below the noise.
+        around is far below the noise; not for composites, whose components compensate each other.
         """
         if self.options.stamp_side is not None:
             return np.full(len(self.sources), self.options.stamp_side)
@@ -105,7 +105,8 @@ class ScenePass:
         steep = (self.sources.kind == SourceType.DEV) | (
             (self.sources.kind == SourceType.SERSIC) & (state.theta[:, 5] > 2.0)
         )
-        factor = np.where(steep, 40.0, 20.0) * np.where(state.snr > 100.0, 1.0, 0.5)
+        exact = (state.snr > 100.0) | self.sources.is_composite
+        factor = np.where(steep, 40.0, 20.0) * np.where(exact, 1.0, 0.5)
         galaxy = self.sources.kind != SourceType.STAR
         need = np.where(galaxy, np.maximum(need, factor * radius + 2.0 * self.psf_fwhm), need)
         return next_side(need)
@@ -138,11 +139,12 @@ class ScenePass:
         return residual, weight
 
     def model(self, residual: Pixels, sky: Floats | None = None) -> Pixels:
-        """Return the sum of all models that `residual` has subtracted, where pixels are usable."""
+        """Return the sum of all models that `residual` has subtracted; 0 in unusable pixels."""
         total = self.data - residual
         if sky is not None:
             for b, (start, area) in enumerate(self.spans()):
                 total[start : start + area] -= np.float32(sky[b])
+        total[self.ivar == 0.0] = 0.0
         return total
 
     def _subtract(self, residual: Pixels, state: SceneState) -> None:
@@ -221,7 +223,8 @@ class ScenePass:
         after = state.copy()
         if not hold:
             after.side = self.stamp_sides(state)
-            after.frozen = (state.snr < self.options.frozen_snr) & state.started
+            snr = state.object_snr(self.sources.anchor)
+            after.frozen = (snr < self.options.frozen_snr) & state.started
             after.faint = (state.snr < self.options.prior_snr) & state.started
         free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
         if linear:
@@ -503,9 +506,7 @@ class ScenePass:
         with np.errstate(invalid="ignore"):
             bright = state.flux[rows] > self.options.offset_snr * state.flux_err[rows]
         bright &= self.sources.free[rows, :1] & ~state.frozen[rows, None]
-        anchored = self.sources.anchor != np.arange(len(self.sources))
-        anchored[self.sources.anchor[anchored]] = True
-        bright &= ~anchored[rows, None]
+        bright &= ~self.sources.is_composite[rows, None]
         if not bright.any():
             return
         prior = self.options.prior_offset**-2.0

@@ -21,6 +21,7 @@ import numpy as np
 
 from skyloom._types import Floats, Pixels
 
+from .checks import check_sources
 from .images import SceneImage
 from .options import FitOptions
 from .passes import ScenePass
@@ -50,7 +51,13 @@ def render_scene(
     Returns
     -------
     list of ndarray of float32
+
+    Raises
+    ------
+    BadTable
+        If a source has a parameter that is not finite.
     """
+    check_sources(sources, len({im.flux_key for im in images}))
     scene = ScenePass(images, sources, options or FitOptions())
     scene.data[:] = 0.0
     scene.ivar[:] = 1.0

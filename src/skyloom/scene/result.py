@@ -15,10 +15,26 @@ from .blends import BlendQuality
 from .diagnostics import SourceDiagnostics
 from .passes import ScenePass
 from .shape import EllipseShape
-from .sources import has_parameter
+from .sources import SourceType, has_parameter
 from .state import SceneState
 
-__all__ = ["SceneFit", "fit_flags"]
+__all__ = ["ObjectTotals", "SceneFit", "fit_flags"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectTotals:
+    """Fluxes of whole objects: the components of a composite added up.
+
+    ``row`` (m,) of the first, or only, component of each object; ``flux, flux_err`` (m, F) total
+    fluxes and their marginal errors; ``bulge_fraction, bulge_fraction_err`` (m, F) share of the
+    second component, NaN for objects of one component.
+    """
+
+    row: Ints
+    flux: Floats
+    flux_err: Floats
+    bulge_fraction: Floats
+    bulge_fraction_err: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +45,8 @@ class SceneFit:
     ----------
     flux_keys, image_keys : list
         The flux keys, and that of each image.
+    kind, anchor : ndarray of int
+        As in `Sources`.
     flux, flux_err : ndarray, shape (n, F)
         Total fluxes in units of the data and their marginal errors, by `flux_keys`.
     flux_cov : ndarray, shape (n, F, F)
@@ -44,7 +62,10 @@ class SceneFit:
     flags : ndarray of int
         `FitFlag` bits.
     residual : list of ndarray
-        Data minus everything, per image.
+        Data minus everything, sky included, per image; 0 in pixels that are not used.
+    model : list of ndarray
+        Sum of all sources, without sky, per image; 0 in pixels that are not used, where
+        `render_scene` tells it.
     blends : BlendQuality
         How much the fluxes depend on neighbours.
     noise_correlation : list
@@ -53,6 +74,8 @@ class SceneFit:
 
     flux_keys: list[Hashable]
     image_keys: list[Hashable]
+    kind: Ints
+    anchor: Ints
     flux: Floats
     flux_err: Floats
     flux_cov: Floats
@@ -68,6 +91,7 @@ class SceneFit:
     sky: dict[Hashable, float]
     sky_err: dict[Hashable, float]
     residual: list[Pixels]
+    model: list[Pixels]
     blends: BlendQuality
     noise_correlation: list[Floats | None]
 
@@ -84,12 +108,14 @@ class SceneFit:
     def table(self) -> Table:
         """Return one row per source.
 
-        Columns: ``x, y`` [pix] and errors; ``a`` half-light radius along the major axis [pix],
-        ``ab``, ``theta`` [deg], ``n``; per flux key ``flux_*``, ``flux_err_*``, ``chi2_*`` (of its
-        first image), ``fracflux_*`` (light of others under the source); ``group_size``,
+        Columns: ``type``; ``x, y`` [pix] and errors; ``a`` half-light radius along the major axis
+        [pix], ``ab``, ``theta`` [deg], ``n``; per flux key ``flux_*``, ``flux_err_*``, ``chi2_*``
+        (of its first image), ``fracflux_*`` (light of others under the source); ``group_size``,
         ``neighbour`` (row), ``flux_correlation``, ``fit_flags``, ``evaluations``.
+        `Sources.from_table` takes such a table; components of composites are then independent.
         """
-        table = Table({"x": self.x, "y": self.y})
+        table = Table({"type": [SourceType(k).name for k in self.kind.tolist()]}, dtype=["U6"])
+        table["x"], table["y"] = self.x, self.y
         table["x_err"] = np.sqrt(self.param_cov[:, 0, 0])
         table["y_err"] = np.sqrt(self.param_cov[:, 1, 1])
         for name in ("a", "ab", "theta", "a_err", "ab_err", "theta_err"):
@@ -107,6 +133,36 @@ class SceneFit:
         table["fit_flags"] = self.flags
         table["evaluations"] = self.evaluations
         return table
+
+    def totals(self) -> ObjectTotals:
+        """Return one entry per object: composites added up, all others as they are.
+
+        Notes
+        -----
+        The error contains the covariance of the two components, which is large and negative where
+        they look alike: the total is then known far better than its parts.
+        """
+        second = np.flatnonzero(self.anchor != np.arange(len(self.anchor)))
+        first = self.anchor[second]
+        flux, variance = self.flux.copy(), np.einsum("nbb->nb", self.flux_cov).copy()
+        fraction, fraction_err = np.full_like(flux, np.nan), np.full_like(flux, np.nan)
+        total, bulge, disc = self.blends.pair_flux[second], flux[second], flux[first]
+        var_total = self.blends.pair_flux_err[second] ** 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cov = 0.5 * (var_total - variance[first] - variance[second])
+            spread = disc**2 * variance[second] + bulge**2 * variance[first]
+            spread -= 2.0 * disc * bulge * cov
+            fraction[first] = bulge / total
+            fraction_err[first] = np.sqrt(np.maximum(spread, 0.0)) / total**2
+        flux[first], variance[first] = total, var_total
+        own = np.setdiff1d(np.arange(len(flux)), second)
+        return ObjectTotals(
+            row=own,
+            flux=flux[own],
+            flux_err=np.sqrt(variance[own]),
+            bulge_fraction=fraction[own],
+            bulge_fraction_err=fraction_err[own],
+        )
 
 
 def fit_flags(scene: ScenePass, state: SceneState, found: SourceDiagnostics, rows: Ints) -> Ints:

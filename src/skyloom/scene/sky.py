@@ -52,3 +52,11 @@ class SkyLevels:
         for number, error in enumerate(self.error.values()):
             shift = state.sky_response[:, :, number] * error
             flux_cov += shift[:, :, None] * shift[:, None, :]
+
+    def add_pair_errors(self, state: SceneState) -> None:
+        """Add what uncertain sky levels give to the covariance of neighbours' fluxes."""
+        has = np.flatnonzero(state.partner >= 0)
+        other = state.partner[has]
+        for number, error in enumerate(self.error.values()):
+            shift = state.sky_response[:, :, number] * error
+            state.pair_cov[has] += shift[has] * shift[other]

@@ -92,3 +92,17 @@ class SceneState:
         with np.errstate(invalid="ignore"):
             ratio = np.nan_to_num(self.flux / self.flux_err, nan=0.0, posinf=0.0, neginf=0.0)
         return np.asarray(np.sqrt((np.maximum(ratio, 0.0) ** 2).sum(axis=1)))
+
+    def object_snr(self, anchor: Ints) -> Floats:
+        """Return `snr`, but for components of composites that of both together, shape (n,)."""
+        snr = self.snr
+        second = np.flatnonzero((anchor != np.arange(len(anchor))) & (self.partner == anchor))
+        first = anchor[second]
+        variance = np.einsum("nbb->nb", self.flux_cov)
+        total = variance[first] + variance[second] + 2.0 * self.pair_cov[second]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = (self.flux[first] + self.flux[second]) / np.sqrt(total)
+        ratio = np.nan_to_num(ratio, nan=0.0, posinf=0.0, neginf=0.0)
+        together = np.sqrt((np.maximum(ratio, 0.0) ** 2).sum(axis=1))
+        snr[first], snr[second] = together, together
+        return snr

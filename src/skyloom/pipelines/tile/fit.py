@@ -244,7 +244,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             blocks = [(b, np.zeros(0, np.int64)) for g in patch.own_groups().values() for b in g]
             if blocks and used.any():
                 after = patch.scene.refine_errors(after, blocks, (residual, weight))
-        table = state_to_table(after, patch.local(patch.owned), patch.owned, patch.bands)
+        table = state_to_table(after, patch.local(patch.owned), patch.rows, patch.bands)
         sums = patch.sky_statistics(residual, weight)
         if first:
             sums = np.zeros_like(sums)  # nothing is subtracted yet: no sky to be seen

@@ -368,6 +368,9 @@ class SkyloomConfig(Config):
     """Passes over the blend groups; each sees the others' latest models."""
     psf_loops: NonNegativeInt = 2
     """Times that the PSF is built again on the residuals of the fitted scene."""
+    model_choice: bool = True
+    """Fit star, round exponential, exponential, de Vaucouleurs and Sersic models to every source
+    and report what each improves (``dchisq_*``) and which would do (``type_suggested``)."""
     correlated_noise: bool = True
     """Measure how the noise of neighbouring pixels is correlated, and let it count in the errors
     where the correlation of nearest neighbours exceeds 0.02."""

@@ -20,6 +20,8 @@ from skyloom.scene import (
     SceneState,
     SourceDiagnostics,
     SourceType,
+    blend_quality,
+    choose_models_of_state,
     diagnose,
     ellipse_from_parameters,
     fit_flags,
@@ -69,10 +71,11 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 1
+    version = 2
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
+        "skyloom.model_choice",
         "patch_run.min_epsf_nstars_for_use",
         "patch_run.psf_model",
         "patch_run.enable_multi_band_simultaneous_fitting",
@@ -95,7 +98,8 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         state = patch.state(inputs.scene)
         residual, weight = patch.scene.residual(state)
         local = patch.local(patch.base)
-        found = diagnose(patch.scene, state, local, residual, weight)
+        model = patch.scene.model(residual)
+        found = diagnose(patch.scene, state, local, residual, weight, model=model)
         tag = str(inputs.unit["patch"])
         audit = self._psf_audit(inputs.summary, patch.bands, tag)
         fit = Table({"row": patch.base})
@@ -111,6 +115,9 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         _add_shapes(fit, state, local, patch)
         _add_fluxes(fit, patch, state, found, local)
         _add_quality(fit, patch, state, found=found, local=local, flags=flags)
+        _add_blends(fit, patch, state, found, local)
+        if self.config.skyloom.model_choice:
+            _add_choice(fit, patch, state, local, prepared=(residual, weight))
         lost = ~state.started[local]
         _blank_unfitted(fit, lost)
         return ReportOutputs(
@@ -321,6 +328,44 @@ def _add_quality(
         fit[f"sky_{band}"] = level[:, b]
         fit[f"dx_{band}"] = state.offset[local, b, 0]
         fit[f"dy_{band}"] = state.offset[local, b, 1]
+
+
+def _add_blends(
+    fit: Table, patch: PatchScene, state: SceneState, found: SourceDiagnostics, local: Ints
+) -> None:
+    """Add what neighbours do to the fluxes."""
+    group = np.asarray(patch.groups["group"])[patch.rows]
+    blends = blend_quality(state, group, fwhm=patch.scene.psf_fwhm)
+    neighbour = blends.neighbour[local]
+    fit["neighbour_row"] = np.where(neighbour >= 0, patch.rows[neighbour], -1)
+    fit["flux_correlation"] = blends.flux_correlation[local]
+    close = np.where(blends.is_close[local], int(FitFlag.CLOSE_PAIR), 0)
+    fit["fit_flags"] = np.asarray(fit["fit_flags"]) | close
+    for b, band in enumerate(patch.bands):
+        fit[f"fracflux_{band}"] = found.flux_fraction_others[:, b]
+        fit[f"residual_peak_{band}"] = found.residual_peak[:, b]
+        pair = np.where(blends.is_close, blends.pair_flux[:, b], np.nan)
+        fit[f"pair_flux_{band}"] = pair[local]
+        pair = np.where(blends.is_close, blends.pair_flux_err[:, b], np.nan)
+        fit[f"pair_flux_err_{band}"] = pair[local]
+
+
+def _add_choice(
+    fit: Table,
+    patch: PatchScene,
+    state: SceneState,
+    local: Ints,
+    *,
+    prepared: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+) -> None:
+    """Add which model would do, and how much each would improve chi-square; nothing is refitted."""
+    state.side = patch.scene.stamp_sides(state)
+    choice = choose_models_of_state(patch.scene, state, local, prepared)
+    names = {int(kind): kind.name.lower() for kind in SourceType}
+    fit["type_suggested"] = np.array([names.get(int(k), "") for k in choice.kind], dtype="U6")
+    for name in choice.table().colnames:
+        if name.startswith("dchisq_"):
+            fit[name] = np.asarray(choice.table()[name])
 
 
 def _all_flags(

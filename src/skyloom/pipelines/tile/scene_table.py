@@ -23,7 +23,7 @@ _COUNTS = ("evaluations", "iterations")
 _FLAGS = ("converged", "singular", "frozen", "started")
 
 
-def state_to_table(state: SceneState, local: Ints, rows: Ints, bands: Sequence[str]) -> Table:
+def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[str]) -> Table:
     """Return some sources of a state as a table.
 
     Parameters
@@ -31,12 +31,12 @@ def state_to_table(state: SceneState, local: Ints, rows: Ints, bands: Sequence[s
     state : SceneState
     local : ndarray of int
         Which sources of the state.
-    rows : ndarray of int
-        Their rows in the catalogue.
+    known : ndarray of int
+        Catalogue rows of all sources of the state.
     bands : sequence of str
         Names of the fluxes.
     """
-    table = Table({"row": np.asarray(rows, dtype=np.int64)})
+    table = Table({"row": np.asarray(known[local], dtype=np.int64)})
     for c, name in enumerate(PARAMETERS):
         table[name] = state.theta[local, c]
     for i, j in _COVARIANCES:
@@ -48,6 +48,10 @@ def state_to_table(state: SceneState, local: Ints, rows: Ints, bands: Sequence[s
         table[f"dy_{band}"] = state.offset[local, b, 1]
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         table[name] = getattr(state, name)[local]
+    partner = state.partner[local]
+    table["partner"] = np.where(partner >= 0, known[partner], -1)
+    for b, band in enumerate(bands):
+        table[f"pair_cov_{band}"] = state.pair_cov[local, b]
     return table
 
 
@@ -79,4 +83,9 @@ def state_from_table(
         state.offset[have, b, 1] = column(f"dy_{band}")
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         getattr(state, name)[have] = column(name)
+    partner = column("partner").astype(np.int64)
+    at = np.minimum(np.searchsorted(rows, partner), len(rows) - 1)
+    state.partner[have] = np.where((partner >= 0) & (rows[at] == partner), at, -1)
+    for b, band in enumerate(bands):
+        state.pair_cov[have, b] = column(f"pair_cov_{band}")
     return state
