@@ -10,13 +10,12 @@ from scipy.special import gamma, gammainc, gammaincinv
 
 from skyloom.psf import PixelPsf
 from skyloom.scene._render_nb import sersic_table
-from skyloom.scene._wide_nb import WIDE_SIDE, make_wide_work, render_wide
+from skyloom.scene._wide_nb import EXTENT, WIDE_SIDE, levels_of, make_wide_work, render_wide
 from skyloom.scene.profiles import fixed_table, sersic_table_grid
 from skyloom.scene.wide import (
     _interpolation_taps,
     _low_pass,
-    level_count,
-    needs_wide,
+    light_extent,
     psf_levels,
     stamp_side,
     wide_filter,
@@ -35,6 +34,12 @@ def gaussian_stamp(half: int = 20, samples: int = 1) -> np.ndarray:
 
 
 GAUSSIAN = psf_levels(gaussian_stamp(), 1, LEVELS)
+
+
+def level_count(radius_major: float, reach: float) -> int:
+    """Return how many levels hold 160 radii, of which n = 6 wraps 1e-4, and the box."""
+    extent = max(160.0 * radius_major, 4.0 * reach)
+    return int(np.ceil(np.log2(max(extent / WIDE_SIDE, 1.0)))) + 1
 
 
 def tables_of(n: float) -> tuple[np.ndarray, np.ndarray]:
@@ -57,19 +62,20 @@ def rendered(
     psf: np.ndarray = GAUSSIAN,
     jac: np.ndarray = EYE,
     more_levels: int = 0,
+    fold: int = 1,
 ) -> np.ndarray:
     """Return the unit images of a galaxy at pixel ``at`` (x, y), shape (count, *shape)."""
     height, width = shape
     size = np.hypot(*g)
     reach = max(abs(at[0]), abs(width - at[0]), abs(at[1]), abs(height - at[1]))
-    levels = int(level_count(r * np.sqrt((1 + size) / (1 - size)), reach)) + more_levels
+    levels = level_count(r * np.sqrt((1 + size) / (1 - size)), reach) + more_levels
     u = np.full((count, height * width), np.nan, np.float32)
     work = make_wide_work(width, height, levels)
     theta = np.array([0.0, 0.0, np.log(r), *g, n])
     flat = np.ascontiguousarray(jac, np.float64).ravel()
     table, slope = tables_of(n)
     render_wide(
-        count, theta, flat, *at, width, levels, psf, table, slope, wide_filter(), work, u
+        count, theta, flat, *at, width, levels, fold, psf, table, slope, wide_filter(), work, u
     )  # fmt: skip
     return u.astype(np.float64).reshape(count, height, width)
 
@@ -283,7 +289,7 @@ def test_scratch_may_be_larger_and_used_before() -> None:
     for width, height, levels in ((100, 80, 7), (400, 300, 9), (100, 80, 7)):
         for work in (shared, make_wide_work(width, height, levels)):
             u = np.empty((6, width * height), np.float32)
-            args = 6, theta, flat, 51.3, 40.2, width, levels, GAUSSIAN, table, slope
+            args = 6, theta, flat, 51.3, 40.2, width, levels, 1, GAUSSIAN, table, slope
             render_wide(*args, wide_filter(), work, u)
             if width == 100:
                 results.append(u)
@@ -303,8 +309,9 @@ def test_the_filter_lets_levels_add_up() -> None:
     wide = wide_filter()
     half = WIDE_SIDE // 4
     np.testing.assert_array_equal(wide.outer[0, :half], wide.inner[1, : 2 * half : 2])
-    assert wide.outer[0, 0] == wide.inner[0, 1] == 1.0
-    assert not wide.outer[1].any()
+    np.testing.assert_array_equal(wide.outer[2, :half], wide.outer[0, :half])
+    assert not wide.outer[2, half : 2 * WIDE_SIDE - half].any()
+    assert wide.outer[0, 0] == wide.inner[0, 1] == wide.inner[2, WIDE_SIDE // 2] == 1.0
     k = np.linspace(0, np.pi, 1001)
     w = _low_pass(k)
     assert np.abs(w[k < 0.12 * np.pi] - 1).max() < 1e-5  # 116 dB, summed over side lobes
@@ -357,36 +364,52 @@ def test_a_psf_larger_than_the_finest_grid_keeps_its_flux_and_core() -> None:
     assert np.abs(got - cut).max() < 2e-5 * got.max()
 
 
-def test_which_galaxies_are_wide() -> None:
-    radius = np.array([6.4, 6.5, 12.8, 12.9])
-    steep = np.array([True, True, False, False])
-    np.testing.assert_array_equal(needs_wide(radius, steep), [False, True, False, True])
+def test_folded_aliases_are_those_of_a_finer_image() -> None:
+    x = np.arange(-40, 41) / 2
+    line = np.exp(-0.5 * (x / 0.8) ** 2) / (np.sqrt(2 * np.pi) * 0.8)
+    psf = psf_levels(np.outer(line, line), 2, LEVELS, 2)
+    at, r, g = (64.2, 63.7), 12.0, (0.2, 0.1)
+    folded = rendered(4.0, r, g, (128, 128), at, psf=psf, count=7, fold=2)
+    # The same in pixels half as large, where this PSF is well sampled.
+    fine_psf = psf_levels(np.outer(line, line) / 4.0, 1, LEVELS)
+    twice = (2 * at[0], 2 * at[1])
+    fine = rendered(4.0, 2 * r, g, (256, 256), twice, psf=fine_psf, count=7)
+    fine[1:3] *= 2.0  # d/dx by half pixels
+    for p, (a, b) in enumerate(zip(folded, 4.0 * fine[:, ::2, ::2], strict=True)):
+        # interpolation at different scales, 6e-6 as above, twice for derivatives
+        assert np.abs(a - b).max() < (1.2e-5 if p == 0 else 2.4e-5) * np.abs(b).max(), p
+    plain = rendered(4.0, r, g, (128, 128), at, psf=psf_levels(np.outer(line, line), 2, LEVELS))
+    # A PSF of sigma 0.8 px has 4e-2 of its amplitude at the Nyquist frequency.
+    assert np.abs(plain[0] - folded[0]).max() > 1e-3 * folded[0].max()
 
 
-def test_levels_hold_the_galaxy_and_the_stamp() -> None:
-    radius, reach = np.array([0.1, 6.0, 200.0, 6.0]), np.array([16.0, 128.0, 128.0, 4000.0])
-    levels = level_count(radius, reach)
-    span = WIDE_SIDE * 2.0 ** (levels - 1)
-    need = np.maximum(160 * radius, 4 * reach)
-    assert np.all(span >= need)
-    assert np.all((span < 2 * need) | (levels == 1))
-    np.testing.assert_array_equal(levels, [1, 4, 9, 8])
+def test_how_far_light_matters() -> None:
+    n, snr = np.array([1.0, 2.5, 6.0, 6.0]), np.array([200.0, 200.0, 200.0, 20.0])
+    np.testing.assert_array_equal(light_extent(np.full(4, 2.0), n, snr), [40, 80, 160, 80])
+
+
+@pytest.mark.parametrize("side", [272, 512, 1040, 2048])
+def test_levels_hold_the_stamp_and_the_wings(side: int) -> None:
+    span = WIDE_SIDE * 2 ** (levels_of(side) - 1)
+    assert EXTENT * side <= span < 2 * EXTENT * side
 
 
 @pytest.mark.parametrize("n", [0.5, 1.0, 4.0])
 def test_stamps_end_where_galaxies_are_lost_in_the_noise(n: float) -> None:
     r, noise, threshold = 20.0, 0.7, 0.1
     flux = np.geomspace(1e4, 1e7, 7)
-    sides = stamp_side(np.full(7, r), axis_ratio=1.0, n=n, flux=flux, noise=noise, frame=20000)
+    sides = stamp_side(np.full(7, r), axis_ratio=1.0, n=n, flux=flux, noise=noise, limit=40000)
     assert np.all(np.diff(sides) >= 0)
     assert np.all(sides % 16 == 0)
     for side, f in zip(sides, flux, strict=True):
         at_edge, inside = (f * brightness(n, (d / r) ** 2, r) for d in (side / 2, side / 2 - 24))
         assert at_edge < threshold * noise
-        assert inside > threshold * noise or side == 256
+        assert inside > threshold * noise or side == 272
 
 
 def test_stamps_are_bounded() -> None:
     many = {"axis_ratio": 0.5, "n": 6.0, "noise": 1.0}
-    assert stamp_side(np.array(300.0), flux=1e12, frame=1000, **many) == 2000
-    assert stamp_side(np.array(300.0), flux=0.0, frame=1000, **many) == 256
+    assert stamp_side(np.array(300.0), flux=1e12, limit=1000, **many) == 1008
+    assert stamp_side(np.array(300.0), flux=1e12, limit=9000, **many) == 2048
+    assert stamp_side(np.array(6.0), flux=1e30, limit=9000, **many) == 160 * 6 + 32
+    assert stamp_side(np.array(300.0), flux=0.0, limit=1000, **many) == 272

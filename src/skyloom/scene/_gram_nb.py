@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from skyloom._calls import call_at
 from skyloom._jit import exact_kernel, kernel, kernel_part
 from skyloom._types import Floats
 
 from ._products_nb import SPARE, gradients, pair_products, self_products
-from ._records import STAR, Images, Members, Normal, Scratch, Tables
-from ._render_nb import (
-    grid_side,
-    make_work,
-    render_member,
-    same_view,
-    widest_grid,
-)
+from ._records import SINGLE_SIDE, STAR, Images, Members, Normal, Scratch, Tables
+from ._render_nb import grid_side, make_work, render_member, same_view, widest_grid
+from ._wide_nb import render_wide_member
 
 
 @kernel
@@ -64,6 +60,10 @@ def render_all(members, b, theta, tables, scratch):
         n, count = members.size[s], members.n_units[s]
         begin = scratch.start[s]
         u = scratch.units[begin : begin + count * n * n].reshape((count, n * n))
+        if n > SINGLE_SIDE:
+            arguments = (members, s, b, theta[s], tables, u)
+            call_at(render_wide_member, tables.render_wide, arguments)
+            continue
         m = scratch.planes[scratch.plane_start[s] : scratch.plane_start[s + 1]]
         fresh = b == 0 or not same_view(members, s, b - 1, b)
         render_member(members, s, b, theta[s], tables, scratch.work, m, fresh, u)

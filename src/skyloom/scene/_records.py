@@ -14,6 +14,7 @@ __all__ = [
     "EXP",
     "REX",
     "SERSIC",
+    "SINGLE_SIDE",
     "STAR",
     "Addresses",
     "Correlation",
@@ -25,10 +26,28 @@ __all__ = [
     "Results",
     "Scratch",
     "Tables",
+    "WideFilter",
     "Work",
+    "sample_members",
 ]
 
 STAR, EXP, DEV, SERSIC, REX = 0, 1, 2, 3, 4
+SINGLE_SIDE = 256  # pix; larger stamps are rendered in levels, see `_wide_nb`
+
+
+class WideFilter(NamedTuple):
+    """What the levels of large galaxies share; see `skyloom.scene.wide.wide_filter`.
+
+    Rows: level 0; all other levels; level 0 of twice as many wave numbers.  The former two end
+    with N entries.
+    """
+
+    k1: Pixels  # (3, 2 N), wave numbers of the grid [rad / step]
+    inner: Pixels  # (3, 2 N), W at the wave numbers; 1 for level 0
+    outer: Pixels  # (3, 2 N), W at twice the wave numbers
+    cos: Pixels  # (N,), twiddles
+    sin: Pixels
+    taps: Pixels  # (5,), half of the symmetric interpolation kernel
 
 
 class Tables(NamedTuple):
@@ -41,6 +60,8 @@ class Tables(NamedTuple):
     k1: Pixels  # (log2 N, N), rad / pix
     cos: Pixels
     sin: Pixels
+    wide: WideFilter
+    render_wide: int  # where `_wide_nb.render_wide_member` is; see `skyloom._calls`
 
 
 class Members(NamedTuple):
@@ -58,6 +79,26 @@ class Members(NamedTuple):
     terms: Ints  # (B,), basis images of each PSF
     coefficients: Floats  # (n, B, K) of the basis images
     fold: Ints  # (n, B), PSF samples per pixel that the spectrum keeps; aliases are folded
+
+
+def sample_members() -> Members:
+    """Return a record that only tells types."""
+    number, numbers = np.zeros(1, np.int64), np.zeros((1, 1), np.int64)
+    cube = np.zeros((1, 1, 1))
+    return Members(
+        kind=number,
+        n_units=number,
+        anchor=number,
+        size=number,
+        origin=np.zeros((1, 1, 2), np.int64),
+        pos=cube,
+        jac=cube,
+        psf=np.zeros(1, np.float32),
+        psf_offset=numbers,
+        terms=number,
+        coefficients=cube,
+        fold=numbers,
+    )
 
 
 class Images(NamedTuple):

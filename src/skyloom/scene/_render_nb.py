@@ -11,7 +11,7 @@ import numpy as np
 from skyloom._jit import kernel, kernel_part
 
 from ._fft_nb import ifft2_transposed
-from ._records import EXP, REX, SERSIC, STAR, Work
+from ._records import EXP, REX, SERSIC, SINGLE_SIDE, STAR, Work
 from ._vector_nb import LANES
 
 # The table variable t = 1 + Q0 q; see `skyloom.scene.profiles`.
@@ -40,7 +40,12 @@ def widest_stamp(size):
 
 @kernel
 def grid_side(members, s):
-    """Return the side of the largest spectrum of a member: its stamp times the folding."""
+    """Return the side of the largest spectrum of a member: its stamp times the folding.
+
+    It is 0 for galaxies that are rendered in levels.
+    """
+    if members.size[s] > SINGLE_SIDE:
+        return 0
     fold = 1
     for b in range(members.fold.shape[1]):
         fold = max(fold, members.fold[s, b])
@@ -225,7 +230,7 @@ def _multipliers(members, s, b, theta, tables, k1, work, m):
 
 
 @kernel
-def _phases(x, m, n, cos, sin):
+def phases(x, m, n, cos, sin):
     """Fill ``exp(-i k x)`` for the m wave numbers of a stamp of n pixels.
 
     They are multiples of 2 pi / n: powers of one complex number, double precision.
@@ -240,7 +245,7 @@ def _phases(x, m, n, cos, sin):
 
 
 @kernel
-def _mix_psf(members, s, b, area, out):
+def mix_psf(members, s, b, area, out):
     """Fill ``out`` with the transform of the PSF at a member: the sum over its basis."""
     length = 2 * area
     off = members.psf_offset[s, b]
@@ -262,13 +267,13 @@ def phased_psf(members, s, b, theta, work, er, ei):
     m = n * members.fold[s, b]
     j = members.jac[s, b]
     cx, sx, cy, sy = work.rows[1, :m], work.rows[2, :m], work.rows[3, :m], work.rows[4, :m]
-    _phases(members.pos[s, b, 0] + j[0] * theta[0] + j[1] * theta[1], m, n, cx, sx)
-    _phases(members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1], m, n, cy, sy)
+    phases(members.pos[s, b, 0] + j[0] * theta[0] + j[1] * theta[1], m, n, cx, sx)
+    phases(members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1], m, n, cy, sy)
     scale = np.float32(1.0 / (m * m))
     psf, off = members.psf, members.psf_offset[s, b]
     if members.terms[b] > 1 or members.coefficients[s, b, 0] != 1.0:
         psf, off = work.psf, 0
-        _mix_psf(members, s, b, m * m, psf)
+        mix_psf(members, s, b, m * m, psf)
     for i in range(m):
         at = off + i * m
         pr, pi = psf[at : at + m], psf[at + m * m : at + m * m + m]

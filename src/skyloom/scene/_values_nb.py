@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from skyloom._calls import call_at
 from skyloom._jit import kernel, kernel_part
 from skyloom._types import Bools, Floats, Pixels
 
-from ._records import STAR, Images, Members, Tables
+from ._records import SINGLE_SIDE, STAR, Images, Members, Tables
 from ._render_nb import (
     PER_FRACTION,
     make_work,
@@ -21,6 +22,7 @@ from ._render_nb import (
     wave_numbers,
     widest_grid,
 )
+from ._wide_nb import render_wide_member
 
 
 @kernel_part
@@ -86,6 +88,13 @@ def _source_values(members, s, theta, wanted, tables, work, partner, values):
     """
     n_img = members.fold.shape[1]
     n = members.size[s]
+    if n > SINGLE_SIDE:
+        for b in range(n_img):
+            if wanted[s, b]:
+                u = values[b * n * n : (b + 1) * n * n].reshape((1, n * n))
+                arguments = (members, s, b, theta[s], tables, u)
+                call_at(render_wide_member, tables.render_wide, arguments)
+        return
     _partners(members, s, wanted, partner)
     held = n_img  # the image whose view of the profile is in the work space; none yet
     for first in range(n_img):

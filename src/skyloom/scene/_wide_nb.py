@@ -18,21 +18,12 @@ from skyloom._jit import kernel, kernel_part
 from skyloom._types import Floats, Pixels
 
 from ._fft_nb import ifft2_transposed
-from ._render_nb import PER_FRACTION, Q0, T_MAX
+from ._records import Members, Tables, WideFilter
+from ._render_nb import PER_FRACTION, Q0, T_MAX, make_work, mix_psf, phases, profile_table
 
 WIDE_SIDE = 128  # N
 N_TAPS = 5  # on each side of an interpolated point
-
-
-class WideFilter(NamedTuple):
-    """What all levels share; see `skyloom.scene.wide.wide_filter`."""
-
-    k1: Pixels  # (N,), wave numbers of the grid [rad / step]
-    cos: Pixels  # (N,), twiddles
-    sin: Pixels
-    inner: Pixels  # (2, N), W at the wave numbers: of level 0, where it is 1, and of others
-    outer: Pixels  # (2, N), W at twice the wave numbers; 0 for the coarsest level
-    taps: Pixels  # (N_TAPS,), half of the symmetric interpolation kernel
+EXTENT = 16  # stamp sides on the coarsest grid: 96 radii of a galaxy that has 6 in its stamp
 
 
 class WideWork(NamedTuple):
@@ -40,7 +31,7 @@ class WideWork(NamedTuple):
 
     planes: Pixels  # (8, N N): spectra of four pairs of images, real and imaginary
     boxes: Pixels  # (levels, 8, N N): images of all levels
-    phases: Pixels  # (4, N): cos and sin along x, along y
+    phases: Pixels  # (4, 2 N): cos and sin along x, along y
     rows: Pixels  # (5, N): one row of the phased PSF (2), of f, df/dq, df/dn
     row: Pixels  # (N,), and the same memory as integers
     bits: npt.NDArray[np.int32]
@@ -74,7 +65,7 @@ def make_wide_work(width, height, levels):
     return WideWork(
         np.empty((8, n * n), np.float32),
         np.empty((levels, 8, n * n), np.float32),
-        np.empty((4, n), np.float32),
+        np.empty((4, 2 * n), np.float32),
         np.empty((5, n), np.float32),
         row,
         row.view(np.int32),
@@ -86,15 +77,18 @@ def make_wide_work(width, height, levels):
 
 
 @kernel
-def _turns(x, n, cos, sin):
-    """Fill ``exp(-i k x)`` for all wave numbers of a grid of n points."""
-    step_r, step_i = np.cos(2.0 * np.pi * x / n), -np.sin(2.0 * np.pi * x / n)
-    cr, ci = 1.0, 0.0
-    for c in range(n // 2 + 1):
-        cos[c], sin[c] = cr, ci
-        if c > 0:
-            cos[n - c], sin[n - c] = cr, -ci
-        cr, ci = cr * step_r - ci * step_i, cr * step_i + ci * step_r
+def levels_of(side: int) -> int:
+    """Return how many levels a stamp has: the coarsest grid is `EXTENT` times as large."""
+    levels = 1
+    while (WIDE_SIDE << (levels - 1)) < EXTENT * side:
+        levels += 1
+    return levels
+
+
+@kernel
+def length_of(levels, fold):
+    """Return how many floats the transform of a PSF has."""
+    return 2 * WIDE_SIDE * WIDE_SIDE * (levels - 1 + fold * fold)
 
 
 @kernel
@@ -141,14 +135,12 @@ def _profile_row(count, table, slope, shape, jac, kx, k1, work):
 
 
 @kernel_part
-def _psf_row(psf, at, i, inner, outer, scale, work):
-    """Fill row i of the phased, filtered PSF: kx is the i-th wave number."""
-    n = inner.shape[0]
-    cx, sx = scale * work.phases[0, i], scale * work.phases[1, i]
-    cy, sy = work.phases[2], work.phases[3]
-    pr, pi = psf[at + i * n : at + i * n + n], psf[at + n * (n + i) : at + n * (n + i) + n]
+def _psf_row(pr, pi, start, inner, outer, a, b, cx, sx, work):
+    """Fill a row of the phased PSF (kx: phase cx + i sx) from ``start``, filtered by a W - b W."""
+    n = pr.shape[0]
+    inner, outer = inner[start : start + n], outer[start : start + n]
+    cy, sy = work.phases[2, start : start + n], work.phases[3, start : start + n]
     er, ei = work.rows[0], work.rows[1]
-    a, b = inner[i], outer[i]
     for c in range(n):
         w = a * inner[c] - b * outer[c]
         ar, ai = w * (cx * cy[c] - sx * sy[c]), w * (cx * sy[c] + sx * cy[c])
@@ -158,7 +150,7 @@ def _psf_row(psf, at, i, inner, outer, scale, work):
 
 @kernel_part
 def _spectrum_rows(count, step, shape, by_g1, by_g2, jac, kx, k1, work, i):
-    """Fill row i of the spectra ``Z = A + i B`` of pairs of real images A, B.
+    """Add to row i of the spectra ``Z = A + i B`` of pairs of real images A, B.
 
     Value and d/dx; d/dy and d/dln r; d/dg1 and d/dg2; d/dn alone.  The position derivatives are
     ``step`` times too large, so that both images of a pair have similar amplitudes.
@@ -174,28 +166,33 @@ def _spectrum_rows(count, step, shape, by_g1, by_g2, jac, kx, k1, work, i):
     z = work.planes[:, i * n : (i + 1) * n]
     if count == 1:
         for c in range(n):
-            z[0, c], z[1, c] = f[c] * er[c], f[c] * ei[c]
+            z[0, c] += f[c] * er[c]
+            z[1, c] += f[c] * ei[c]
         return
     for c in range(n):
         u = jac[0] * kx + jac[2] * k1[c]
         v = jac[1] * kx + jac[3] * k1[c]
         uu, uv, vv = u * u, u * v, v * v
         g = f[c] * (np.float32(1.0) + step * u)
-        z[0, c], z[1, c] = g * er[c], g * ei[c]
+        z[0, c] += g * er[c]
+        z[1, c] += g * ei[c]
         g = np.float32(2.0) * by_q[c] * (shape[0] * uu + shape[1] * uv + shape[2] * vv)
         g -= step * v * f[c]
-        z[2, c], z[3, c] = -g * ei[c], g * er[c]
+        z[2, c] -= g * ei[c]
+        z[3, c] += g * er[c]
         if count > 4:
             a = by_q[c] * (by_g1[0] * uu + by_g1[1] * uv + by_g1[2] * vv)
             b = by_q[c] * (by_g2[0] * uu + by_g2[1] * uv + by_g2[2] * vv)
-            z[4, c], z[5, c] = a * er[c] - b * ei[c], a * ei[c] + b * er[c]
+            z[4, c] += a * er[c] - b * ei[c]
+            z[5, c] += a * ei[c] + b * er[c]
         if count > 6:
-            z[6, c], z[7, c] = by_n[c] * er[c], by_n[c] * ei[c]
+            z[6, c] += by_n[c] * er[c]
+            z[7, c] += by_n[c] * ei[c]
 
 
 @kernel_part
-def _render_level(level, levels, count, theta, jac, px, py, psf, table, slope, wide, work):
-    """Fill the images of one level."""
+def _render_level(level, levels, fold, count, theta, jac, px, py, psf, table, slope, wide, work):
+    """Fill the images of one level, the aliases of the finest one folded."""
     n, step = WIDE_SIDE, 2.0**level
     shape, by_g1, by_g2 = _shape_terms(theta)
     per_step = (
@@ -205,20 +202,29 @@ def _render_level(level, levels, count, theta, jac, px, py, psf, table, slope, w
         np.float32(jac[3] / step),
     )
     x0, y0 = np.floor(px / step + 0.5) - n // 2, np.floor(py / step + 0.5) - n // 2
-    _turns(px / step - x0, n, work.phases[0], work.phases[1])
-    _turns(py / step - y0, n, work.phases[2], work.phases[3])
-    inner, outer = wide.inner[min(level, 1)], wide.outer[1 if level == levels - 1 else 0]
+    m = fold * n if level == 0 else n
+    phases(px / step - x0, m, n, work.phases[0], work.phases[1])
+    phases(py / step - y0, m, n, work.phases[2], work.phases[3])
+    grid = min(level, 1) if m == n else 2
+    k1, inner, outer = wide.k1[grid], wide.inner[grid], wide.outer[grid]
+    to_coarser = np.float32(0.0 if level == levels - 1 else 1.0)
     scale = np.float32(1.0 / (n * step) ** 2)
+    at = 0 if level == 0 else length_of(level, fold)
     pairs = (count + 1) // 2
-    for i in range(n):
+    work.planes[: 2 * pairs] = np.float32(0.0)
+    for i in range(m):
         if inner[i] == 0.0:
-            for p in range(2 * pairs):
-                work.planes[p, i * n : (i + 1) * n] = np.float32(0.0)
             continue
-        _profile_row(count, table, slope, shape, per_step, wide.k1[i], wide.k1, work)
-        _psf_row(psf, 2 * level * n * n, i, inner, outer, scale, work)
-        kx = wide.k1[i]
-        _spectrum_rows(count, np.float32(step), shape, by_g1, by_g2, per_step, kx, wide.k1, work, i)
+        cx, sx = scale * work.phases[0, i], scale * work.phases[1, i]
+        for start in range(0, m, n):
+            columns = k1[start : start + n]
+            _profile_row(count, table, slope, shape, per_step, k1[i], columns, work)
+            real = at + i * m + start
+            pr, pi = psf[real : real + n], psf[real + m * m : real + m * m + n]
+            _psf_row(pr, pi, start, inner, outer, inner[i], to_coarser * outer[i], cx, sx, work)
+            _spectrum_rows(
+                count, np.float32(step), shape, by_g1, by_g2, per_step, k1[i], columns, work, i % n
+            )
     for p in range(pairs):
         zr, zi = work.planes[2 * p], work.planes[2 * p + 1]
         to_r, to_i = work.boxes[level, 2 * p], work.boxes[level, 2 * p + 1]
@@ -302,7 +308,7 @@ def _assemble(number, levels, px, py, box_width, box_height, wide, work, image):
         below, n_below, x_below, y_below = to, width, x, y
 
 
-@kernel
+@kernel_part
 def render_wide(
     count: int,
     theta: Floats,
@@ -311,6 +317,7 @@ def render_wide(
     py: float,
     width: int,
     levels: int,
+    fold: int,
     psf: Pixels,
     table: Pixels,
     slope: Pixels,
@@ -323,12 +330,37 @@ def render_wide(
     ``count`` 1: the value; 4: and d/dx, d/dy, d/dln r; 6: and d/dg1, d/dg2; 7: and d/dn.  Width
     and height are even; the source may lie outside.  ``theta`` is the row of the member, its
     position unused; ``jac`` (4,) is d(pixel) / d(reference); ``psf`` starts with what
-    `skyloom.scene.wide.psf_levels` returns for at least ``levels`` levels, the number from
-    `skyloom.scene.wide.level_count`; ``table`` (512, 8) and ``slope`` (512, 4; read for d/dn) are
-    the profile.
+    `skyloom.scene.wide.psf_levels` returns for at least ``levels`` levels and this ``fold``: 1, or
+    2 to fold the aliases of an undersampled PSF; ``table`` (512, 8) and ``slope`` (512, 4; read for
+    d/dn) are the profile.
     """
     height = u.shape[1] // width
     for level in range(levels):
-        _render_level(level, levels, count, theta, jac, px, py, psf, table, slope, wide, work)
+        _render_level(level, levels, fold, count, theta, jac, px, py, psf, table, slope, wide, work)
     for number in range(count):
         _assemble(number, levels, px, py, width, height, wide, work, u[number])
+
+
+@kernel
+def render_wide_member(
+    members: Members, s: int, b: int, theta: Floats, tables: Tables, u: Pixels
+) -> None:
+    """Render the unit images of a large galaxy, member s, in image b: as many as ``u`` takes.
+
+    Its work space is allocated here: such galaxies are rare, and their stamps differ.
+    """
+    side, fold, j = members.size[s], members.fold[s, b], members.jac[s, b]
+    levels = levels_of(side)
+    px = members.pos[s, b, 0] + j[0] * theta[0] + j[1] * theta[1]
+    py = members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1]
+    psf = members.psf[members.psf_offset[s, b] :]
+    if members.terms[b] > 1 or members.coefficients[s, b, 0] != 1.0:
+        length = length_of(levels, fold)
+        psf = np.empty(length, np.float32)
+        mix_psf(members, s, b, length // 2, psf)
+    spare, work = make_work(1), make_wide_work(side, side, levels)
+    table = profile_table(members.kind[s], theta, tables, spare)
+    render_wide(
+        u.shape[0], theta, j, px, py, side, levels, fold, psf, table, spare.slope, tables.wide,
+        work, u,
+    )  # fmt: skip

@@ -15,12 +15,12 @@ from ._records import (
     Addresses,
     Correlation,
     Images,
-    Members,
     Normal,
     Outcome,
     Problem,
     Scratch,
     Work,
+    sample_members,
 )
 from ._solver_nb import solve_group
 from ._values_nb import subtract_models
@@ -36,11 +36,7 @@ def kernel_addresses() -> Addresses:
     number, flag, line = np.zeros(1, np.int64), np.zeros(1, np.bool_), np.zeros(1)
     pixels, table, cube = np.zeros(1, np.float32), np.zeros((1, 1)), np.zeros((1, 1, 1))
     numbers, plane = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32)
-    places = np.zeros((1, 1, 2), np.int64)
-    members = Members(
-        kind=number, n_units=number, anchor=number, size=number, origin=places, pos=cube, jac=cube,
-        psf=pixels, psf_offset=numbers, terms=number, coefficients=cube, fold=numbers,
-    )  # fmt: skip
+    members = sample_members()
     images = Images(pixels, pixels, number, numbers, number, number)
     work = Work(plane, pixels, plane, pixels, pixels.view(np.int32), pixels, plane, plane)
     scratch = Scratch(work, number, number, number, pixels, pixels, pixels, table)

@@ -11,9 +11,9 @@ from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.protocols import Psf
 
 from ._records import Images, Members
-from .transforms import STAMP_SIDES, PsfBank, PsfTransforms
+from .transforms import PsfBank, PsfTransforms
 
-__all__ = ["SceneGeometry", "SceneImage"]
+__all__ = ["SceneGeometry", "SceneImage", "ring_brightness", "typical_noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,12 @@ class SceneGeometry:
         centre = self.position[rows] + np.einsum("mbij,mj->mbi", jac, shift)
         return np.asarray(np.floor(centre + 0.5), dtype=np.int64) - (side // 2)[:, None, None]
 
+    def reach(self, rows: Ints) -> Floats:
+        """Return twice the largest distance of sources from an edge of an image, and 32 px."""
+        position, last = self.position[rows], self.shapes[:, ::-1]
+        farthest = np.maximum(np.abs(position), np.abs(last - position)).max(axis=(1, 2))
+        return np.asarray(np.minimum(2.0 * farthest + 32.0, 2.0 * self.shapes.max()))
+
     def members(
         self,
         rows: Ints,
@@ -158,7 +164,6 @@ class SceneGeometry:
         """
         sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
         fold = np.where(is_compact[:, None], sampling, 1)
-        fold = np.where(fold * side[:, None] <= max(STAMP_SIDES), fold, 1)
         offset = np.zeros((len(rows), self.n_images), np.int64)
         code = side * 4 + fold.T  # unique per side and folding, shape (B, m)
         for b in range(self.n_images):
@@ -179,3 +184,25 @@ class SceneGeometry:
             self.coefficients[rows],
             fold,
         )
+
+
+def typical_noise(ivar: Pixels) -> float:
+    """Return the median sky noise of the usable pixels (1 where there is none)."""
+    good = ivar[np.isfinite(ivar) & (ivar > 0)]
+    return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
+
+
+def ring_brightness(image: SceneImage) -> dict[float, float]:
+    """Return the PSF per unit flux on the rings where stamps of 32, 64, 128 px end, by radius."""
+    basis = np.asarray(image.psf.basis)
+    half = basis.shape[-1] // 2
+    height, width = image.data.shape
+    centre = image.psf.coefficients(
+        np.array([image.origin[0] + 0.5 * width]), np.array([image.origin[1] + 0.5 * height])
+    )
+    stamp = np.tensordot(centre[0], basis, 1)
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
+    radius = np.hypot(x, y)
+    rings = (14.0, 30.0, 62.0)
+    cut = [np.abs(stamp[np.abs(radius - r) < 1.0]) for r in rings]
+    return {r: float(np.median(v)) if v.size else 0.0 for r, v in zip(rings, cut, strict=True)}

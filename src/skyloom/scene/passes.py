@@ -17,14 +17,15 @@ from skyloom._types import Bools, Floats, Ints, Pixels
 
 from ._covariance_nb import DEGENERATE, NO_DATA
 from ._driver_nb import solve_groups
-from ._records import Correlation, Images, Members, Problem, Results
+from ._records import SINGLE_SIDE, Correlation, Images, Members, Problem, Results
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
-from .images import SceneGeometry, SceneImage
+from .images import SceneGeometry, SceneImage, ring_brightness, typical_noise
 from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
 from .state import SceneState
 from .transforms import PsfTransforms, kernel_tables, next_side
+from .wide import ENDLESS, light_extent, stamp_side
 
 __all__ = ["ScenePass"]
 
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 FOLD_SNR = 30.0
 RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
-COMPACT_RADIUS = 2.0  # pix: larger galaxies have no power where an undersampled PSF aliases
+COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
 TASKS_PER_THREAD = 8  # groups are dealt out in so many portions: evens out their cost
 
 
@@ -70,11 +71,11 @@ class ScenePass:
         self.data = np.where(usable, self.data, np.float32(0.0))
         self.ivar = np.where(usable, self.ivar, np.float32(0.0))
         self.source_variance = [im.source_variance for im in images]
-        self.noise = np.array([_typical_noise(im.ivar) for im in images])
+        self.noise = np.array([typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.psf_side = np.array([im.psf.basis.shape[-1] // im.psf.oversampling for im in images])
         self.correlation = white_noise(len(images))
-        self._profile = [_ring_brightness(im) for im in images]
+        self._profile = [ring_brightness(im) for im in images]
 
     @property
     def n_flux(self) -> int:
@@ -85,12 +86,14 @@ class ScenePass:
         """Return the stamp side of every source [pix].
 
         A star has 32 px where its light at the edge of that stamp is below a tenth of the noise,
-        else 64, 128 or 256 by the same rule, as far as the PSF is known; a galaxy needs 20 r_e
-        (40 r_e for steep profiles), half of that below a S/N of 100, where the light that wraps
-        around is far below the noise; not for composites, whose components compensate each other.
+        else 64, 128 or 256 by the same rule, as far as the PSF is known; a galaxy needs what
+        `light_extent` says.  Where that is more than 256 px, its stamp ends where all its light
+        is below a tenth of the noise of a pixel, or with the image.
         """
+        galaxy = self.sources.kind != SourceType.STAR
         if self.options.stamp_side is not None:
-            return np.full(len(self.sources), self.options.stamp_side)
+            side = np.full(len(self.sources), self.options.stamp_side)
+            return np.where(galaxy, side, np.minimum(side, SINGLE_SIDE))
         need = np.where(state.started, 32.0, 64.0)
         for b, (profile, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
             flux = np.abs(np.nan_to_num(state.flux[:, self.geometry.key[b]]))
@@ -98,18 +101,35 @@ class ScenePass:
                 if side > 2 * inner + RING_MARGIN:
                     bright = flux * amount > 0.1 * self.noise[b]
                     need = np.where(bright, np.maximum(need, wide), need)
-        radius = np.exp(state.theta[:, 2]) * np.sqrt(
-            (1 + np.hypot(state.theta[:, 3], state.theta[:, 4]))
-            / (1 - np.hypot(state.theta[:, 3], state.theta[:, 4]))
-        )
-        steep = (self.sources.kind == SourceType.DEV) | (
-            (self.sources.kind == SourceType.SERSIC) & (state.theta[:, 5] > 2.0)
-        )
-        exact = (state.snr > 100.0) | self.sources.is_composite
-        factor = np.where(steep, 40.0, 20.0) * np.where(exact, 1.0, 0.5)
-        galaxy = self.sources.kind != SourceType.STAR
-        need = np.where(galaxy, np.maximum(need, factor * radius + 2.0 * self.psf_fwhm), need)
-        return next_side(need)
+        size = np.hypot(state.theta[:, 3], state.theta[:, 4])
+        ratio = (1.0 - size) / (1.0 + size)
+        radius = np.exp(state.theta[:, 2]) / np.sqrt(ratio)
+        index = self._index(state.theta, slice(None))
+        # The components of a composite compensate each other: no light may be lost.
+        snr = np.where(self.sources.is_composite, np.inf, state.snr)
+        extent = light_extent(radius, index, snr)
+        need = np.where(galaxy, np.maximum(need, extent + 2.0 * self.psf_fwhm), need)
+        sides = next_side(need)
+        large = np.flatnonzero(galaxy & (extent > SINGLE_SIDE))
+        if len(large):
+            flux = np.abs(np.nan_to_num(state.flux[large][:, self.geometry.key])) / self.noise
+            known = state.started[large]
+            sides[large] = stamp_side(
+                radius[large],
+                axis_ratio=ratio[large],
+                n=index[large],
+                flux=np.where(known, flux.max(axis=1), np.inf),
+                noise=1.0,
+                limit=self.geometry.reach(large),
+                radii=np.where(known, ENDLESS, extent[large] / radius[large]),
+            )
+        return sides
+
+    def _index(self, theta: Floats, rows: Ints | slice) -> Floats:
+        """Return the Sersic index of some sources, whose parameters are given."""
+        kind = self.sources.kind[rows]
+        law = np.where(kind == SourceType.SERSIC, theta[:, 5], 1.0)
+        return np.where(kind == SourceType.DEV, 4.0, law)
 
     def _sides(self, state: SceneState) -> Ints:
         """Return the sides that the state was fitted with, or else has to have."""
@@ -346,7 +366,8 @@ class ScenePass:
         mean, ivar = self._priors(state)
         upper = sources.upper.copy()
         # Larger sources than their stamp can hold wait for the larger stamp of the next pass.
-        upper[:, 2] = np.minimum(upper[:, 2], np.log(state.side / 6.0))
+        hold = np.where(state.side > SINGLE_SIDE, 2.0, 6.0)
+        upper[:, 2] = np.minimum(upper[:, 2], np.log(state.side / hold))
         lower = np.minimum(sources.lower, upper)
         shift = np.zeros((len(sources), 6))
         shift[:, :2] = self.reference
@@ -430,6 +451,7 @@ class ScenePass:
         corner = self.geometry.corners(rows, relative[:, :2], sides[rows])
         kind = self.sources.kind[rows]
         compact = (kind == SourceType.STAR) | (relative[:, 2] < np.log(COMPACT_RADIUS))
+        compact |= self._index(relative, rows) > 2.0
         if bright is not None:
             compact &= bright[rows]
         if count is None:
@@ -576,25 +598,3 @@ def _of_images(members: Members, which: Ints) -> Members:
 def _is_bright(state: SceneState) -> Bools:
     """Tell which sources need the exact PSF: below, 1e-3 of the peak is far below the noise."""
     return np.asarray((state.snr > FOLD_SNR) & state.started)
-
-
-def _typical_noise(ivar: Pixels) -> float:
-    """Return the median sky noise of the usable pixels (1 where there is none)."""
-    good = ivar[np.isfinite(ivar) & (ivar > 0)]
-    return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
-
-
-def _ring_brightness(image: SceneImage) -> dict[float, float]:
-    """Return the PSF per unit flux on the rings where stamps of 32, 64, 128 px end, by radius."""
-    basis = np.asarray(image.psf.basis)
-    half = basis.shape[-1] // 2
-    height, width = image.data.shape
-    centre = image.psf.coefficients(
-        np.array([image.origin[0] + 0.5 * width]), np.array([image.origin[1] + 0.5 * height])
-    )
-    stamp = np.tensordot(centre[0], basis, 1)
-    y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
-    radius = np.hypot(x, y)
-    rings = (14.0, 30.0, 62.0)
-    cut = [np.abs(stamp[np.abs(radius - r) < 1.0]) for r in rings]
-    return {r: float(np.median(v)) if v.size else 0.0 for r, v in zip(rings, cut, strict=True)}

@@ -12,32 +12,41 @@ from skyloom._types import Floats, Ints, Pixels
 from skyloom.protocols import Psf
 
 from ._fft_nb import twiddles
-from ._records import Tables
+from ._records import SINGLE_SIDE, Tables
+from ._wide_nb import levels_of
 from .profiles import fixed_table, sersic_table_grid
+from .wide import EDGE_TAPER, psf_levels, wide_filter, wide_renderer
 
 __all__ = ["STAMP_SIDES", "ProfileVariant", "PsfBank", "PsfTransforms", "kernel_tables"]
 
 ProfileVariant = Literal["exact", "hl13"]
-STAMP_SIDES = (32, 64, 128, 256)
-"""Stamp sides that the engine renders [pix]."""
-
-EDGE_TAPER = 3  # pixels of a cosine edge where a PSF stamp has to be cut
+STAMP_SIDES = (32, 64, 128, SINGLE_SIDE)
+"""Stamp sides that the engine renders in one transform [pix]."""
 
 
 @cache
 def kernel_tables(variant: ProfileVariant = "exact") -> Tables:
     """Return the tables that all kernels share; made once per process."""
     log_n, spline = sersic_table_grid()
-    rows, widest = max(STAMP_SIDES).bit_length(), max(STAMP_SIDES)
-    k1 = np.zeros((rows, widest), np.float32)
+    grids = (*STAMP_SIDES, 2 * SINGLE_SIDE)  # the last one is folded
+    k1 = np.zeros((max(grids).bit_length(), max(grids)), np.float32)
     cos, sin = np.zeros_like(k1), np.zeros_like(k1)
-    for side in STAMP_SIDES:
+    for side in grids:
         e = side.bit_length() - 1
         k1[e, :side] = 2.0 * np.pi * np.fft.fftfreq(side)
         cos[e, :side], sin[e, :side] = twiddles(side)
-    return Tables(
-        fixed_table("exp", variant), fixed_table("dev", variant), log_n, spline, k1, cos, sin
+    tables = Tables(
+        fixed_table("exp", variant),
+        fixed_table("dev", variant),
+        log_n,
+        spline,
+        k1,
+        cos,
+        sin,
+        wide_filter(),
+        0,
     )
+    return tables._replace(render_wide=wide_renderer(tables))
 
 
 class PsfTransforms:
@@ -74,12 +83,18 @@ class PsfTransforms:
         """Return the transforms of all basis images, shape (K, 2 (side fold)**2), ``[kx, ky]``.
 
         ``fold`` is 1, or the oversampling: then frequencies beyond Nyquist are kept, for
-        kernels that fold their aliases.
+        kernels that fold their aliases.  Sides above 256 have `psf_levels` instead.
         """
-        key = side, fold
+        levels = levels_of(side) if side > SINGLE_SIDE else 0
+        key = (-levels if levels else side), fold
         if key not in self._cache:
             self._cache[key] = np.stack(
-                [_transform(b, side, fold, self.oversampling) for b in self._psf.basis]
+                [
+                    psf_levels(b, self.oversampling, levels, fold)
+                    if levels
+                    else _transform(b, side, fold, self.oversampling)
+                    for b in self._psf.basis
+                ]
             )
         return self._cache[key]
 
@@ -99,18 +114,18 @@ class PsfBank:
 
     def __init__(self, transforms: Sequence[PsfTransforms]) -> None:
         self._transforms = transforms
-        self._start: dict[tuple[int, int, int], int] = {}
+        self._start: dict[tuple[int, int], int] = {}  # by image and identity of the transforms
         self._parts: list[Pixels] = []
         self._length = 0
 
     def offset(self, image: int, side: int, fold: int) -> int:
         """Return where the basis of one image starts, for one stamp side and folding."""
-        key = image, side, fold
+        basis = self._transforms[image].basis(side, fold)
+        key = image, id(basis)  # large stamps with as many levels share theirs
         if key not in self._start:
-            part = self._transforms[image].basis(side, fold).ravel()
             self._start[key] = self._length
-            self._parts.append(part)
-            self._length += part.size
+            self._parts.append(basis.ravel())
+            self._length += basis.size
         return self._start[key]
 
     @property

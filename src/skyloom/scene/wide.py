@@ -22,20 +22,24 @@ from functools import cache
 import numpy as np
 from scipy.special import gamma, gammaincinv, i0
 
-from skyloom._types import Bools, Floats, Ints, Pixels
+from skyloom._calls import address_of
+from skyloom._types import Floats, Ints, Pixels
 
 from ._fft_nb import twiddles
-from ._wide_nb import N_TAPS, WIDE_SIDE, WideFilter
-from .transforms import EDGE_TAPER, STAMP_SIDES
+from ._records import SINGLE_SIDE, Tables, WideFilter, sample_members
+from ._wide_nb import N_TAPS, WIDE_SIDE, render_wide_member
 
-__all__ = ["level_count", "needs_wide", "psf_levels", "stamp_side", "wide_filter"]
+__all__ = ["light_extent", "psf_levels", "stamp_side", "wide_filter", "wide_renderer"]
 
 FILTER_RADIUS = 22  # points: with the PSF, twice this fits into half of the grid
 FILTER_EDGE = 0.3 * np.pi  # rad / point, where W is one half
 FILTER_BETA = 11.8  # of the Kaiser window: 116 dB
 FILTER_END = 0.5 * np.pi  # W is 1e-6 here, and 0 beyond
-EXTENT = 160.0  # semi-major half-light radii on the coarsest grid; n = 6 wraps 1e-4 of its flux
+EDGE_TAPER = 3  # pixels of a cosine edge where a PSF stamp has to be cut
 SIDE_STEP = 16  # pix
+LARGEST_SIDE = 2048  # pix: seven unit images have 117 MB
+ENDLESS = 160.0  # semi-major half-light radii: no stamp needs more
+FAINT_SNR = 100.0  # below, light that wraps around is far below the noise
 
 
 def _low_pass(k: Floats) -> Floats:
@@ -63,21 +67,25 @@ def _interpolation_taps() -> Floats:
 @cache
 def wide_filter() -> WideFilter:
     """Return what `render_wide` needs beside profile and PSF; made once per process."""
-    k = np.asarray(2.0 * np.pi * np.fft.fftfreq(WIDE_SIDE), np.float64)
-    ones, none = np.ones(WIDE_SIDE), np.zeros(WIDE_SIDE)
-    ones[WIDE_SIDE // 2] = 0.0  # a shifted real image cannot use the Nyquist frequency
-    cos, sin = twiddles(WIDE_SIDE)
-    return WideFilter(
-        k.astype(np.float32),
-        cos,
-        sin,
-        np.stack([ones, _low_pass(k)]).astype(np.float32),
-        np.stack([_low_pass(2.0 * k), none]).astype(np.float32),
-        _interpolation_taps().astype(np.float32),
-    )
+    k, inner, outer = (np.zeros((3, 2 * WIDE_SIDE), np.float32) for _ in range(3))
+    for row, fold in enumerate((1, 1, 2)):
+        m = WIDE_SIDE * fold
+        wave = np.asarray(2.0 * np.pi * fold * np.fft.fftfreq(m), np.float64)
+        k[row, :m] = wave
+        inner[row, :m] = _low_pass(wave) if row == 1 else 1.0
+        inner[row, m // 2] = 0.0  # a shifted real image cannot use the Nyquist frequency
+        outer[row, :m] = _low_pass(2.0 * wave)
+    taps = _interpolation_taps().astype(np.float32)
+    return WideFilter(k, inner, outer, *twiddles(WIDE_SIDE), taps)
 
 
-def psf_levels(stamp: Pixels, oversampling: int, n_levels: int) -> Pixels:
+def wide_renderer(tables: Tables) -> int:
+    """Return where the renderer of large galaxies is, compiled for tables of this type."""
+    plane, line = np.zeros((1, 1), np.float32), np.zeros(1)
+    return address_of(render_wide_member, sample_members(), 0, 0, line, tables, plane)
+
+
+def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -> Pixels:
     """Transform a PSF stamp on the wave numbers of all levels.
 
     Parameters
@@ -85,18 +93,20 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int) -> Pixels:
     stamp : ndarray, shape (S, S)
         Effective PSF, odd S, centre on the central sample.
     oversampling : int
-        Samples per pixel.  Frequencies beyond Nyquist are left out.
+        Samples per pixel.
     n_levels : int
+    fold : int
+        1: frequencies beyond Nyquist are left out.  2: those of an oversampled PSF are kept on the
+        finest level, which then has 2 N x 2 N wave numbers.
 
     Returns
     -------
-    ndarray of float32, shape (n_levels * 2 * N * N,)
+    ndarray of float32, shape ((n_levels - 1 + fold**2) * 2 * N * N,)
         Per level the real plane, then the imaginary plane, ``[kx, ky]``: linear in the stamp.
     """
     stamp = np.asarray(stamp, np.float64)
     half = stamp.shape[0] // 2
-    k = 2.0 * np.pi * np.fft.fftfreq(WIDE_SIDE)
-    planes = np.empty((n_levels, 2, WIDE_SIDE, WIDE_SIDE), np.float32)
+    planes = []
     for level in range(n_levels):
         keep = min(half, oversampling * (WIDE_SIDE // 2 * 2**level - 1))
         x = np.arange(-keep, keep + 1)
@@ -107,39 +117,26 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int) -> Pixels:
             taper = EDGE_TAPER * oversampling
             edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
             ramp = np.sin(0.5 * np.pi * edge) ** 2
+        beyond = fold if level == 0 else 1
+        k = 2.0 * np.pi * beyond * np.fft.fftfreq(WIDE_SIDE * beyond)
         wave = np.exp(-1j * np.multiply.outer(k / 2**level, x / oversampling)) * ramp
         spectrum = wave @ stamp[inner, inner].T @ wave.T / oversampling**2
-        planes[level] = spectrum.real, spectrum.imag
-    return planes.ravel()
+        planes += [spectrum.real.ravel(), spectrum.imag.ravel()]
+    return np.concatenate(planes).astype(np.float32)
 
 
-def level_count(radius_major: Floats, reach: Floats) -> Ints:
-    """Return how many levels galaxies need.
+def light_extent(radius_major: Floats, n: Floats, snr: Floats) -> Floats:
+    """Return the side of the square that holds the light of galaxies, as far as it matters [pix].
 
-    Parameters
-    ----------
-    radius_major : ndarray
-        Semi-major half-light radius [pix].
-    reach : ndarray
-        Largest distance along an axis between the source and an edge of the stamp [pix].
-    """
-    extent = np.maximum(EXTENT * np.asarray(radius_major), 4.0 * np.asarray(reach))
-    doublings = np.ceil(np.log2(np.maximum(extent / WIDE_SIDE, 1.0)))
-    return np.asarray(doublings, dtype=np.int64) + 1
-
-
-def needs_wide(radius_major: Floats, steep: Bools) -> Bools:
-    """Tell which galaxies do not fit the largest stamp of a single transform.
+    20 radii, 40 for Sersic indices above 2, 80 above 4.5, half of that for faint ones.
 
     Parameters
     ----------
-    radius_major : ndarray
-        Semi-major half-light radius [pix].
-    steep : ndarray of bool
-        Sersic index above 2: they need 40 radii, others 20.
+    radius_major, n, snr : ndarray
+        Semi-major half-light radius [pix], Sersic index, S/N of the whole flux.
     """
-    need = np.where(steep, 40.0, 20.0) * np.asarray(radius_major)
-    return np.asarray(need > max(STAMP_SIDES))
+    radii = np.where(n > 4.5, 80.0, np.where(n > 2.0, 40.0, 20.0))
+    return np.asarray(radii * np.where(snr > FAINT_SNR, 1.0, 0.5) * radius_major)
 
 
 def stamp_side(
@@ -149,7 +146,8 @@ def stamp_side(
     n: Floats,
     flux: Floats,
     noise: float,
-    frame: int,
+    limit: Floats,
+    radii: Floats | float = ENDLESS,
     threshold: float = 0.1,
     margin: float = 16.0,
 ) -> Ints:
@@ -161,8 +159,10 @@ def stamp_side(
         Semi-major half-light radius [pix], b/a, Sersic index, flux.
     noise : float
         Standard deviation of a pixel of sky, in units of ``flux``.
-    frame : int
-        Larger side of the image [pix]: a stamp has at most twice that.
+    limit : ndarray
+        Largest side: what reaches the edges of the image [pix].
+    radii : float or ndarray
+        Largest side in units of ``radius_major``.
     threshold : float
         Surface brightness that may be neglected [``noise``].
     margin : float
@@ -171,12 +171,12 @@ def stamp_side(
     Returns
     -------
     ndarray of int
-        Multiples of 16, at least the largest side of a single transform.
+        Multiples of 16, above the largest side of a single transform, at most 2048.
     """
     b = gammaincinv(2.0 * n, 0.5)
     law = b ** (2.0 * n) / (2.0 * np.pi * n * gamma(2.0 * n))
     centre = np.abs(flux) * law / (radius_major**2 * axis_ratio)
     depth = np.log(np.maximum(centre / (threshold * noise), 1.0)) / b
-    need = np.minimum(2.0 * (depth**n * radius_major + margin), 2.0 * frame)
-    side = SIDE_STEP * np.ceil(need / SIDE_STEP)
-    return np.asarray(np.maximum(side, max(STAMP_SIDES)), dtype=np.int64)
+    need = np.minimum(2.0 * depth**n, radii) * radius_major + 2.0 * margin
+    side = SIDE_STEP * np.ceil(np.minimum(need, limit) / SIDE_STEP)
+    return np.asarray(np.clip(side, SINGLE_SIDE + SIDE_STEP, LARGEST_SIDE), dtype=np.int64)
