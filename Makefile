@@ -40,6 +40,7 @@ soak: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m pytest bench -p no:xdist -p no:cacheprovider -o python_files='bench_*.py' \
 		--benchmark-only $(ARGS) || test $$? -eq 5
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/bench_scene.py
 
 docs: $(VENV)/.installed
 	$(BIN)/python -c 'from skyloom.pipelines.tile.config import config_reference as page; \

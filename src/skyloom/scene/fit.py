@@ -222,12 +222,29 @@ def _iterate(
             groups = divisions[0]
         elif groups and number > (0 if linear else 1):
             moving = _unsettled(groups, state, partition)
+            # A source that turned out brighter or larger than its stamp allows is fitted again.
+            outgrown = scene.stamp_sides(state) > 1.1 * state.side
+            moving = sorted({*moving, *(int(g) for g in partition.group[outgrown])})
             groups = {g: divisions[(number + 1) % 2][g] for g in moving}
         if not groups:
             break
     for blocks in groups.values():
         state.converged[np.concatenate(blocks)] = False
     return state, partition
+
+
+def _touched(block: Ints, tree: cKDTree, state: SceneState) -> Ints:
+    """Return the rows whose stamps overlap those of a block."""
+    widest = float(state.side.max())
+    rows = []
+    for row in block:
+        found = np.array(
+            tree.query_ball_point(tree.data[row], (state.side[row] + widest) / np.sqrt(2.0)),
+            dtype=np.int64,
+        )
+        distance = np.abs(tree.data[found] - tree.data[row]).max(axis=1)
+        rows.append(found[distance < 0.5 * (state.side[row] + state.side[found])])
+    return np.unique(np.concatenate(rows))
 
 
 def _unsettled(
@@ -250,8 +267,7 @@ def _unsettled(
         gained = state.gained[block[0]]
         if gained < min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
             continue
-        found = tree.query_ball_point(state.theta[block, :2], state.side[block])
-        rows = np.unique(np.concatenate([np.array(f, dtype=np.int64) for f in found]))
+        rows = _touched(block, tree, state)
         same = partition.group[rows] == partition.group[block[0]]
         if gained > SETTLED_GROUP:
             near[rows[~same]] = True

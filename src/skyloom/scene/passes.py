@@ -235,14 +235,14 @@ class ScenePass:
         tolerance : float, optional
             Instead of that of the options.
         hold : bool
-            Keep the decisions of the pass before: stamp sides, which sources are too faint to
-            move, or so faint that priors hold them.  Otherwise a source at such a limit may
-            change its answer from pass to pass for ever.
+            Let stamps only grow, and keep which sources are too faint to move, or held by priors;
+            otherwise a source at such a limit may change its answer from pass to pass for ever.
         """
         residual, weight = prepared if prepared is not None else self.residual(state, sky)
         after = state.copy()
+        side = self.stamp_sides(state)
+        after.side = np.maximum(state.side, side) if hold else side
         if not hold:
-            after.side = self.stamp_sides(state)
             snr = state.object_snr(self.sources.anchor)
             after.frozen = (snr < self.options.frozen_snr) & state.started
             after.faint = (state.snr < self.options.prior_snr) & state.started
