@@ -233,20 +233,6 @@ def _iterate(
     return state, partition
 
 
-def _touched(block: Ints, tree: cKDTree, state: SceneState) -> Ints:
-    """Return the rows whose stamps overlap those of a block."""
-    widest = float(state.side.max())
-    rows = []
-    for row in block:
-        found = np.array(
-            tree.query_ball_point(tree.data[row], (state.side[row] + widest) / np.sqrt(2.0)),
-            dtype=np.int64,
-        )
-        distance = np.abs(tree.data[found] - tree.data[row]).max(axis=1)
-        rows.append(found[distance < 0.5 * (state.side[row] + state.side[found])])
-    return np.unique(np.concatenate(rows))
-
-
 def _unsettled(
     groups: dict[int, list[Ints]], state: SceneState, partition: BlendGroups
 ) -> list[int]:
@@ -259,17 +245,27 @@ def _unsettled(
     near = np.zeros(len(state.side), np.bool_)
     number = np.full(len(state.side), -1)
     solved = [block for blocks in groups.values() for block in blocks]
+    moved = []
     for i, block in enumerate(solved):
         number[block] = i
         near[block] = ~state.converged[block]
-    tree = cKDTree(state.theta[:, :2])
-    for i, block in enumerate(solved):
-        gained = state.gained[block[0]]
-        if gained < min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
-            continue
-        rows = _touched(block, tree, state)
-        same = partition.group[rows] == partition.group[block[0]]
-        if gained > SETTLED_GROUP:
-            near[rows[~same]] = True
-        near[rows[same & (number[rows] != i)]] = True
+        if state.gained[block[0]] > min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
+            moved.append(block)
+    if moved:
+        mover, other = _overlapping(np.concatenate(moved), state)
+        same = partition.group[mover] == partition.group[other]
+        near[other[~same & (state.gained[mover] > SETTLED_GROUP)]] = True
+        near[other[same & (number[mover] != number[other])]] = True
     return [int(g) for g in np.unique(partition.group[near])]
+
+
+def _overlapping(rows: Ints, state: SceneState) -> tuple[Ints, Ints]:
+    """Return all pairs of one of the rows with any row whose stamp overlaps its own."""
+    tree = cKDTree(state.theta[:, :2])
+    reach = (state.side[rows] + state.side.max()) / np.sqrt(2.0)
+    found = tree.query_ball_point(tree.data[rows], reach)
+    first = np.repeat(rows, [len(f) for f in found])
+    second = np.concatenate([np.array(f, dtype=np.int64) for f in found])
+    distance = np.abs(tree.data[first] - tree.data[second]).max(axis=1)
+    keep = distance < 0.5 * (state.side[first] + state.side[second])
+    return first[keep], second[keep]

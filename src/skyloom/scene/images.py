@@ -15,6 +15,8 @@ from .transforms import PsfBank, PsfTransforms
 
 __all__ = ["SceneGeometry", "SceneImage", "ring_brightness", "typical_noise"]
 
+NOISE_SAMPLE = 10_007  # pixels that tell the noise of an image: known to 1 per cent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneImage:
@@ -188,7 +190,10 @@ class SceneGeometry:
 
 def typical_noise(ivar: Pixels) -> float:
     """Return the median sky noise of the usable pixels (1 where there is none)."""
-    good = ivar[np.isfinite(ivar) & (ivar > 0)]
+    some = ivar.ravel()[:: max(1, ivar.size // NOISE_SAMPLE)]
+    good = some[np.isfinite(some) & (some > 0)]
+    if not good.size:
+        good = ivar[np.isfinite(ivar) & (ivar > 0)]
     return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
 
 
