@@ -385,7 +385,7 @@ def test_folded_aliases_are_those_of_a_finer_image() -> None:
 
 def test_how_far_light_matters() -> None:
     n, snr = np.array([1.0, 2.5, 6.0, 6.0]), np.array([200.0, 200.0, 200.0, 20.0])
-    np.testing.assert_array_equal(light_extent(np.full(4, 2.0), n, snr), [40, 80, 160, 80])
+    np.testing.assert_array_equal(light_extent(np.full(4, 2.0), n, snr), [40, 80, 160, 40])
 
 
 @pytest.mark.parametrize("side", [272, 512, 1040, 2048])

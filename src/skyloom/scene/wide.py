@@ -128,15 +128,17 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
 def light_extent(radius_major: Floats, n: Floats, snr: Floats) -> Floats:
     """Return the side of the square that holds the light of galaxies, as far as it matters [pix].
 
-    20 radii, 40 for Sersic indices above 2, 80 above 4.5, half of that for faint ones.
+    20 radii, 40 for Sersic indices above 2, half of that for faint ones; 80 for bright ones of
+    indices above 4.5.
 
     Parameters
     ----------
     radius_major, n, snr : ndarray
         Semi-major half-light radius [pix], Sersic index, S/N of the whole flux.
     """
-    radii = np.where(n > 4.5, 80.0, np.where(n > 2.0, 40.0, 20.0))
-    return np.asarray(radii * np.where(snr > FAINT_SNR, 1.0, 0.5) * radius_major)
+    radii = np.where(n > 2.0, 40.0, 20.0)
+    bright = np.where(n > 4.5, 80.0, radii)
+    return np.asarray(np.where(snr > FAINT_SNR, bright, 0.5 * radii) * radius_major)
 
 
 def stamp_side(
