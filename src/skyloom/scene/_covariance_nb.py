@@ -285,10 +285,7 @@ def covariances(
 
 @kernel_part
 def _mark_missing(gram, unit, is_singular, flux_cov):
-    """Put sentinels where a flux has no data or is degenerate.
-
-    Fast arithmetic and NaN or infinity do not go together.
-    """
+    """Put sentinels where a flux has no data or is degenerate, for NaN and infinity."""
     for b in range(gram.shape[0]):
         if gram[b, unit, unit] <= 0.0:
             flux_cov[b, :] = 0.0

@@ -14,7 +14,6 @@ from ._vector_nb import LANES, first_lanes, fma, load, product, splat, total
 
 SPARE = LANES  # floats that every array read here has beyond its last pixel
 CHUNK = 16384  # pixels summed in single precision, 1024 per lane
-ZERO = 0.0
 
 
 @exact_kernel

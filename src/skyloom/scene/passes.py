@@ -21,6 +21,7 @@ from ._records import SINGLE_SIDE, Correlation, Images, Members, Problem, Result
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
 from .images import SceneGeometry, SceneImage, ring_brightness, typical_noise
+from .offsets import shift_bands
 from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
 from .state import SceneState
@@ -257,7 +258,14 @@ class ScenePass:
         self._store(solved, results, after)
         if free.any():
             move = solved[results.healthy[solved]]
-            self._shift_bands(move, results.slope[move], results.curvature[move], after)
+            shift_bands(
+                self.sources,
+                self.options,
+                after,
+                move,
+                slope=results.slope[move],
+                curvature=results.curvature[move],
+            )
         return after
 
     def refine_errors(
@@ -522,30 +530,6 @@ class ScenePass:
         state.partner[rows] = results.partner[rows]
         state.pair_cov[rows] = results.pair_cov[rows]
         state.sky_response[rows] = results.response[rows]
-
-    def _shift_bands(self, rows: Ints, slope: Floats, curvature: Floats, state: SceneState) -> None:
-        """Move the image of bright sources in each band by one Newton step towards its optimum."""
-        with np.errstate(invalid="ignore"):
-            bright = state.flux[rows] > self.options.offset_snr * state.flux_err[rows]
-        bright &= self.sources.free[rows, :1] & ~state.frozen[rows, None]
-        bright &= ~self.sources.is_composite[rows, None]
-        if not bright.any():
-            return
-        prior = self.options.prior_offset**-2.0
-        before = state.offset[rows]
-        gx, gy = (slope[..., i] - prior * before[..., i] for i in (0, 1))
-        hxx, hxy, hyy = (curvature[..., i] for i in (0, 1, 2))
-        hxx, hyy = hxx + prior, hyy + prior
-        det = hxx * hyy - hxy**2
-        step = np.stack([(hyy * gx - hxy * gy) / det, (hxx * gy - hxy * gx) / det], axis=-1)
-        limit = 3.0 * self.options.prior_offset
-        after = np.clip(before + np.clip(step, -limit, limit), -limit, limit)
-        after = np.where(bright[..., None], after, 0.0)
-        # Their weighted mean is zero: the joint position is the mean of the bands' positions.
-        weight = np.where(bright, hxx + hyy, 0.0)[..., None]
-        total = weight.sum(axis=1, keepdims=True)
-        mean = (weight * after).sum(axis=1, keepdims=True) / np.where(total > 0.0, total, 1.0)
-        state.offset[rows] = np.where(bright[..., None], after - mean, 0.0)
 
 
 def unit_counts(free: Bools, anchor: Ints) -> Ints:
