@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.flags import FitFlag
 
+from ._solver_nb import TRUST
 from .blends import blend_quality
 from .checks import check_scene
 from .diagnostics import diagnose
@@ -30,7 +31,9 @@ __all__ = ["ForcedPhotometry", "fit_scene", "forced_photometry"]
 SETTLED_GROUP = 1.0  # of chi-square: its light in other groups changed by hundredths of a sigma
 SETTLED_BLOCK = 0.005  # per source, where the other blocks of its group are closer
 GROWN = 0.4  # of ln r: a source that grew by half reaches others
-EARLY_TOLERANCE = 10.0  # while neighbours still move, chi-square need not be exact
+# While neighbours still move, chi-square need not be exact: looser tolerances of the first passes.
+# What a pass then takes on trust, the next looks at, together with what the neighbours did.
+EARLY_TOLERANCE = {1: 1000.0, 2: 300.0, 3: 10.0}
 
 
 def fit_scene(
@@ -209,7 +212,7 @@ def _iterate(
             groups,
             linear=linear or number == 0,
             prepared=prepared,
-            tolerance=options.tolerance * (EARLY_TOLERANCE if number < 2 else 1.0),
+            tolerance=options.tolerance * EARLY_TOLERANCE.get(number, 1.0),
             hold=number > 2,
         )
         grown = (scene.sources.kind != SourceType.STAR) & (
@@ -221,7 +224,10 @@ def _iterate(
             divisions = partition.members(), partition.members(other=True)
             groups = divisions[0]
         elif groups and number > (0 if linear else 1):
-            moving = _unsettled(groups, state, partition)
+            seen = number not in EARLY_TOLERANCE
+            moving = _unsettled(
+                groups, state, partition, np.inf if seen else TRUST * options.tolerance
+            )
             # A source that turned out brighter or larger than its stamp allows is fitted again.
             outgrown = scene.stamp_sides(state) > 1.1 * state.side
             moving = sorted({*moving, *(int(g) for g in partition.group[outgrown])})
@@ -234,9 +240,11 @@ def _iterate(
 
 
 def _unsettled(
-    groups: dict[int, list[Ints]], state: SceneState, partition: BlendGroups
+    groups: dict[int, list[Ints]], state: SceneState, partition: BlendGroups, limit: float
 ) -> list[int]:
     """Return the groups that have not converged, or whose surroundings moved at the last pass.
+
+    Groups that gained more than ``limit`` have not converged.
 
     A change of the objective by one is a change of the model by one sigma, all pixels together.
     What crosses to another group is at most a few hundredths of it; within a group that has
@@ -248,7 +256,7 @@ def _unsettled(
     moved = []
     for i, block in enumerate(solved):
         number[block] = i
-        near[block] = ~state.converged[block]
+        near[block] = ~state.converged[block] | (state.gained[block] > limit)
         if state.gained[block[0]] > min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
             moved.append(block)
     if moved:
