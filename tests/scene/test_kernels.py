@@ -18,11 +18,10 @@ from skyloom._jit import kernel
 from skyloom.psf import PixelPsf
 from skyloom.scene import FitOptions, ScenePass, SceneState, Sources, fit_scene
 from skyloom.scene._driver_nb import cut_boxes, make_outcome
-from skyloom.scene._records import Images, Problem
+from skyloom.scene._records import Images, Problem, white_noise
 from skyloom.scene._solver_nb import solve_group
 from skyloom.scene._values_nb import subtract_models
 from skyloom.scene.addresses import kernel_addresses
-from skyloom.scene.passes import white_noise
 
 KERNEL_FILES = sorted(Path(skyloom.scene.__file__).parent.glob("_*_nb.py"))
 

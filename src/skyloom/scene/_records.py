@@ -28,7 +28,11 @@ __all__ = [
     "Tables",
     "WideFilter",
     "Work",
+    "empty_results",
+    "part_of",
     "sample_members",
+    "unit_counts",
+    "white_noise",
 ]
 
 STAR, EXP, DEV, SERSIC, REX = 0, 1, 2, 3, 4
@@ -216,3 +220,51 @@ class Normal(NamedTuple):
     a: Floats  # (m, m), projected: fluxes eliminated
     g: Floats  # (m,)
     gain: Floats  # (F, n, m): d flux = -gain d theta
+
+
+def unit_counts(free: Bools, anchor: Ints) -> Ints:
+    """Return how many unit images each source needs for its free parameters: 1, 3, 4, 6 or 7."""
+    need = np.where(free, np.array([3, 3, 4, 6, 6, 7]), 1).max(axis=1, initial=1)
+    tied = anchor != np.arange(len(anchor))
+    follows = tied & free[anchor, :2].any(axis=1)
+    return np.asarray(np.where(follows, np.maximum(need, 3), need), dtype=np.int64)
+
+
+def white_noise(n_images: int) -> Correlation:
+    """Return the record of images whose pixels have independent noise."""
+    return Correlation(np.zeros(n_images, np.bool_), np.ones((n_images, 1, 1), np.float32))
+
+
+def empty_results(theta: Floats, flux: Floats, n_sky: int) -> Results:
+    """Return room for the results of a pass that starts here."""
+    n, n_flux = flux.shape
+    return Results(
+        theta=theta,
+        flux=flux.copy(),
+        evaluations=np.zeros(n, np.int64),
+        iterations=np.zeros(n, np.int64),
+        converged=np.zeros(n, np.bool_),
+        healthy=np.zeros(n, np.bool_),
+        singular=np.zeros(n, np.bool_),
+        last=np.zeros(n),
+        gained=np.zeros(n),
+        param_cov=np.zeros((n, 6, 6)),
+        flux_cov=np.zeros((n, n_flux, n_flux)),
+        response=np.zeros((n, n_flux, n_sky)),
+        absorbed=np.zeros((n, n_sky)),
+        partner=np.full(n, -1),
+        pair_cov=np.zeros((n, n_flux)),
+        slope=np.zeros((n, n_flux, 2)),
+        curvature=np.zeros((n, n_flux, 3)),
+    )
+
+
+def part_of(members: Members, rows: slice, which: Ints) -> Members:
+    """Return some members, neighbours in the record, as seen by some of the images."""
+    # Always of the same memory layout: another would compile the kernels anew.
+    of_images = ("origin", "pos", "jac", "psf_offset", "coefficients", "fold")
+    parts = {
+        name: np.ascontiguousarray(getattr(members, name)[rows][:, which]) for name in of_images
+    }
+    columns = {name: getattr(members, name)[rows] for name in ("kind", "n_units", "anchor", "size")}
+    return members._replace(terms=members.terms[which], **columns, **parts)

@@ -11,10 +11,10 @@ from skyloom._types import Bools, Floats, Ints, Pixels
 
 from ._driver_nb import solve_groups
 from ._products_nb import SPARE
-from ._records import Images, Members, Problem, Results
+from ._records import Images, Members, Problem, Results, empty_results, unit_counts, white_noise
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
-from .passes import COMPACT_RADIUS, FOLD_SNR, ScenePass, empty_results, unit_counts, white_noise
+from .passes import COMPACT_RADIUS, FOLD_SNR, ScenePass
 from .sources import SourceType
 from .state import SceneState
 

@@ -99,7 +99,8 @@ def diagnose(
     images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key, geometry.sky)
     bad = (weight <= 0.0).astype(np.uint8)
     nowhere = np.zeros((1, 2), np.int64)
-    for start in range(0, len(rows), CHUNK):
+
+    def measure(start: int) -> None:
         chunk = rows[start : start + CHUNK]
         members, theta = scene.members(chunk, state.theta, sides, nowhere, offset=state.offset)
         values = unit_stamps(
@@ -110,6 +111,8 @@ def diagnose(
         footprint_statistics(members, values, flux, images, light, bad, scene.noise, found)
         centre, reach = _neighbourhoods(members, theta, seeing)
         residual_peaks(images, centre, reach, peaks[start : start + CHUNK])
+
+    scene.in_threads(measure, range(0, len(rows), CHUNK))
     others = _fraction_of_others(out[..., 7], out[..., 8])
     if model is None:
         others[:] = np.nan

@@ -200,8 +200,7 @@ def _iterate(
     options = scene.options
     grouped = scene.sources.theta
     partition = _groups(scene, grouped)
-    divisions = partition.members(), partition.members(other=True)
-    groups = divisions[0]
+    groups = partition.members()
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
     for number in range(options.passes + 1):
         prepared = scene.residual(state, levels.of_images)
@@ -221,8 +220,7 @@ def _iterate(
         if grown.any():
             grouped = np.where(grown[:, None], state.theta, grouped)
             partition = _groups(scene, grouped)
-            divisions = partition.members(), partition.members(other=True)
-            groups = divisions[0]
+            groups = partition.members()
         elif groups and number > (0 if linear else 1):
             seen = number not in EARLY_TOLERANCE
             moving = _unsettled(
@@ -231,7 +229,8 @@ def _iterate(
             # A source that turned out brighter or larger than its stamp allows is fitted again.
             outgrown = scene.stamp_sides(state) > 1.1 * state.side
             moving = sorted({*moving, *(int(g) for g in partition.group[outgrown])})
-            groups = {g: divisions[(number + 1) % 2][g] for g in moving}
+            division = partition.members(other=number % 2 == 0)
+            groups = {g: division[g] for g in moving}
         if not groups:
             break
     for blocks in groups.values():

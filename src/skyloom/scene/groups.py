@@ -62,13 +62,14 @@ class BlendGroups:
         ``other``: of the second division.
         """
         block = self.other if other and self.other is not None else self.block
-        order = np.lexsort((np.arange(len(self.group)), block, self.group))
+        order = np.lexsort((block, self.group)).astype(np.int64)  # stable: rows ascend in a block
         result: dict[int, list[Ints]] = {}
         if len(order) == 0:
             return result
-        cuts = np.flatnonzero(np.diff(block[order])) + 1
-        for rows in np.split(order, cuts):
-            result.setdefault(int(self.group[rows[0]]), []).append(rows.astype(np.int64))
+        cuts = [0, *(np.flatnonzero(np.diff(block[order])) + 1).tolist(), len(order)]
+        numbers = self.group[order[cuts[:-1]]].tolist()
+        for number, begin, end in zip(numbers, cuts, cuts[1:], strict=False):
+            result.setdefault(number, []).append(order[begin:end])
         return result
 
 

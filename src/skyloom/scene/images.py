@@ -166,12 +166,11 @@ class SceneGeometry:
         """
         sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
         fold = np.where(is_compact[:, None], sampling, 1)
-        offset = np.zeros((len(rows), self.n_images), np.int64)
-        code = side * 4 + fold.T  # unique per side and folding, shape (B, m)
-        for b in range(self.n_images):
-            for value in np.unique(code[b]):
-                start = self.bank.offset(b, int(value // 4), int(value % 4))
-                offset[code[b] == value, b] = start
+        code = (side[:, None] * 4 + fold) * self.n_images + np.arange(self.n_images)
+        codes, where = np.unique(code, return_inverse=True)
+        n = self.n_images
+        starts = [self.bank.offset(c % n, c // n // 4, c // n % 4) for c in codes.tolist()]
+        offset = np.array(starts, np.int64)[where].reshape(code.shape)
         return Members(
             kind,
             count,

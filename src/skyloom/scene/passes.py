@@ -7,6 +7,7 @@ whatever the order, the process, the thread or the patch in which groups are sol
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -17,7 +18,17 @@ from skyloom._types import Bools, Floats, Ints, Pixels
 
 from ._covariance_nb import DEGENERATE, NO_DATA
 from ._driver_nb import solve_groups
-from ._records import SINGLE_SIDE, Correlation, Images, Members, Problem, Results
+from ._records import (
+    SINGLE_SIDE,
+    Images,
+    Members,
+    Problem,
+    Results,
+    empty_results,
+    part_of,
+    unit_counts,
+    white_noise,
+)
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
 from .images import SceneGeometry, SceneImage, ring_brightness, typical_noise
@@ -35,6 +46,7 @@ T = TypeVar("T")
 FOLD_SNR = 30.0
 RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
 COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
+SMALL_STAMP = 16  # pix: the work that does not depend on the stamp is as much as this one's
 TASKS_PER_THREAD = 8  # groups are dealt out in so many portions: evens out their cost
 
 
@@ -71,6 +83,8 @@ class ScenePass:
         usable = np.isfinite(self.data) & np.isfinite(self.ivar) & (self.ivar > 0)
         self.data = np.where(usable, self.data, np.float32(0.0))
         self.ivar = np.where(usable, self.ivar, np.float32(0.0))
+        self._pool: ThreadPoolExecutor | None = None
+        self._unusable = np.flatnonzero(self.ivar == 0.0)
         self.source_variance = [im.source_variance for im in images]
         self.noise = np.array([typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
@@ -141,22 +155,23 @@ class ScenePass:
 
         ``sky`` (B,) levels of the images.
         """
-        residual = self.data.copy()
-        if sky is not None:
-            for b, (start, area) in enumerate(self.spans()):
-                residual[start : start + area] -= np.float32(sky[b])
-        smooth = residual.copy()
-        self._subtract(residual, state)
-        weight = self.ivar.copy()
-        for b, (start, area) in enumerate(self.spans()):
-            part = slice(start, start + area)
-            variance, error = self.source_variance[b], self.options.psf_error
-            if variance > 0.0 or error > 0.0:
-                model = np.maximum(smooth[part] - residual[part], 0.0)
-                extra = np.float32(variance) * model + np.float32(error**2) * model**2
-                weight[part] /= 1.0 + self.ivar[part] * extra
-        residual[self.ivar == 0.0] = 0.0
+        residual = np.zeros_like(self.data)
+        self._subtract(residual, state, sky)
+        error = self.options.psf_error
+        has_own_noise = error > 0.0 or any(v > 0.0 for v in self.source_variance)
+        weight = self.ivar.copy() if has_own_noise else self.ivar
 
+        def add_noise(b: int) -> None:
+            start, area = self.spans()[b]
+            part = slice(start, start + area)
+            level = np.float32(0.0 if sky is None else sky[b])
+            model = np.maximum(self.data[part] - level - residual[part], 0.0)
+            extra = np.float32(self.source_variance[b]) * model + np.float32(error**2) * model**2
+            weight[part] /= 1.0 + self.ivar[part] * extra
+
+        if has_own_noise:
+            self.in_threads(add_noise, range(self.geometry.n_images))
+        residual[self._unusable] = 0.0
         return residual, weight
 
     def model(self, residual: Pixels, sky: Floats | None = None) -> Pixels:
@@ -165,14 +180,13 @@ class ScenePass:
         if sky is not None:
             for b, (start, area) in enumerate(self.spans()):
                 total[start : start + area] -= np.float32(sky[b])
-        total[self.ivar == 0.0] = 0.0
+        total[self._unusable] = 0.0
         return total
 
-    def _subtract(self, residual: Pixels, state: SceneState) -> None:
-        """Subtract all models, two images at a time."""
+    def _subtract(self, residual: Pixels, state: SceneState, sky: Floats | None) -> None:
+        """Fill with the data less sky and all models, two images at a time."""
         rows = np.flatnonzero((np.nan_to_num(state.flux) != 0.0).any(axis=1))
-        if len(rows) == 0:
-            return
+        spans = self.spans()
         geometry = self.geometry
         everywhere = np.zeros((geometry.n_images, 2), np.int64)
         members, theta = self.members(
@@ -184,8 +198,16 @@ class ScenePass:
             bright=_is_bright(state),
         )
         flux = np.nan_to_num(state.flux[rows])
+        # Two images share a transform: always the same two, whatever the number of threads.
+        everything = np.arange(geometry.n_images)
+        pairs = [everything[i : i + 2] for i in everything[::2]]
+        middle = len(rows) // 2
+        halves = (slice(middle), slice(middle, None))
+        is_half_done = [threading.Event() for _ in pairs]
 
-        def share(which: Ints) -> None:
+        def share(task: tuple[int, int]) -> None:
+            half, number = task
+            which = pairs[number]
             images = Images(
                 residual,
                 residual,
@@ -194,20 +216,35 @@ class ScenePass:
                 geometry.key[which],
                 geometry.sky[which],
             )
-            subtract_models(images, _of_images(members, which), theta, flux, self.tables, 1.0)
+            own = halves[half]
+            if half == 1:
+                is_half_done[number].wait()  # one after the other: rounding stays the same
+            try:
+                if half == 0:
+                    for b in which:
+                        part = slice(spans[b][0], sum(spans[b]))
+                        np.subtract(
+                            self.data[part],
+                            np.float32(0.0 if sky is None else sky[b]),
+                            out=residual[part],
+                        )
+                if len(rows):
+                    seen = part_of(members, own, which)
+                    subtract_models(images, seen, theta[own], flux[own], self.tables, 1.0)
+            finally:
+                is_half_done[number].set()
 
-        # Two images share a transform: always the same two, whatever the number of threads.
-        everything = np.arange(geometry.n_images)
-        self._in_threads(share, [everything[i : i + 2] for i in everything[::2]])
+        self.in_threads(share, [(half, number) for half in (0, 1) for number in range(len(pairs))])
 
-    def _in_threads(self, work: Callable[[T], None], tasks: Sequence[T]) -> None:
-        """Call ``work`` for every task."""
+    def in_threads(self, work: Callable[[T], None], tasks: Sequence[T]) -> None:
+        """Call ``work`` for every task, as many at a time as the options say."""
         if self.options.threads == 1 or len(tasks) < 2:
             for task in tasks:
                 work(task)
             return
-        with ThreadPoolExecutor(self.options.threads) as pool:
-            list(pool.map(work, tasks))
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.options.threads)  # ends with this scene
+        list(self._pool.map(work, tasks))
 
     def run(
         self,
@@ -327,7 +364,7 @@ class ScenePass:
 
         def solve(portion: Sequence[Sequence[Ints]]) -> None:
             ordered = [
-                [blocks[i] for i in np.argsort([-snr[r].max() for r in blocks], kind="stable")]
+                sorted(blocks, key=lambda r: -snr[r].max()) if len(blocks) > 1 else blocks
                 for blocks in portion
             ]
             flat = [block for blocks in ordered for block in blocks]
@@ -349,16 +386,19 @@ class ScenePass:
                 kernel_addresses(),
             )
 
-        self._in_threads(solve, self._portions(groups))
+        self.in_threads(solve, self._portions(groups, state.side))
         return results
 
-    def _portions(self, groups: Sequence[Sequence[Ints]]) -> list[list[Sequence[Ints]]]:
+    def _portions(self, groups: Sequence[Sequence[Ints]], side: Ints) -> list[list[Sequence[Ints]]]:
         """Deal groups out to portions of about the same work, the largest group first."""
         if not groups:
             return []
         if self.options.threads == 1:
             return [list(groups)]
-        cost = np.array([sum(len(b) for b in blocks) for blocks in groups])
+        work = side.astype(np.float64) ** 2 + SMALL_STAMP**2
+        rows = [row for blocks in groups for block in blocks for row in block.tolist()]
+        sizes = [sum(map(len, blocks)) for blocks in groups]
+        cost = np.add.reduceat(work[rows], np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(int))
         order = np.argsort(-cost, kind="stable")
         number = min(len(groups), TASKS_PER_THREAD * self.options.threads)
         edges = np.cumsum(cost[order]) * number / cost.sum()
@@ -427,7 +467,9 @@ class ScenePass:
             geometry.sky[which],
         )
         flux = np.nan_to_num(state.flux[rows])
-        subtract_models(images, _of_images(members, which), theta, flux, self.tables, -1.0)
+        subtract_models(
+            images, part_of(members, slice(None), which), theta, flux, self.tables, -1.0
+        )
         return out
 
     def spans(self) -> list[tuple[int, int]]:
@@ -530,53 +572,6 @@ class ScenePass:
         state.partner[rows] = results.partner[rows]
         state.pair_cov[rows] = results.pair_cov[rows]
         state.sky_response[rows] = results.response[rows]
-
-
-def unit_counts(free: Bools, anchor: Ints) -> Ints:
-    """Return how many unit images each source needs for its free parameters: 1, 3, 4, 6 or 7."""
-    need = np.where(free, np.array([3, 3, 4, 6, 6, 7]), 1).max(axis=1, initial=1)
-    tied = anchor != np.arange(len(anchor))
-    follows = tied & free[anchor, :2].any(axis=1)
-    return np.asarray(np.where(follows, np.maximum(need, 3), need), dtype=np.int64)
-
-
-def white_noise(n_images: int) -> Correlation:
-    """Return the record of images whose pixels have independent noise."""
-    return Correlation(np.zeros(n_images, np.bool_), np.ones((n_images, 1, 1), np.float32))
-
-
-def empty_results(theta: Floats, flux: Floats, n_sky: int) -> Results:
-    """Return room for the results of a pass that starts here."""
-    n, n_flux = flux.shape
-    return Results(
-        theta=theta,
-        flux=flux.copy(),
-        evaluations=np.zeros(n, np.int64),
-        iterations=np.zeros(n, np.int64),
-        converged=np.zeros(n, np.bool_),
-        healthy=np.zeros(n, np.bool_),
-        singular=np.zeros(n, np.bool_),
-        last=np.zeros(n),
-        gained=np.zeros(n),
-        param_cov=np.zeros((n, 6, 6)),
-        flux_cov=np.zeros((n, n_flux, n_flux)),
-        response=np.zeros((n, n_flux, n_sky)),
-        absorbed=np.zeros((n, n_sky)),
-        partner=np.full(n, -1),
-        pair_cov=np.zeros((n, n_flux)),
-        slope=np.zeros((n, n_flux, 2)),
-        curvature=np.zeros((n, n_flux, 3)),
-    )
-
-
-def _of_images(members: Members, which: Ints) -> Members:
-    """Return members as seen by some of the images."""
-    # Always of the same memory layout: another would compile the kernels anew.
-    parts = {
-        name: np.ascontiguousarray(getattr(members, name)[:, which])
-        for name in ("origin", "pos", "jac", "psf_offset", "coefficients", "fold")
-    }
-    return members._replace(terms=members.terms[which], **parts)
 
 
 def _is_bright(state: SceneState) -> Bools:

@@ -8,11 +8,11 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 
-from ._records import Correlation
+from ._records import Correlation, white_noise
 from .groups import BlendGroups
 from .images import SceneImage
 from .noise import WHITE_NOISE_LIMIT, measure_noise_correlation
-from .passes import ScenePass, white_noise
+from .passes import ScenePass
 from .state import SceneState
 
 __all__ = ["final_errors", "noise_of_images", "noise_record"]
@@ -36,21 +36,24 @@ def noise_of_images(
     residual, weight, model : ndarray of float32
         Flat planes of the finished fit.
     """
-    result: list[Floats | None] = []
-    for image, (start, area) in zip(images, scene.spans(), strict=True):
-        if image.noise_correlation is not None:
-            result.append(np.asarray(image.noise_correlation, np.float64))
-            continue
-        shape = image.data.shape
-        part = slice(start, start + area)
+    spans = scene.spans()
+    result: list[Floats | None] = [None] * len(images)
+
+    def measure(b: int) -> None:
+        stated = images[b].noise_correlation
+        if stated is not None:
+            result[b] = np.asarray(stated, np.float64)
+            return
+        shape = images[b].data.shape
+        part = slice(spans[b][0], spans[b][0] + spans[b][1])
         w, r = weight[part].reshape(shape), residual[part].reshape(shape)
         root = np.sqrt(w)
         blank = (w > 0) & (np.abs(model[part].reshape(shape)) * root < BLANK)
-        rho = None
         if not _looks_white(r * root, blank):
             found = measure_noise_correlation(r, w, blank, max_lag=MAX_LAG)
-            rho = None if found.is_white else found.rho
-        result.append(rho)
+            result[b] = None if found.is_white else found.rho
+
+    scene.in_threads(measure, range(len(images)))
     return result
 
 
