@@ -26,7 +26,7 @@ from .result import ObjectTotals, SceneFit, fit_flags
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
-from .transforms import PsfTransforms, kernel_tables
+from .transforms import PsfBank, PsfTransforms, kernel_tables
 from .uncertainty import noise_record
 from .warm import warm_up
 
@@ -45,6 +45,7 @@ __all__ = [
     "ModelChoice",
     "NoiseCorrelation",
     "ObjectTotals",
+    "PsfBank",
     "PsfTransforms",
     "SceneFit",
     "SceneImage",

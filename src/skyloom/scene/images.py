@@ -76,8 +76,8 @@ class SceneGeometry:
     images : sequence of SceneImage
     x, y : ndarray, shape (n,)
         Reference positions; ``theta`` of the kernels counts from here.
-    transforms : sequence of PsfTransforms, optional
-        One per image, to be reused between calls.
+    bank : PsfBank, optional
+        Transforms of the PSFs of these images, kept between calls.
     """
 
     def __init__(
@@ -86,22 +86,20 @@ class SceneGeometry:
         x: Floats,
         y: Floats,
         *,
-        transforms: Sequence[PsfTransforms] | None = None,
+        bank: PsfBank | None = None,
     ) -> None:
         n, n_images = len(x), len(images)
         self.shapes = np.array([im.data.shape for im in images], dtype=np.int64).reshape(-1, 2)
         self.offsets, self.length = _flat_layout(self.shapes)
         self.flux_keys = list(dict.fromkeys(im.flux_key for im in images))
         self.key = np.array([self.flux_keys.index(im.flux_key) for im in images], dtype=np.int64)
-        self.transforms = (
-            list(transforms) if transforms is not None else [PsfTransforms(im.psf) for im in images]
-        )
+        self.bank = bank or PsfBank([PsfTransforms(im.psf) for im in images])
+        self.transforms = self.bank.transforms
         skies = list(dict.fromkeys(im.sky_key for im in images if im.sky_key is not None))
         self.sky_keys: list[Hashable] = skies
         self.sky = np.array(
             [-1 if im.sky_key is None else skies.index(im.sky_key) for im in images], dtype=np.int64
         )
-        self.bank = PsfBank(self.transforms)
         self.position = np.empty((n, n_images, 2))
         self.jacobian = np.empty((n, n_images, 4))
         coefficients = []

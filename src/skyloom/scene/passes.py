@@ -36,7 +36,7 @@ from .offsets import shift_bands
 from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
 from .state import SceneState
-from .transforms import PsfTransforms, kernel_tables, next_side
+from .transforms import PsfBank, kernel_tables, next_side
 from .wide import ENDLESS, light_extent, stamp_side
 
 __all__ = ["ScenePass"]
@@ -59,8 +59,8 @@ class ScenePass:
     sources : Sources
         Everything whose light reaches the images.
     options : FitOptions
-    transforms : sequence of PsfTransforms, optional
-        One per image, to be reused between scenes with the same PSFs.
+    bank : PsfBank, optional
+        Transforms of the PSFs of these images, shared by scenes.
     """
 
     def __init__(
@@ -69,15 +69,13 @@ class ScenePass:
         sources: Sources,
         options: FitOptions,
         *,
-        transforms: Sequence[PsfTransforms] | None = None,
+        bank: PsfBank | None = None,
     ) -> None:
         self.sources = sources
         self.options = options
         self.tables = kernel_tables(options.profile)
         self.reference = sources.theta[:, :2].copy()
-        self.geometry = SceneGeometry(
-            images, self.reference[:, 0], self.reference[:, 1], transforms=transforms
-        )
+        self.geometry = SceneGeometry(images, self.reference[:, 0], self.reference[:, 1], bank=bank)
         self.data = self.geometry.flatten([im.data for im in images])
         self.ivar = self.geometry.flatten([im.ivar for im in images])
         usable = np.isfinite(self.data) & np.isfinite(self.ivar) & (self.ivar > 0)

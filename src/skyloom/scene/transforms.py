@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from ._fft_nb import twiddles
 from ._records import SINGLE_SIDE, Tables
 from ._wide_nb import levels_of
 from .profiles import fixed_table, sersic_table_grid
-from .wide import EDGE_TAPER, psf_levels, wide_filter, wide_renderer
+from .wide import EDGE_TAPER, psf_level, wide_filter, wide_renderer
 
 __all__ = ["STAMP_SIDES", "ProfileVariant", "PsfBank", "PsfTransforms", "kernel_tables"]
 
@@ -73,6 +74,7 @@ class PsfTransforms:
             raise ValueError(msg)
         self._psf = psf
         self._cache: dict[tuple[int, int], Pixels] = {}
+        self._levels: dict[tuple[int, int, int], Pixels] = {}
 
     @property
     def oversampling(self) -> int:
@@ -83,20 +85,29 @@ class PsfTransforms:
         """Return the transforms of all basis images, shape (K, 2 (side fold)**2), ``[kx, ky]``.
 
         ``fold`` is 1, or the oversampling: then frequencies beyond Nyquist are kept, for
-        kernels that fold their aliases.  Sides above 256 have `psf_levels` instead.
+        kernels that fold their aliases.  Sides above 256 have `wide.psf_levels` instead.
         """
         levels = levels_of(side) if side > SINGLE_SIDE else 0
         key = (-levels if levels else side), fold
         if key not in self._cache:
             self._cache[key] = np.stack(
                 [
-                    psf_levels(b, self.oversampling, levels, fold)
+                    np.concatenate(
+                        [self._level(k, n, fold if n == 0 else 1) for n in range(levels)]
+                    )
                     if levels
                     else _transform(b, side, fold, self.oversampling)
-                    for b in self._psf.basis
+                    for k, b in enumerate(self._psf.basis)
                 ]
             )
         return self._cache[key]
+
+    def _level(self, k: int, level: int, fold: int) -> Pixels:
+        """Return one level of one basis image, which stamps of more levels share."""
+        key = k, level, fold
+        if key not in self._levels:
+            self._levels[key] = psf_level(self._psf.basis[k], self.oversampling, level, fold)
+        return self._levels[key]
 
     def coefficients(self, x: Floats, y: Floats) -> Floats:
         """Return the basis coefficients at image positions, shape (n, K)."""
@@ -106,6 +117,8 @@ class PsfTransforms:
 class PsfBank:
     """All transforms that the images of a scene need, in one flat array for the kernels.
 
+    Scenes with the same PSFs may share a bank; threads too.  Nothing in it ever changes.
+
     Parameters
     ----------
     transforms : sequence of PsfTransforms
@@ -113,27 +126,37 @@ class PsfBank:
     """
 
     def __init__(self, transforms: Sequence[PsfTransforms]) -> None:
-        self._transforms = transforms
+        self.transforms = tuple(transforms)
+        self._lock = Lock()
         self._start: dict[tuple[int, int], int] = {}  # by image and identity of the transforms
-        self._parts: list[Pixels] = []
+        self._room = np.empty(0, np.float32)
         self._length = 0
 
     def offset(self, image: int, side: int, fold: int) -> int:
         """Return where the basis of one image starts, for one stamp side and folding."""
-        basis = self._transforms[image].basis(side, fold)
-        key = image, id(basis)  # large stamps with as many levels share theirs
-        if key not in self._start:
-            self._start[key] = self._length
-            self._parts.append(basis.ravel())
-            self._length += basis.size
-        return self._start[key]
+        with self._lock:
+            basis = self.transforms[image].basis(side, fold)
+            key = image, id(basis)  # large stamps with as many levels share theirs
+            if key not in self._start:
+                self._start[key] = self._length
+                self._append(basis.ravel())
+            return self._start[key]
+
+    def _append(self, values: Pixels) -> None:
+        """Put values behind what is there; room grows by halves, so that little is copied."""
+        end = self._length + values.size
+        if end > self._room.size:
+            room = np.empty(max(end, 3 * self._room.size // 2), np.float32)
+            room[: self._length] = self._room[: self._length]
+            self._room = room
+        self._room[self._length : end] = values
+        self._length = end
 
     @property
     def flat(self) -> Pixels:
-        """Everything that was asked for so far."""
-        if len(self._parts) > 1:
-            self._parts = [np.concatenate(self._parts)]
-        return self._parts[0] if self._parts else np.zeros(0, np.float32)
+        """Everything that was asked for so far; what comes later is put behind it."""
+        with self._lock:
+            return self._room[: self._length]
 
 
 def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels:

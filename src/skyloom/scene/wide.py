@@ -29,7 +29,7 @@ from ._fft_nb import twiddles
 from ._records import SINGLE_SIDE, Tables, WideFilter, sample_members
 from ._wide_nb import N_TAPS, WIDE_SIDE, render_wide_member
 
-__all__ = ["light_extent", "psf_levels", "stamp_side", "wide_filter", "wide_renderer"]
+__all__ = ["light_extent", "psf_level", "psf_levels", "stamp_side", "wide_filter", "wide_renderer"]
 
 FILTER_RADIUS = 22  # points: with the PSF, twice this fits into half of the grid
 FILTER_EDGE = 0.3 * np.pi  # rad / point, where W is one half
@@ -105,24 +105,38 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
         Per level the real plane, then the imaginary plane, ``[kx, ky]``: linear in the stamp.
     """
     stamp = np.asarray(stamp, np.float64)
+    parts = [psf_level(stamp, oversampling, n, fold if n == 0 else 1) for n in range(n_levels)]
+    return np.concatenate(parts)
+
+
+def psf_level(stamp: Pixels, oversampling: int, level: int, fold: int = 1) -> Pixels:
+    """Transform a PSF stamp on the wave numbers of one level; see `psf_levels`."""
+    stamp = np.asarray(stamp, np.float64)
     half = stamp.shape[0] // 2
-    planes = []
-    for level in range(n_levels):
-        keep = min(half, oversampling * (WIDE_SIDE // 2 * 2**level - 1))
-        x = np.arange(-keep, keep + 1)
-        inner = slice(half - keep, half + keep + 1)
-        ramp = np.ones(len(x))
-        if keep < half:
-            # Light beyond the grid has only coarse structure; a hard cut would add fine one.
-            taper = EDGE_TAPER * oversampling
-            edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
-            ramp = np.sin(0.5 * np.pi * edge) ** 2
-        beyond = fold if level == 0 else 1
-        k = 2.0 * np.pi * beyond * np.fft.fftfreq(WIDE_SIDE * beyond)
-        wave = np.exp(-1j * np.multiply.outer(k / 2**level, x / oversampling)) * ramp
-        spectrum = wave @ stamp[inner, inner].T @ wave.T / oversampling**2
-        planes += [spectrum.real.ravel(), spectrum.imag.ravel()]
-    return np.concatenate(planes).astype(np.float32)
+    keep = min(half, oversampling * (WIDE_SIDE // 2 * 2**level - 1))
+    x = np.arange(-keep, keep + 1)
+    inner = slice(half - keep, half + keep + 1)
+    ramp = np.ones(len(x))
+    if keep < half:
+        # Light beyond the grid has only coarse structure; a hard cut would add fine one.
+        taper = EDGE_TAPER * oversampling
+        edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
+        ramp = np.sin(0.5 * np.pi * edge) ** 2
+    side = WIDE_SIDE * fold
+    k = 2.0 * np.pi * fold * np.fft.fftfreq(side)
+    phase = np.multiply.outer(k / 2**level, x / oversampling)
+    cos, sin = np.cos(phase) * ramp, np.sin(phase) * ramp
+    # The image is real: kx from 0 to Nyquist, the others mirrored.
+    half_side = side // 2 + 1
+    columns = stamp[inner, inner].T @ np.concatenate([cos, sin]).T  # [x, ky]
+    c, s = columns[:, :side], columns[:, side:]
+    spectrum = np.empty((side, side), np.complex128)
+    spectrum.real[:half_side] = cos[:half_side] @ c - sin[:half_side] @ s
+    spectrum.imag[:half_side] = -(cos[:half_side] @ s + sin[:half_side] @ c)
+    mirror = -np.arange(side) % side
+    spectrum[half_side:] = spectrum[mirror[half_side:]][:, mirror].conj()
+    spectrum /= oversampling**2
+    return np.concatenate([spectrum.real.ravel(), spectrum.imag.ravel()]).astype(np.float32)
 
 
 def light_extent(radius_major: Floats, n: Floats, snr: Floats) -> Floats:

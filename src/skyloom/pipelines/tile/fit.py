@@ -36,7 +36,7 @@ from skyloom.scene import (
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
-from .psf_cache import psf_and_transforms
+from .psf_cache import bank_of, psf_and_transforms
 from .scene_table import state_from_table, state_to_table
 from .sky import SkyField, sky_sums
 from .start import scene_sources, start_values
@@ -58,6 +58,7 @@ FIT_KEYS = (
 )
 
 OFFSET_SNR = 50.0  # registration and proper motion shift brighter stars by more than their errors
+EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
 
 
@@ -122,7 +123,7 @@ class PatchScene:
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
         )
         self.scene = ScenePass(
-            images, self.sources, options, transforms=[transforms for _, transforms in pairs]
+            images, self.sources, options, bank=bank_of(*(transforms for _, transforms in pairs))
         )
 
     def local(self, rows: Ints) -> Ints:
@@ -230,8 +231,13 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         first = number == 0
         state = patch.state(inputs.before)
         residual, weight = patch.scene.residual(state)
+        loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
-            state, patch.own_groups(), linear=first, prepared=(residual, weight)
+            state,
+            patch.own_groups(),
+            linear=first,
+            prepared=(residual, weight),
+            tolerance=loose * patch.scene.options.tolerance,
         )
         noise = np.zeros(0)
         if self.config.skyloom.correlated_noise and number == last - 1:

@@ -7,9 +7,9 @@ from typing import Any
 
 from skyloom.flow import Handle
 from skyloom.psf import FieldPsf
-from skyloom.scene import PsfTransforms
+from skyloom.scene import PsfBank, PsfTransforms
 
-__all__ = ["psf_and_transforms"]
+__all__ = ["bank_of", "psf_and_transforms"]
 
 _HANDLES: dict[str, Handle[Any]] = {}
 
@@ -27,3 +27,9 @@ def psf_and_transforms(handle: Handle[Any]) -> tuple[FieldPsf, PsfTransforms]:
 def _load(digest: str) -> tuple[FieldPsf, PsfTransforms]:
     psf = FieldPsf.from_arrays(_HANDLES[digest].read())
     return psf, PsfTransforms(psf)
+
+
+@lru_cache(maxsize=4)
+def bank_of(*transforms: PsfTransforms) -> PsfBank:
+    """Return the one bank of these transforms, one per band."""
+    return PsfBank(transforms)
