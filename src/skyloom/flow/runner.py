@@ -16,6 +16,7 @@ from skyloom.errors import DataDamaged, Unprocessable, UserMistake, WrongValue
 
 from .datasets import Blocked, Datasets
 from .executors import Executor, SerialExecutor
+from .interrupts import Interrupts
 from .ledger import Ledger
 from .lock import WorkDirLock
 from .pipeline import Pipeline
@@ -97,6 +98,7 @@ def run_pipeline(
         lock = WorkDirLock(home / "lock")
         runs_in = _executor(executor, butler, stages, lock, workers=workers, warm_up=warm_up)
         stack.enter_context(lock)
+        interrupts = stack.enter_context(Interrupts())
         ledger = stack.enter_context(closing(Ledger(home / "ledger.sqlite", root=butler.root)))
         watcher = stack.enter_context(closing(make_watcher(progress)))
         stack.enter_context(closing(runs_in))
@@ -110,6 +112,7 @@ def run_pipeline(
             dimensions=dimensions or {},
             force=force,
             datasets=Datasets(butler, ledger.file_digests),
+            interrupts=interrupts,
         )
         with _entered(ledger, about):
             result = run.complete()
@@ -177,6 +180,7 @@ class _Run:
     dimensions: Mapping[str, Sequence[Value]]
     force: bool | Collection[str]
     datasets: Datasets
+    interrupts: Interrupts
     states: dict[str, _StageState] = field(default_factory=dict)
     complete_stages: set[str] = field(default_factory=set)
     is_disk_full: bool = False
@@ -198,6 +202,7 @@ class _Run:
 
     def _loop(self) -> None:
         while len(self.complete_stages) < len(self.stages):
+            self.interrupts.check()
             self._plan_ready()
             if self.executor.pending:
                 record = self.executor.wait(_TICK)
