@@ -138,11 +138,16 @@ class SceneGeometry:
         centre = self.position[rows] + np.einsum("mbij,mj->mbi", jac, shift)
         return np.asarray(np.floor(centre + 0.5), dtype=np.int64) - (side // 2)[:, None, None]
 
+    def farthest(self, rows: Ints) -> Floats:
+        """Return the largest distance along an axis of sources from a pixel of any image."""
+        position, last = self.position[rows], self.shapes[:, ::-1]
+        away = np.maximum(np.abs(position), np.abs(last - position))
+        return np.asarray(away.max(axis=(1, 2), initial=0.0))
+
     def reach(self, rows: Ints) -> Floats:
         """Return twice the largest distance of sources from an edge of an image, and 32 px."""
-        position, last = self.position[rows], self.shapes[:, ::-1]
-        farthest = np.maximum(np.abs(position), np.abs(last - position)).max(axis=(1, 2))
-        return np.asarray(np.minimum(2.0 * farthest + 32.0, 2.0 * self.shapes.max()))
+        far = 2.0 * self.farthest(rows) + 32.0
+        return np.asarray(np.minimum(far, 2.0 * self.shapes.max()))
 
     def members(
         self,

@@ -45,6 +45,8 @@ T = TypeVar("T")
 
 FOLD_SNR = 30.0
 RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
+SPILL = 1.15  # a galaxy may be so much larger than its stamp: the next has four times the area
+SPILL_SNR = 1000.0  # brighter ones may not: 2e-4 of the peak comes near the noise
 COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
 SMALL_STAMP = 16  # pix: the work that does not depend on the stamp is as much as this one's
 TASKS_PER_THREAD = 8  # groups are dealt out in so many portions: evens out their cost
@@ -121,8 +123,11 @@ class ScenePass:
         # The components of a composite compensate each other: no light may be lost.
         snr = np.where(self.sources.is_composite, np.inf, state.snr)
         extent = light_extent(radius, index, snr)
-        need = np.where(galaxy, np.maximum(need, extent + 2.0 * self.psf_fwhm), need)
-        sides = next_side(need)
+        spill = np.where(state.started & (snr < SPILL_SNR), SPILL, 1.0)
+        need = np.where(galaxy, np.maximum(need, (extent + 2.0 * self.psf_fwhm) / spill), need)
+        # No farther than the images: what wraps around the stamp must not reach their pixels.
+        far = self.geometry.farthest(np.arange(len(need)))
+        sides = next_side(np.minimum(need, np.maximum(2.0 * far + 2.0, far + 0.5 * need)))
         large = np.flatnonzero(galaxy & (extent > SINGLE_SIDE))
         if len(large):
             flux = np.abs(np.nan_to_num(state.flux[large][:, self.geometry.key])) / self.noise
