@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from skyloom.cli import main
 from skyloom.psf import MoffatPsf
@@ -20,13 +22,38 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_tile_tutorial(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    commands = [line.split("#")[0].split() for line in blocks("tile.md", "sh")[0].splitlines()]
-    for words in commands:
+def run_commands(block: str) -> None:
+    for line in block.splitlines():
+        words = line.split("#")[0].split()
         assert words[0] == "skyloom", shlex.join(words)
         assert main(words[1:]) == 0
-    assert (tmp_path / "field" / "work" / "output_catalog.csv").is_file()
+
+
+@pytest.fixture(scope="module")
+def tutorial(tmp_path_factory):
+    """Folder in which the tile tutorial has run."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_commands(blocks("tile.md", "sh")[0])
+    return folder
+
+
+def test_tile_tutorial(tutorial):
+    assert (tutorial / "field" / "work" / "output_catalog.csv").is_file()
+
+
+def test_compare_tutorial(tutorial, monkeypatch):
+    monkeypatch.chdir(tutorial)
+    run_commands(blocks("compare.md", "sh")[0])
+    numbers = json.loads((tutorial / "truth" / "summary.json").read_text())
+    assert numbers["matched"] > 200  # of 243 sources
+    for band in numbers["bands"]:
+        assert abs(band["pull"]["mean"]) < 0.3  # 230 pulls: 0.07, four of these
+        assert 0.8 < band["pull"]["width"] < 1.25  # 0.08 each
+    scope: dict[str, object] = {}
+    exec(blocks("compare.md", "python")[0], scope)  # our own page
+    assert scope["found"].shapes is not None
 
 
 def test_engine_tutorial(tmp_path, monkeypatch):

@@ -1,6 +1,13 @@
 """Where things are: pixel boxes, world coordinates, and the division of a tile."""
 
 from skyloom.geometry.box import Box
+from skyloom.geometry.matching import (
+    CommonOffset,
+    Positions,
+    beyond_footprint,
+    common_offset,
+    mutual_nearest,
+)
 from skyloom.geometry.tiling import (
     PATCH_FIELDS,
     Cell,
@@ -29,15 +36,20 @@ __all__ = [
     "PATCH_FIELDS",
     "Box",
     "Cell",
+    "CommonOffset",
     "Patch",
     "PatchGrid",
+    "Positions",
     "WcsTolerance",
+    "beyond_footprint",
     "cells_of_sources",
+    "common_offset",
     "compare_wcs",
     "crop_box",
     "cropped_wcs",
     "epsf_cells",
     "halo_pixels",
+    "mutual_nearest",
     "patch_grid",
     "patch_table",
     "patches_from_rows",

@@ -1,5 +1,6 @@
-"""Tables on disk: CSV, Parquet, FITS, and the image list."""
+"""Tables on disk: CSV, Parquet, FITS, SExtractor's, and the image list."""
 
+from skyloom.catalogs.io.anytable import read_table
 from skyloom.catalogs.io.binary import (
     read_fits_table,
     read_parquet,
@@ -13,6 +14,7 @@ __all__ = [
     "read_fits_table",
     "read_image_list",
     "read_parquet",
+    "read_table",
     "write_csv",
     "write_fits_table",
     "write_parquet",
