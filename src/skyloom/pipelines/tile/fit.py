@@ -38,7 +38,7 @@ from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
 from .psf_cache import bank_of, psf_and_transforms
 from .scene_table import state_from_table, state_to_table
-from .sky import SkyField, sky_sums
+from .sky import SkyField, absorbed_sums, sky_sums
 from .start import scene_sources, start_values
 
 __all__ = ["FIT_KEYS", "FitPass", "JoinScene", "PatchScene", "fit_stages", "last_pass"]
@@ -59,6 +59,7 @@ FIT_KEYS = (
 
 OFFSET_SNR = 50.0  # registration and proper motion shift brighter stars by more than their errors
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
+NOISE_KEYS = ("rho", "correlated")  # of the sky field
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
 
 
@@ -111,6 +112,7 @@ class PatchScene:
                     ivar=np.where(good, np.float32(sigma**-2), np.float32(0)),
                     psf=pairs[b][0],
                     flux_key=band,
+                    sky_key=band,
                     source_variance=float(payload["source_variance"][b]),
                     origin=(x0, y0),
                 )
@@ -160,11 +162,17 @@ class PatchScene:
         )
         return np.stack([noise_sums(r, w, m, inner) for r, w, m in planes])
 
-    def sky_statistics(self, residual: npt.NDArray[Any], weight: npt.NDArray[Any]) -> Floats:
-        """Return the sky sums of the base box, shape (B, 3, gy, gx)."""
+    def sky_statistics(
+        self, residual: npt.NDArray[Any], weight: npt.NDArray[Any], after: SceneState
+    ) -> Floats:
+        """Return the sky sums (B, 14, gy, gx) of the base box, and what own groups absorb."""
         inner = self.base_box.shifted(-self.box.x0, -self.box.y0).slices
         pairs = zip(self.planes(residual), self.planes(weight), strict=True)
-        return np.stack([sky_sums(r[inner], w[inner], self.base_box, self.shape) for r, w in pairs])
+        seen = [sky_sums(r[inner], w[inner], self.base_box, self.shape) for r, w in pairs]
+        own = self.local(self.owned)
+        x, y = after.theta[own, 0], after.theta[own, 1]
+        taken = absorbed_sums(after.sky_absorbed[own], x, y, self.shape)
+        return np.concatenate([np.stack(seen), taken], axis=1)
 
 
 def _band_psf(
@@ -251,7 +259,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             if blocks and used.any():
                 after = patch.scene.refine_errors(after, blocks, (residual, weight))
         table = state_to_table(after, patch.local(patch.owned), patch.rows, patch.bands)
-        sums = patch.sky_statistics(residual, weight)
+        sums = patch.sky_statistics(residual, weight, after)
         if first:
             sums = np.zeros_like(sums)  # nothing is subtracted yet: no sky to be seen
         return FitOutputs(fitted=table, sky={"sums": sums, "noise": noise})
@@ -300,9 +308,11 @@ class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
         )
         sums = [inputs.sums[key]["sums"] for key in sorted(inputs.sums)]
         noise = [inputs.sums[key]["noise"] for key in sorted(inputs.sums)]
-        return JoinOutputs(
-            scene=scene, sky={**before.updated(sums).to_arrays(), **_correlations(noise)}
-        )
+        known = inputs.sky or {}
+        measured = _correlations(noise) or {k: known[k] for k in NOISE_KEYS if k in known}
+        factor = [float(rho.sum()) for rho in measured.get("rho", [])] or None
+        sky = before.updated(sums, factor)
+        return JoinOutputs(scene=scene, sky={**sky.to_arrays(), **measured})
 
 
 def _correlations(parts: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

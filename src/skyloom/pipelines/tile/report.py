@@ -113,7 +113,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         self._add_optimiser(fit, patch, state, local)
         _add_positions(fit, patch, state, local)
         _add_shapes(fit, state, local, patch)
-        _add_fluxes(fit, patch, state, found, local)
+        _add_fluxes(fit, patch, state, local)
         _add_quality(fit, patch, state, found=found, local=local, flags=flags)
         _add_blends(fit, patch, state, found, local)
         if self.config.skyloom.model_choice:
@@ -291,14 +291,12 @@ def _add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) -
     fit["THETA_err"] = galaxy(np.where(free, shape.theta_err, np.nan))
 
 
-def _add_fluxes(
-    fit: Table, patch: PatchScene, state: SceneState, found: SourceDiagnostics, local: Ints
-) -> None:
+def _add_fluxes(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
     x, y = state.theta[local, 0], state.theta[local, 1]
     sky_error = patch.sky.at(patch.sky.error, x, y)
     for b, band in enumerate(patch.bands):
         variance = state.flux_cov[local, b, b]
-        extra = (np.nan_to_num(found.sky_response[:, b]) * sky_error[:, b]) ** 2
+        extra = (np.nan_to_num(state.sky_response[local, b, b]) * sky_error[:, b]) ** 2
         fit[f"FLUX_{band}_fit"] = state.flux[local, b]
         fit[f"FLUXERR_{band}_fit"] = np.sqrt(variance + extra)
 
@@ -319,13 +317,14 @@ def _add_quality(
     fit["fit_evaluations"] = state.evaluations[local]
     fit["group_size"] = sizes[group[patch.base]]
     x, y = state.theta[local, 0], state.theta[local, 1]
-    level = patch.sky.at(patch.sky.level, x, y)
+    level, error = (patch.sky.at(values, x, y) for values in (patch.sky.level, patch.sky.error))
     for b, band in enumerate(patch.bands):
         fit[f"chi2_{band}"] = found.reduced_chi2[:, b]
         fit[f"n_good_{band}"] = found.n_good[:, b]
         fit[f"n_above_{band}"] = found.n_above[:, b]
         fit[f"masked_fraction_{band}"] = found.masked_fraction[:, b]
         fit[f"sky_{band}"] = level[:, b]
+        fit[f"sky_err_{band}"] = error[:, b]
         fit[f"dx_{band}"] = state.offset[local, b, 0]
         fit[f"dy_{band}"] = state.offset[local, b, 1]
 

@@ -46,6 +46,7 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
         table[f"variance_{band}"] = state.flux_cov[local, b, b]
         table[f"dx_{band}"] = state.offset[local, b, 0]
         table[f"dy_{band}"] = state.offset[local, b, 1]
+        table[f"sky_response_{band}"] = state.sky_response[local, b, b]
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         table[name] = getattr(state, name)[local]
     partner = state.partner[local]
@@ -59,7 +60,7 @@ def state_from_table(
     table: Table | None, rows: Ints, sources: Sources, bands: Sequence[str]
 ) -> SceneState:
     """Return the state of the sources in ``rows``; where there is no table or row, the start."""
-    state = SceneState.start(sources, len(bands))
+    state = SceneState.start(sources, len(bands), len(bands))
     if table is None or len(table) == 0:
         return state
     known = np.asarray(table["row"])
@@ -81,6 +82,7 @@ def state_from_table(
         state.flux_cov[have, b, b] = column(f"variance_{band}")
         state.offset[have, b, 0] = column(f"dx_{band}")
         state.offset[have, b, 1] = column(f"dy_{band}")
+        state.sky_response[have, b, b] = column(f"sky_response_{band}")
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         getattr(state, name)[have] = column(name)
     partner = column("partner").astype(np.int64)
