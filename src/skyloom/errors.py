@@ -18,9 +18,11 @@
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
     │       ├── OutputExists        (FileExistsError)
+    │       │   └── FolderExists    (RuntimeError)
     │       ├── BadDataId           (ValueError)
     │       ├── UnknownDatasetType  (KeyError)
     │       └── DataNotFound        (FileNotFoundError)
+    ├── DownloadFailed              (RuntimeError) the network, or what came through it
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
 
@@ -39,6 +41,8 @@ __all__ = [
     "ConfigError",
     "DataDamaged",
     "DataNotFound",
+    "DownloadFailed",
+    "FolderExists",
     "InputError",
     "Mismatch",
     "MissingConfig",
@@ -150,6 +154,10 @@ class OutputExists(InputError, FileExistsError):
     """A file that would be overwritten."""
 
 
+class FolderExists(OutputExists, RuntimeError):
+    """A folder that would be overwritten."""
+
+
 class BadDataId(InputError, ValueError):
     """A data ID has an unknown key, lacks one, or holds a value that cannot name a file."""
 
@@ -160,6 +168,10 @@ class UnknownDatasetType(InputError, KeyError):
 
 class DataNotFound(InputError, FileNotFoundError):
     """A dataset that has a place in the layout but no file there."""
+
+
+class DownloadFailed(SkyloomError, RuntimeError):
+    """A file could not be fetched, or is not what was announced; trying again may help."""
 
 
 class Unprocessable(SkyloomError):

@@ -35,12 +35,14 @@ def tutorial(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tutorial")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_commands(blocks("tile.md", "sh")[0])
+        for block in blocks("tile.md", "sh"):
+            run_commands(block)
     return folder
 
 
 def test_tile_tutorial(tutorial):
     assert (tutorial / "field" / "work" / "output_catalog.csv").is_file()
+    assert (tutorial / "field" / "detected.csv").is_file()
 
 
 def test_compare_tutorial(tutorial, monkeypatch):

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-__all__ = ["console_level", "force_value", "run_options"]
+__all__ = ["config_option", "console_level", "force_value", "run_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ALL: Final = "all"
+
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Configuration, YAML; see dump-config.",
+)
+"""Names the configuration file."""
 
 
 def run_options(function: F) -> F:

@@ -11,8 +11,10 @@ from typing_extensions import override
 from skyloom.errors import OutputExists, Unwritable
 from skyloom.pipelines.verbs import VERBS, Verb
 
+from .download import download_bar
+from .findings import show_report
 from .logs import log_path, run_log
-from .options import console_level, force_value, run_options
+from .options import config_option, console_level, force_value, run_options
 
 __all__ = ["tile"]
 
@@ -36,13 +38,7 @@ def tile() -> None:
 
 def _add_verb(verb: Verb, about: str) -> None:
     @tile.command(name=verb, help=about)
-    @click.option(
-        "--config",
-        "config_path",
-        required=True,
-        type=click.Path(path_type=Path),
-        help="Configuration, YAML; see dump-config.",
-    )
+    @config_option
     @run_options
     def command(config_path: Path, **options: Any) -> int:
         return _run(verb, config_path, **options)
@@ -100,3 +96,68 @@ def dump_config(out: Path, *, force: bool) -> None:
     except OSError as error:
         raise Unwritable(f"{out}: cannot be written ({error.strerror or error})") from error
     click.echo(f"wrote {out}")
+
+
+@tile.command("download-sample")
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    help="Folder to make; default: the archive's own, in the current directory.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing folder of sample data.")
+def download_sample(directory: Path | None, *, force: bool) -> None:
+    """Fetch sample images and write the list of them.
+
+    TRACT7DT_SAMPLE_REPO, _TAG, _ASSET and _SHA256 name another source.
+    """
+    from skyloom.pipelines.tile.sample import download_sample as fetch  # noqa: PLC0415 - slow
+
+    with download_bar() as tell:
+        sample = fetch(directory, force=force, tell=tell)
+    click.echo(f"{len(sample.images)} images, list {sample.image_list}")
+
+
+@tile.command()
+@config_option
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the findings there too.",
+)
+def check(config_path: Path, json_path: Path | None) -> int:
+    """Look at headers and a few cut-outs and say what a run would stumble over.
+
+    The exit status is 1 if there is a problem. Nothing is written but FILE.
+    """
+    from skyloom.pipelines.tile.check import check_tile  # noqa: PLC0415 - slow
+    from skyloom.pipelines.tile.check_report import write_report  # noqa: PLC0415
+    from skyloom.pipelines.tile.config import load_config  # noqa: PLC0415
+
+    report = check_tile(load_config(config_path))
+    if json_path is not None:
+        write_report(report, json_path)
+    show_report(report)
+    return report.exit_status
+
+
+@tile.command()
+@config_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Catalogue to write.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--thresh", type=click.FloatRange(min=0.5), help="Least S/N of a point source [5].")
+@click.option("--minarea", type=click.IntRange(min=1), help="Least pixels above threshold [3].")
+@click.option("--deblend-cont", type=click.FloatRange(0, 1), help="Deblending contrast [0.0005].")
+def detect(config_path: Path, out: Path, *, force: bool, **options: float | None) -> None:
+    """Make an input catalogue from the images alone.
+
+    Detects on the stack of all bands and guesses what is a star. The configuration's input
+    catalogue need not exist.
+    """
+    from skyloom.pipelines.tile.config import load_config  # noqa: PLC0415 - slow
+    from skyloom.pipelines.tile.detection import detect_to_file  # noqa: PLC0415
+
+    found = detect_to_file(load_config(config_path), out, force=force, **options)
+    click.echo(f"{found.summary()}\nwrote {out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from astropy.table import Table
 from skyloom._types import Bools, Pixels
 from skyloom.errors import Unprocessable
 
-__all__ = ["extract_candidates"]
+__all__ = ["extract_candidates", "extract_segments"]
 
 log = logging.getLogger(__name__)
 
@@ -63,29 +64,85 @@ def extract_candidates(
     Unprocessable
         If SEP gives up even with enlarged limits.
     """
-    noise = np.broadcast_to(np.asarray(sigma, dtype=np.float32), image.shape)
-    with np.errstate(invalid="ignore"):
-        bad = ~np.isfinite(image) | ~np.isfinite(noise) | ~(noise > 0)
-    if mask is not None:
-        bad |= mask
-    objects = _extract(
-        np.where(bad, 0, image).astype(np.float32),
-        thresh,
-        err=np.where(bad, 1e30, noise).astype(np.float32),
-        mask=bad,
+    objects = _detect(
+        image,
+        sigma,
+        mask,
+        thresh=thresh,
         minarea=minarea,
         deblend_nthresh=deblend_nthresh,
         deblend_cont=deblend_cont,
         clean=clean,
         clean_param=clean_param,
     )
+    return _as_table(objects)
+
+
+def extract_segments(
+    image: Pixels,
+    sigma: float | Pixels,
+    mask: Bools | None = None,
+    *,
+    thresh: float,
+    kernel: Pixels | None = None,
+    **options: object,
+) -> tuple[Table, npt.NDArray[np.int32]]:
+    """Detect objects and tell which pixels are theirs.
+
+    Parameters
+    ----------
+    image, sigma, mask, thresh
+        As for `extract_candidates`.
+    kernel : ndarray, optional
+        Matched filter; default SEP's 3 x 3 kernel.
+    **options
+        Of ``sep.extract``: ``minarea``, ``deblend_nthresh``, ``deblend_cont``, ``clean``,
+        ``clean_param``.
+
+    Returns
+    -------
+    Table
+        As of `extract_candidates`.
+    ndarray of int32, shape (ny, nx)
+        Row + 1 of the object that a pixel belongs to; 0 for none.
+
+    Raises
+    ------
+    Unprocessable
+        If SEP gives up even with enlarged limits.
+    """
+    if kernel is not None:
+        options["filter_kernel"] = kernel
+    found = _detect(image, sigma, mask, thresh=thresh, segmentation_map=True, **options)
+    return _as_table(found[0]), np.asarray(found[1], dtype=np.int32)
+
+
+def _detect(
+    image: Pixels, sigma: float | Pixels, mask: Bools | None, *, thresh: float, **options: object
+) -> Any:
+    """Return what ``sep.extract`` returns, with what is not finite masked."""
+    noise = np.broadcast_to(np.asarray(sigma, dtype=np.float32), image.shape)
+    with np.errstate(invalid="ignore"):
+        bad = ~np.isfinite(image) | ~np.isfinite(noise) | ~(noise > 0)
+    if mask is not None:
+        bad |= mask
+    return _extract(
+        np.where(bad, 0, image).astype(np.float32),
+        thresh,
+        err=np.where(bad, 1e30, noise).astype(np.float32),
+        mask=bad,
+        **options,
+    )
+
+
+def _as_table(objects: Any) -> Table:
     table = Table({name: objects[name] for name in _FIELDS})
     for name, unit in _UNITS.items():
         table[name].unit = unit
     return table
 
 
-def _extract(data: Pixels, thresh: float, **options: object) -> npt.NDArray[np.void]:
+def _extract(data: Pixels, thresh: float, **options: object) -> Any:
     """Call SEP; enlarge its buffers where it asks for it, and put them back afterwards."""
     before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
     pixels, pieces = before
@@ -94,7 +151,7 @@ def _extract(data: Pixels, thresh: float, **options: object) -> npt.NDArray[np.v
             sep.set_extract_pixstack(pixels)
             sep.set_sub_object_limit(pieces)
             try:
-                return np.asarray(sep.extract(data, thresh, **options))
+                return sep.extract(data, thresh, **options)
             except Exception as error:  # SEP raises plain Exception
                 # Grown on demand: SEP fills the whole buffer (about 40 bytes per pixel) at once.
                 if "pixel buffer full" in str(error) and pixels < 4 * data.size:

@@ -1,0 +1,266 @@
+"""What a few cut-outs tell about an image: sky, noise, seeing, stars, saturation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from astropy.table import Table, vstack
+from scipy import ndimage
+
+from skyloom._types import Bools, Floats, Pixels
+from skyloom.detect.catalogue import has_neighbour
+from skyloom.detect.extract import extract_segments
+from skyloom.detect.growth import growth_radii
+from skyloom.detect.locus import find_star_locus
+from skyloom.detect.saturation import find_plateau
+from skyloom.geometry import Box
+
+__all__ = ["SpotCheck", "check_spots", "spot_boxes"]
+
+_THRESH, _MINAREA = 8.0, 5  # sigma, pix
+_SMOOTH = 1.5  # pix; brings out sources below three sigma a pixel
+_LOCAL = 8.0  # pix; its own correlation, -1 / (4 pi 8**2), is too small to matter
+_FULL_SNR = 100.0  # of the peak: fainter sources are not looked at for flat tops
+_FINE = 5  # points per pixel of that
+_STARS = 60  # brightest stars that tell the FWHM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SpotCheck:
+    """Measurements on the cut-outs of one band, in ADU where they are brightnesses."""
+
+    n_pixels: int  # that are finite
+    finite: float  # fraction
+    level: float  # of the sky, median of the cut-outs
+    level_spread: float  # of the cut-outs' levels, highest minus lowest
+    sky_rms: float  # of pixels without sources; NaN without any
+    neighbour: float  # correlation of the noise of adjacent pixels
+    fwhm: float  # pix, median of the stars; NaN where too few were seen
+    n_stars: int  # on the locus of stars
+    x: Floats  # pix, of the stars
+    y: Floats
+    bright_x: Floats  # of all detections, stars or not
+    bright_y: Floats
+    peak: float  # highest pixel
+    plateau: float  # lowest flat top; inf where there is none
+
+
+def spot_boxes(shape: tuple[int, int], *, side: int = 320, per_axis: int = 3) -> list[Box]:
+    """Return boxes on a regular grid over an image; fewer and larger where they would overlap."""
+    ny, nx = shape
+    if max(ny, nx) <= side:
+        return [Box.of_shape(shape)]
+    boxes: list[Box] = []
+    for y0, y1 in _intervals(ny, side, per_axis):
+        boxes.extend(Box(x0, x1, y0, y1) for x0, x1 in _intervals(nx, side, per_axis))
+    return boxes
+
+
+def _intervals(length: int, side: int, number: int) -> list[tuple[int, int]]:
+    if length <= side * number:
+        edges = np.linspace(0, length, max(1, length // side) + 1).astype(int)
+        return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+    starts = np.linspace(0, length - side, number).astype(int)
+    return [(int(a), int(a) + side) for a in starts]
+
+
+def check_spots(
+    cuts: Sequence[tuple[Box, Pixels]], *, fwhm: float, shape: tuple[int, int]
+) -> SpotCheck:
+    """Measure the cut-outs of one image.
+
+    Parameters
+    ----------
+    cuts : sequence of (Box, ndarray)
+        Where the cut-outs lie, and their pixels [ADU].
+    fwhm : float
+        First guess [pix].
+    shape : tuple of int
+        Of the image (ny, nx).
+
+    Notes
+    -----
+    The rms is 1.4826 times the median absolute deviation of the pixels that no source, above three
+    sigma in the smoothed image, covers, nor three pixels around it.
+    """
+    skies = [_sky(pixels) for _, pixels in cuts]
+    good = [sky for sky in skies if math.isfinite(sky.rms)]
+    if not good:
+        return _nothing(cuts)
+    rms = float(np.median([sky.rms for sky in good]))
+    levels = np.array([sky.level for sky in good])
+    found = [
+        _sources(pixels, box, sky, fwhm)
+        for (box, pixels), sky in zip(cuts, skies, strict=True)
+        if math.isfinite(sky.rms)
+    ]
+    table = vstack(found, metadata_conflicts="silent")
+    clean = np.asarray(table["clean"]) & (np.asarray(table["snr"]) > 30)
+    x, y = np.asarray(table["x"]), np.asarray(table["y"])
+    locus = find_star_locus(
+        np.asarray(table["r50"]), np.asarray(table["snr"]), clean, x=x, y=y, shape=shape
+    )
+    star = locus.members
+    return SpotCheck(
+        n_pixels=sum(int(np.isfinite(p).sum()) for _, p in cuts),
+        finite=float(np.mean([np.isfinite(p).mean() for _, p in cuts])),
+        level=float(np.median(levels)),
+        level_spread=float(np.ptp(levels)),
+        sky_rms=rms,
+        neighbour=float(np.median([sky.neighbour for sky in good])),
+        fwhm=_fwhm(cuts, skies, table[star], fwhm=fwhm),
+        n_stars=locus.n_stars,
+        x=x[star],
+        y=y[star],
+        bright_x=x[np.asarray(table["snr"]) > 30],
+        bright_y=y[np.asarray(table["snr"]) > 30],
+        peak=max(float(np.nanmax(p, initial=-np.inf)) for _, p in cuts),
+        plateau=min(float(t.meta["plateau"]) for t in found),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sky:
+    level: float
+    rms: float
+    neighbour: float
+
+
+def _sky(pixels: Pixels) -> _Sky:
+    """Measure level, rms and correlation of the pixels without sources."""
+    finite = np.isfinite(pixels)
+    nothing = _Sky(level=math.nan, rms=math.nan, neighbour=math.nan)
+    if finite.sum() < 1000:
+        return nothing
+    blank = finite
+    level = rms = math.nan
+    for _ in range(4):
+        level = float(np.median(pixels[blank]))
+        rms = 1.4826 * float(np.median(np.abs(pixels[blank] - level)))
+        if not rms > 0:
+            return nothing
+        clipped = np.clip(np.where(finite, pixels - level, 0.0), -4.0 * rms, 4.0 * rms)
+        source = _faint_sources(clipped, finite)
+        blank = finite & ~source & (np.abs(clipped) < 4.0 * rms)
+        if blank.sum() < 1000:
+            return nothing
+    noise = np.where(blank, clipped, 0.0)
+    noise = np.where(blank, noise - _local_mean(noise, blank), 0.0)
+    variance = float((noise**2).sum() / blank.sum())
+    return _Sky(level=level, rms=rms, neighbour=_neighbour_product(noise, blank) / variance)
+
+
+def _faint_sources(clipped: Floats, finite: Bools) -> Bools:
+    """Return the surroundings of what is above three sigma after smoothing."""
+    smooth = ndimage.gaussian_filter(clipped, _SMOOTH)
+    median = float(np.median(smooth[finite]))
+    rms = 1.4826 * float(np.median(np.abs(smooth[finite] - median)))
+    return np.asarray(ndimage.binary_dilation(smooth > median + 3.0 * rms, iterations=3))
+
+
+def _local_mean(noise: Floats, blank: Bools) -> Floats:
+    """Return the mean of the blank pixels around each; halos and gradients are not noise."""
+    total = ndimage.gaussian_filter(noise, _LOCAL)
+    weight = ndimage.gaussian_filter(blank.astype(np.float64), _LOCAL)
+    return np.asarray(total / np.maximum(weight, 1e-3))
+
+
+def _neighbour_product(noise: Floats, blank: Bools) -> float:
+    """Return the mean product of adjacent blank pixels, along both axes."""
+    means = []
+    for axis in (0, 1):
+        both = blank & np.roll(blank, 1, axis=axis)
+        product = noise * np.roll(noise, 1, axis=axis)
+        means.append(float(product[both].sum()) / max(1, int(both.sum())))
+    return 0.5 * (means[0] + means[1])
+
+
+def _sources(pixels: Pixels, box: Box, sky: _Sky, fwhm: float) -> Table:
+    """Detect the bright sources of a cut-out; positions are those of the whole image."""
+    data = np.where(np.isfinite(pixels), pixels - sky.level, 0).astype(np.float32)
+    bad = ~np.isfinite(pixels)
+    table, segments = extract_segments(data, sky.rms, bad, thresh=_THRESH, minarea=_MINAREA)
+    x, y = np.asarray(table["x"], np.float64), np.asarray(table["y"], np.float64)
+    if len(table):
+        x, y, _ = sep.winpos(data, x, y, fwhm / 2.3548, mask=bad)
+    radius = np.full(len(table), 3.0 * fwhm)
+    ids = np.arange(1, len(table) + 1)
+    size = growth_radii(data, x, y, radius=radius, bad=bad, segments=segments, ids=ids)
+    plateau = find_plateau(data, x, y, fwhm=fwhm, min_peak=_FULL_SNR * sky.rms, divisor=1.0)
+    a, b = np.asarray(table["a"]), np.maximum(np.asarray(table["b"]), 1e-6)
+    ny, nx = data.shape
+    margin = 3.0 * fwhm
+    clean = (x > margin) & (x < nx - 1 - margin) & (y > margin) & (y < ny - 1 - margin)
+    clean &= (a < 1.4 * b) & ~has_neighbour(x, y, np.asarray(table["flux"]), reach=margin)
+    clean[plateau.rows] = False
+    error = sky.rms * math.sqrt(math.pi) * 1.5 * fwhm
+    return Table(
+        {
+            "x": x + box.x0,
+            "y": y + box.y0,
+            "snr": np.asarray(table["flux"], np.float64) / error,
+            "r50": size.r50,
+            "clean": clean,
+        },
+        meta={"plateau": plateau.level + sky.level},
+    )
+
+
+def _fwhm(
+    cuts: Sequence[tuple[Box, Pixels]], skies: Sequence[_Sky], stars: Table, *, fwhm: float
+) -> float:
+    """Return the median width of the brightest stars at half of their interpolated peak."""
+    stars = stars[np.argsort(-np.asarray(stars["snr"]), kind="stable")[:_STARS]]
+    half = math.ceil(1.2 * fwhm)
+    widths = []
+    for row in stars:
+        stamp = _stamp(cuts, skies, float(row["x"]), float(row["y"]), half)
+        if stamp is not None:
+            widths.append(_half_peak_width(stamp))
+    return float(np.median(widths)) if len(widths) >= 3 else math.nan
+
+
+def _half_peak_width(stamp: Floats) -> float:
+    """Return the diameter of the area above half of the peak [pix]; a spline fills pixels in."""
+    fine = ndimage.zoom(stamp, _FINE, order=3)
+    labels, _ = ndimage.label(fine > 0.5 * fine.max())
+    area = int((labels == labels[np.unravel_index(np.argmax(fine), fine.shape)]).sum())
+    step = (stamp.shape[0] - 1) / (fine.shape[0] - 1)
+    return float(2.0 * math.sqrt(area / math.pi) * step)
+
+
+def _stamp(
+    cuts: Sequence[tuple[Box, Pixels]], skies: Sequence[_Sky], x: float, y: float, half: int
+) -> Floats | None:
+    inner = Box.around(x, y, half)
+    for (box, pixels), sky in zip(cuts, skies, strict=True):
+        if math.isfinite(sky.rms) and inner.clipped(box) == inner:
+            part = pixels[inner.shifted(-box.x0, -box.y0).slices]
+            whole: Bools = np.isfinite(part)
+            return part.astype(np.float64) - sky.level if whole.all() else None
+    return None
+
+
+def _nothing(cuts: Sequence[tuple[Box, Pixels]]) -> SpotCheck:
+    nan, none = math.nan, np.zeros(0)
+    return SpotCheck(
+        n_pixels=sum(int(np.isfinite(p).sum()) for _, p in cuts),
+        finite=float(np.mean([np.isfinite(p).mean() for _, p in cuts])),
+        level=nan,
+        level_spread=nan,
+        sky_rms=nan,
+        neighbour=nan,
+        fwhm=nan,
+        n_stars=0,
+        x=none,
+        y=none,
+        bright_x=none,
+        bright_y=none,
+        peak=nan,
+        plateau=math.inf,
+    )

@@ -1,0 +1,140 @@
+"""``tile check``: what a run would stumble over, from headers and a few cut-outs.
+
+Each subject has its module: `check_bands` (images), `check_tables` (catalogue, Gaia),
+`check_cost`.  Here they are called, and what concerns the tile as a whole is judged.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from skyloom.catalogs import read_image_list
+from skyloom.detect.spot_check import SpotCheck
+from skyloom.geometry import patch_grid
+from skyloom.images import Frame, frame_wcs
+
+from .check_bands import band_findings, measure_band
+from .check_cost import cost_findings, tile_cost
+from .check_report import CheckReport, Finding, Status
+from .check_tables import catalog_findings, gaia_findings
+from .config import TileConfig, require_inputs
+from .load import read_tile_frames
+from .run import worker_count
+
+__all__ = ["check_tile"]
+
+_SAID_HERE: Final = ("skyloom.images.frame", "skyloom.catalogs")
+
+
+def check_tile(config: TileConfig, *, tell: Callable[[str], None] | None = None) -> CheckReport:
+    """Look at the inputs of a run; nothing is written.
+
+    Parameters
+    ----------
+    config : TileConfig
+        A loaded configuration; the input catalogue need not exist.
+    tell : callable, optional
+        Called with what is looked at next.
+
+    Returns
+    -------
+    CheckReport
+        Findings about the frame, each band, the catalogue, Gaia and the cost.
+
+    Raises
+    ------
+    UserMistake
+        If headers are missing or images do not match: then there is nothing to measure.
+    """
+    tell = tell or (lambda _what: None)
+    require_inputs(config, ["inputs.image_list_file", "outputs.work_dir"])
+    with _quiet():
+        tell("headers")
+        paths = read_image_list(config.inputs.image_list_file, base=config.directory)
+        frames = list(read_tile_frames(list(paths), config))
+        findings = [_frame(frames), _cells(frames[0], config)]
+        spots: dict[str, SpotCheck] = {}
+        for frame in frames:
+            tell(f"band {frame.band}")
+            spots[frame.band] = measure_band(frame, config)
+        findings += _bands(frames, spots, config)
+        tell("catalogues")
+        findings += _tables(frames, spots, config)
+    return CheckReport(findings=tuple(findings))
+
+
+def _bands(
+    frames: list[Frame], spots: dict[str, SpotCheck], config: TileConfig
+) -> Iterator[Finding]:
+    name = _reference(spots)
+    for frame in frames:
+        yield from band_findings(frame, spots[frame.band], (name, spots[name]), config)
+
+
+def _reference(spots: dict[str, SpotCheck]) -> str:
+    """Return the band with the most stars: positions are compared with it."""
+    return max(spots, key=lambda band: (spots[band].n_stars, spots[band].bright_x.size))
+
+
+def _tables(frames: list[Frame], spots: dict[str, SpotCheck], config: TileConfig) -> list[Finding]:
+    bands, first = [frame.band for frame in frames], frames[0]
+    wcs = frame_wcs(first)
+    found = list(catalog_findings(config, bands, first, wcs, spots[_reference(spots)]))
+    n_sources = int(found[0].numbers.get("inside") or 0)
+    found += gaia_findings(config, bands, first, wcs)
+    cost = tile_cost(
+        config,
+        shape=first.working_shape,
+        n_bands=len(bands),
+        n_sources=n_sources,
+        workers=worker_count(config),
+    )
+    return [*found, *cost_findings(cost, config.outputs.work_dir)]
+
+
+def _frame(frames: list[Frame]) -> Finding:
+    first = frames[0]
+    ny, nx = first.working_shape
+    cut = "" if first.box.shape == first.shape else f" of {first.shape[1]} x {first.shape[0]}"
+    return Finding(
+        topic="frame",
+        message=f"{len(frames)} bands, {nx} x {ny}{cut} pix of {first.pixel_scale:.3f} arcsec, one "
+        "grid",
+        numbers={"bands": len(frames), "nx": nx, "ny": ny, "pixel_scale": first.pixel_scale},
+    )
+
+
+def _cells(frame: Frame, config: TileConfig) -> Finding:
+    """Judge the size of the cells; a grid finer than the pixels is a mistake of the user's."""
+    epsf, shape = config.epsf, frame.working_shape
+    patch_grid(shape, epsf_ngrid=epsf.epsf_ngrid, ngrid=epsf.ngrid, halo=0)
+    side, need = min(shape) // epsf.epsf_ngrid, epsf.cutout_size // 2 + epsf.edge_pad
+    fits = side > 2 * need + 1
+    return Finding(
+        topic="cells",
+        status=Status.OK if fits else Status.WARNING,
+        message=f"{epsf.epsf_ngrid} x {epsf.epsf_ngrid} ePSF cells of {side} pix; a star keeps "
+        f"{need} pix from the edge of the image",
+        remedy="" if fits else f"lower epsf.epsf_ngrid, now {epsf.epsf_ngrid}",
+        numbers={"side": side, "margin": need},
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings that become findings to themselves meanwhile."""
+    loggers = [logging.getLogger(name) for name in _SAID_HERE]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,257 @@
+"""What cut-outs and header say about each band, and how the bands fit together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from skyloom._types import Floats
+from skyloom.detect.spot_check import SpotCheck, check_spots, spot_boxes
+from skyloom.images import Frame, read_pixels
+
+from .check_report import Finding, Status
+from .config import TileConfig
+
+__all__ = ["band_findings", "match_offset", "measure_band"]
+
+_FWHM_RATIO: Final = 1.25  # the header's FWHM serves for apertures and the fallback PSF only
+_NOISE: Final = (1.1, 2.0)  # rms over SKYSIG: warning, problem; errors scale with it
+_CORRELATED: Final = 0.02  # as in the fit
+_LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
+_OFFSET: Final = (0.25, 1.0)  # pix
+_MATCH: Final = 4.0  # pix
+_FEW_STARS: Final = 6  # over the field: fewer cannot tell how the PSF changes
+
+
+def measure_band(frame: Frame, config: TileConfig) -> SpotCheck:
+    """Read the cut-outs of a band, within the working frame, and measure them."""
+    shape = frame.working_shape
+    cuts = [(box, read_pixels(frame, box)) for box in spot_boxes(shape)]
+    fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
+    return check_spots(cuts, fwhm=float(np.clip(fwhm, 1.5, 20.0)), shape=shape)
+
+
+def band_findings(
+    frame: Frame, spots: SpotCheck, reference: tuple[str, SpotCheck], config: TileConfig
+) -> Iterator[Finding]:
+    """Judge one band; ``reference`` is the band that positions are compared with."""
+    if not math.isfinite(spots.sky_rms):
+        share = f"{100 * spots.finite:.0f} % of the pixels of the cut-outs are finite"
+        remedy = "correct the image, or remove it from the image list"
+        yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
+        return
+    yield _noise(frame, spots)
+    yield _correlation(frame, spots)
+    yield _level(frame, spots)
+    yield _fwhm(frame, spots, config)
+    yield _stars(frame, spots, config)
+    yield _saturation(frame, spots)
+    yield _gain(frame, spots)
+    if reference[0] != frame.band:
+        yield _offset(frame, spots, *reference)
+
+
+def _of(
+    frame: Frame,
+    topic: str,
+    status: Status,
+    message: str,
+    remedy: str = "",
+    **numbers: float | None,
+) -> Finding:
+    return Finding(
+        topic=topic,
+        band=frame.band,
+        status=status,
+        message=message,
+        remedy=remedy if status > Status.OK else "",
+        numbers=numbers,
+    )
+
+
+def _beyond(value: float, limits: tuple[float, float]) -> Status:
+    if value > limits[1]:
+        return Status.PROBLEM
+    return Status.WARNING if value > limits[0] else Status.OK
+
+
+def _noise(frame: Frame, spots: SpotCheck) -> Finding:
+    ratio = spots.sky_rms / frame.sky_sigma_adu
+    return _of(
+        frame,
+        "sky rms",
+        _beyond(max(ratio, 1.0 / ratio), _NOISE),
+        f"{spots.sky_rms:.4g} ADU measured, SKYSIG {frame.sky_sigma_adu:.4g}: ratio {ratio:.2f}",
+        "write the measured rms into the keyword SKYSIG: all errors scale with it",
+        measured=spots.sky_rms,
+        header=frame.sky_sigma_adu,
+        ratio=ratio,
+    )
+
+
+def _correlation(frame: Frame, spots: SpotCheck) -> Finding:
+    rho = spots.neighbour
+    is_white = abs(rho) <= _CORRELATED
+    return _of(
+        frame,
+        "noise correlation",
+        Status.OK if is_white else Status.NOTE,
+        f"neighbouring pixels {rho:+.2f}" + ("" if is_white else ": resampled or compressed"),
+        "keep skyloom.correlated_noise: true, so that errors take it into account",
+        neighbour=rho,
+    )
+
+
+def _level(frame: Frame, spots: SpotCheck) -> Finding:
+    level = spots.level / spots.sky_rms
+    spread = spots.level_spread / spots.sky_rms
+    return _of(
+        frame,
+        "sky level",
+        _beyond(max(abs(level), spread), _LEVEL),
+        f"{spots.level:+.3g} ADU = {level:+.2f} rms; cut-outs differ by {spread:.2f} rms",
+        "subtract the background; the fit takes care of what is smooth, the white stack does not",
+        level=spots.level,
+        level_in_rms=level,
+        spread_in_rms=spread,
+    )
+
+
+def _fwhm(frame: Frame, spots: SpotCheck, config: TileConfig) -> Finding:
+    default = config.patch_run.fallback_default_fwhm_pix
+    header = frame.fwhm_pix
+    remedy = "write the measured FWHM [pix] into the keyword PEEING; it counts where stars lack"
+    numbers = {"measured": spots.fwhm, "header": header}
+    if not math.isfinite(spots.fwhm):
+        said = "nothing" if header is None else f"{header:.2f} pix"
+        text = f"too few stars in the cut-outs; the header says {said}"
+        remedy = "write the FWHM in pixels into the keyword PEEING"
+        status = Status.NOTE if header is not None else Status.WARNING
+        return _of(frame, "FWHM", status, text, "" if header else remedy, **numbers)
+    if header is None:
+        text = f"{spots.fwhm:.2f} pix measured; no PEEING or SEEING, {default:g} pix is assumed"
+        far = max(spots.fwhm / default, default / spots.fwhm) > _FWHM_RATIO
+        return _of(frame, "FWHM", Status.WARNING if far else Status.NOTE, text, remedy, **numbers)
+    far = max(spots.fwhm / header, header / spots.fwhm) > _FWHM_RATIO
+    text = f"{spots.fwhm:.2f} pix measured, header {header:.2f} pix"
+    return _of(frame, "FWHM", Status.WARNING if far else Status.OK, text, remedy, **numbers)
+
+
+def _stars(frame: Frame, spots: SpotCheck, config: TileConfig) -> Finding:
+    ny, nx = frame.working_shape
+    total = spots.n_stars * nx * ny / max(1, spots.n_pixels)
+    cells = config.epsf.epsf_ngrid**2
+    per_cell = total / cells
+    need = config.patch_run.min_epsf_nstars_for_use
+    status, remedy = Status.OK, ""
+    if total < _FEW_STARS:
+        status = Status.WARNING
+        remedy = (
+            "lower epsf.thresh_sigma or epsf.minarea, or enlarge the frame (crop.margin); without "
+            "stars the Moffat profile of the header takes over"
+        )
+    elif per_cell < max(need, 1):
+        status = Status.NOTE
+        remedy = (
+            "lower epsf.epsf_ngrid; cells without stars of their own use the PSF of the whole field"
+        )
+    text = f"about {total:.0f} in the frame, {per_cell:.1f} in each of {cells} cells"
+    return _of(frame, "PSF stars", status, text, remedy, expected=total, per_cell=per_cell)
+
+
+def _saturation(frame: Frame, spots: SpotCheck) -> Finding:
+    level = frame.saturation_adu  # SATURATE / divisor
+    has_plateau = math.isfinite(spots.plateau)
+    numbers = {"threshold": level, "plateau": spots.plateau, "peak": spots.peak}
+    if not math.isfinite(level):
+        text = "no SATURATE; " + (
+            f"flat tops at {spots.plateau:.4g} ADU"
+            if has_plateau
+            else "no flat top in the cut-outs"
+        )
+        remedy = "write SATURATE [ADU]; without it only flat tops are recognised"
+        return _of(frame, "saturation", Status.NOTE, text, remedy, **numbers)
+    if has_plateau and spots.plateau < 0.9 * level:
+        text = f"flat tops at {spots.plateau:.4g} ADU, below the threshold of {level:.4g}"
+        remedy = (
+            f"write SATURATE = {spots.plateau:.4g}, or raise "
+            "source_saturation_cut.saturation_divisor"
+        )
+        return _of(frame, "saturation", Status.WARNING, text, remedy, **numbers)
+    text = f"masked from {level:.4g} ADU on; highest pixel {spots.peak:.4g}"
+    return _of(frame, "saturation", Status.OK, text, "", **numbers)
+
+
+def _gain(frame: Frame, spots: SpotCheck) -> Finding:
+    """Compare the noise with what counts of electrons allow.
+
+    A sky-subtracted image does not show its gain. Two things are impossible: a sky whose Poisson
+    noise exceeds the noise seen, and a noise below one electron.
+    """
+    electrons = spots.sky_rms * frame.gain
+    numbers = {"gain": frame.gain, "sky_noise_electrons": electrons}
+    remedy = (
+        "write the effective gain into EGAIN: electrons of all exposures per ADU of the stack "
+        "(for an average of N frames N times that of the camera)"
+    )
+    level = spots.level
+    poisson = math.sqrt(level / frame.gain) if level > 5.0 * spots.sky_rms else 0.0
+    if poisson > 1.2 * spots.sky_rms:
+        text = (
+            f"{frame.gain:g} e-/ADU and a sky of {level:.4g} ADU give a noise of {poisson:.3g} "
+            f"ADU, but it is {spots.sky_rms:.3g}"
+        )
+        return _of(frame, "gain", Status.PROBLEM, text, remedy, **numbers)
+    if electrons < 1.0:
+        text = f"{frame.gain:g} e-/ADU makes the sky noise {electrons:.2g} electrons: too few"
+        return _of(frame, "gain", Status.WARNING, text, remedy, **numbers)
+    text = f"{frame.gain:g} e-/ADU: sky noise {electrons:.3g} electrons, possible"
+    return _of(frame, "gain", Status.OK, text, "", **numbers)
+
+
+def _offset(frame: Frame, spots: SpotCheck, name: str, reference: SpotCheck) -> Finding:
+    found = match_offset(spots.x, spots.y, reference.bright_x, reference.bright_y, _MATCH)
+    if found is None:
+        text = f"too few stars in common with {name} to compare positions"
+        remedy = "check the registration by eye"
+        return _of(frame, "position", Status.NOTE, text, remedy)
+    dx, dy, error, count = found
+    far = math.hypot(dx, dy) - 2.0 * error
+    return _of(
+        frame,
+        "position",
+        _beyond(far, _OFFSET),
+        f"{dx:+.2f}, {dy:+.2f} pix from {name}, +-{error:.2f} ({count} stars)",
+        "register the image to the grid of the first; bright sources are shifted by band in the "
+        "fit, faint ones are not",
+        dx=dx,
+        dy=dy,
+        error=error,
+        stars=count,
+    )
+
+
+def match_offset(
+    x: Floats, y: Floats, to_x: Floats, to_y: Floats, radius: float
+) -> tuple[float, float, float, int] | None:
+    """Return the median offset [pix] of matched positions, its error and their number.
+
+    None for fewer than three. The error is that of the median of the longer axis.
+    """
+    if x.size < 3 or to_x.size < 3:
+        return None
+    tree = cKDTree(np.stack([to_x, to_y], axis=1))
+    distance, row = tree.query(np.stack([x, y], axis=1), distance_upper_bound=radius)
+    near = np.isfinite(distance)
+    if near.sum() < 3:
+        return None
+    rows = np.asarray(row)[near]
+    dx, dy = x[near] - to_x[rows], y[near] - to_y[rows]
+    mx, my = float(np.median(dx)), float(np.median(dy))
+    scatter = max(float(np.median(np.abs(dx - mx))), float(np.median(np.abs(dy - my))))
+    # 1.4826 MAD is a standard deviation; that of a median is 1.25 sigma / sqrt(n)
+    return mx, my, 1.4826 * 1.25 * scatter / math.sqrt(near.sum()), int(near.sum())

@@ -1,0 +1,120 @@
+"""What a run will cost: processor time, memory, disk.
+
+A simple model with constants measured on the real nine-band tile of the tests (1520 x 1520 pixels,
+678 active sources, 54 stars) by ``bench/tile_cost.py``, on one core of a server of 2023. It is
+right within a factor of two where images and catalogue resemble that tile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .check_report import Finding, Status
+from .config import TileConfig
+
+__all__ = ["TileCost", "cost_findings", "tile_cost"]
+
+_S_PER_MPIX: Final = 0.4  # CPU s per million pixels of a band: load, masks, stack, payloads
+_S_PER_PSF: Final = 4.6  # CPU s per band
+_S_PER_SOURCE: Final = 0.017  # CPU s per source and band: all passes, report
+_S_PER_PATCH_PLOT: Final = 0.6  # CPU s
+_S_PER_BAND_PLOT: Final = 0.6  # CPU s
+_BYTES_PER_PIXEL: Final = 16.0  # of disk, per pixel of a band: payloads and masks
+_PNG: Final = 1.3e6  # bytes per patch
+_BASE: Final = 1.3e9  # bytes per process: Python, compiled kernels, one patch
+_RAM_PER_PIXEL: Final = 40.0  # bytes per pixel of the frame: white image, noise, masks, detection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileCost:
+    """Estimates; within a factor of two."""
+
+    cpu: float  # s
+    wall: float  # s, with that many workers
+    workers: int
+    ram: float  # bytes, all workers
+    disk: float  # bytes
+
+
+def tile_cost(
+    config: TileConfig, *, shape: tuple[int, int], n_bands: int, n_sources: int, workers: int
+) -> TileCost:
+    """Estimate the cost of a run from nothing.
+
+    Parameters
+    ----------
+    config : TileConfig
+        Pictures and numbers of patches count.
+    shape : tuple of int
+        Working frame (ny, nx).
+    n_bands, n_sources : int
+        Bands and catalogue rows inside.
+    workers : int
+        Processes.
+    """
+    pixels = float(shape[0] * shape[1])
+    patches = min((config.epsf.epsf_ngrid * config.epsf.ngrid) ** 2, max(1, n_sources))
+    cpu = n_bands * (_S_PER_PSF + 1e-6 * _S_PER_MPIX * pixels + _S_PER_SOURCE * n_sources)
+    disk = n_bands * _BYTES_PER_PIXEL * pixels
+    if config.skyloom.plots != "none":
+        cpu += _S_PER_PATCH_PLOT * patches + _S_PER_BAND_PLOT * n_bands
+        disk += _PNG * patches
+    workers = max(1, min(workers, patches))
+    return TileCost(
+        cpu=cpu,
+        # One unit at a time for the stack, the catalogue and the slowest patch: a tenth.
+        wall=cpu * (0.1 + 0.9 / workers),
+        workers=workers,
+        ram=workers * _BASE + _RAM_PER_PIXEL * pixels,
+        disk=disk,
+    )
+
+
+def cost_findings(cost: TileCost, work_dir: Path) -> Iterator[Finding]:
+    """Compare the cost with what this machine has."""
+    minutes = cost.wall / 60
+    yield Finding(
+        topic="time",
+        message=f"about {minutes:.1f} min with {cost.workers} workers ({cost.cpu / 60:.1f} min of "
+        "CPU); within a factor of two",
+        numbers={"cpu_s": cost.cpu, "wall_s": cost.wall, "workers": cost.workers},
+    )
+    ram = _memory()
+    tight = ram is not None and cost.ram > ram
+    yield Finding(
+        topic="memory",
+        status=Status.WARNING if tight else Status.OK,
+        message=f"about {_giga(cost.ram)} with {cost.workers} workers"
+        + ("" if ram is None else f"; this machine has {_giga(ram)}"),
+        remedy="lower skyloom.workers" if tight else "",
+        numbers={"bytes": cost.ram, "machine": ram},
+    )
+    place = work_dir
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = float(shutil.disk_usage(place).free)
+    full = cost.disk > free
+    yield Finding(
+        topic="disk",
+        status=Status.PROBLEM if full else Status.OK,
+        message=f"about {_giga(cost.disk)} in outputs.work_dir; {_giga(free)} free",
+        remedy="free space, move outputs.work_dir, or set skyloom.plots: none" if full else "",
+        numbers={"bytes": cost.disk, "free": free},
+    )
+
+
+def _giga(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _memory() -> float | None:
+    """Return the memory of the machine [bytes]; None where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        return None
