@@ -180,7 +180,8 @@ def test_tables_have_the_columns_of_the_original(shared_data):
     folder = shared_data / "tract7dt_reference"
     found = measure_zero_points(*merged()[:2])
     summary, stars = found.summary_table(), found.star_table()
-    assert summary.colnames == read_csv(folder / "zp_summary_head.csv").colnames
+    theirs = read_csv(folder / "zp_summary_head.csv").colnames
+    assert summary.colnames[: len(theirs)] == theirs  # ours stand behind
     assert stars.colnames == read_csv(folder / "zp_all_bands__per_object_head.csv").colnames
     assert len(stars) == 19
     assert not (stars["is_kept"] & stars["is_clipped"]).any()
@@ -211,7 +212,9 @@ def test_nothing_to_measure_is_said_and_leaves_the_catalogue(change, reason, cap
 def test_magnitudes_of_all_rows_with_positive_flux():
     table, _, mag = merged()
     out = apply_zero_points(table, {"g": (25.2, 0.03)}, bands=("r", "g"))
-    assert out.colnames[-4:] == ["MAG_g_fit", "MAGERR_g_fit", "MAG_r_fit", "MAGERR_r_fit"]
+    start = len(table.colnames)
+    magnitudes = ["MAG_g_fit", "MAGERR_g_fit", "MAG_r_fit", "MAGERR_r_fit"]
+    assert out.colnames[start : start + 4] == magnitudes
     good = np.arange(12) != 2
     assert out["MAG_g_fit"][good] == pytest.approx(mag[good], abs=1e-9)
     assert np.isnan(out["MAG_g_fit"][2])

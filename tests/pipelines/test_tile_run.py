@@ -82,6 +82,11 @@ def test_the_columns_stand_in_the_documented_order(small_tile: Path) -> None:
         *(f"FLUX{e}_{b}_fit" for b in ("m475", "m625", "m825") for e in ("", "ERR")),
         *("fit_is_reliable", "fit_quality_issues"),
         *(f"MAG{e}_{b}_fit" for b in ("m475", "m625", "m825") for e in ("", "ERR")),
+        *(
+            name.format(b)
+            for b in ("m475", "m625", "m825")
+            for name in ("MAGERR_STAT_{}_fit", "FLUX_NJY_{}", "FLUXERR_NJY_{}")
+        ),
     ]
     assert sorted(names) == sorted(expected)
     assert [n for n in names if not n.startswith(("FLUX_m", "POS"))] == [
@@ -299,6 +304,7 @@ def test_pictures_are_drawn_as_switched(small_tile: Path, edit: Edit) -> None:
     bands |= {
         f"ZP/zp_vs_mag__{b}{e}.png" for b in ("m475", "m625", "m825") for e in ("", "_fullrange")
     }
+    bands |= {f"ZP/zp_trends__{b}.png" for b in ("m475", "m625", "m825")}
     patches = {
         f"outputs/{row['patch_tag']}/patch_overview.png"
         for row in rows(work / "patches/patches.csv")

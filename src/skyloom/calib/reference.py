@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from astropy.table import Table
 
 from skyloom._types import Bools, Floats
 from skyloom.catalogs import column_as_float, column_as_text, read_csv
@@ -17,7 +18,7 @@ __all__ = ["GaiaReference", "read_gaia_xp"]
 
 log = logging.getLogger(__name__)
 
-_MAG = "mag_"
+_MAG, _MAG_ERR = "mag_", "magerr_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +31,8 @@ class GaiaReference:
     source_id: npt.NDArray[np.str_] | None = None  # digits as text; None: no such column
     g_mag: Floats | None = None  # phot_g_mean_mag
     mags: dict[str, Floats] = field(default_factory=dict)  # band -> AB mag
+    mag_errs: dict[str, Floats] = field(default_factory=dict)  # band -> mag
+    bp_rp: Floats | None = None  # mag
 
     def __len__(self) -> int:
         return len(self.ra)
@@ -47,7 +50,29 @@ class GaiaReference:
             source_id=None if self.source_id is None else self.source_id[keep],
             g_mag=None if self.g_mag is None else self.g_mag[keep],
             mags={band: values[keep] for band, values in self.mags.items()},
+            mag_errs={band: values[keep] for band, values in self.mag_errs.items()},
+            bp_rp=None if self.bp_rp is None else self.bp_rp[keep],
         )
+
+    def colour(self, band: str) -> tuple[str, Floats] | None:
+        """Return a colour [mag] to compare a band with, and its name; None without one.
+
+        BP - RP where the file has it, else the first minus the last of the other bands by name,
+        else one that involves the band itself.
+        """
+        if self.bp_rp is not None:
+            return "BP - RP", self.bp_rp
+        others = [name for name in sorted(self.mags) if name != band]
+        if len(others) >= 2:
+            first, last = others[0], others[-1]
+        elif len(others) == 1:
+            first, last = sorted((others[0], band))
+        else:
+            mag = self.mags.get(band)
+            if mag is None or self.g_mag is None:
+                return None
+            return f"{band} - G", mag - self.g_mag
+        return f"{first} - {last}", self.mags[first] - self.mags[last]
 
     def require(self, *names: str) -> None:
         """Check that the file has the columns ``source_id`` or ``phot_g_mean_mag``.
@@ -79,7 +104,8 @@ def read_gaia_xp(path: Path | str) -> GaiaReference:
     ----------
     path : path
         Columns ``ra``, ``dec`` [deg ICRS], ``source_id`` (kept as text: it does not fit a float),
-        ``phot_g_mean_mag`` [mag], ``mag_{band}`` [AB mag].
+        ``phot_g_mean_mag`` [mag], ``mag_{band}`` [AB mag]; optional ``magerr_{band}`` [mag] and
+        ``bp_rp``, or ``phot_bp_mean_mag`` and ``phot_rp_mean_mag`` [mag].
 
     Raises
     ------
@@ -103,4 +129,17 @@ def read_gaia_xp(path: Path | str) -> GaiaReference:
         source_id=source_id,
         g_mag=column_as_float(table, "phot_g_mean_mag") if "phot_g_mean_mag" in names else None,
         mags={n[len(_MAG) :]: column_as_float(table, n) for n in names if n.startswith(_MAG)},
+        mag_errs={
+            n[len(_MAG_ERR) :]: column_as_float(table, n) for n in names if n.startswith(_MAG_ERR)
+        },
+        bp_rp=_bp_rp(table),
     )
+
+
+def _bp_rp(table: Table) -> Floats | None:
+    if "bp_rp" in table.colnames:
+        return column_as_float(table, "bp_rp")
+    blue, red = "phot_bp_mean_mag", "phot_rp_mean_mag"
+    if {blue, red} <= set(table.colnames):
+        return column_as_float(table, blue) - column_as_float(table, red)
+    return None

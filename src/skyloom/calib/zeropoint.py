@@ -1,131 +1,49 @@
 """Photometric zero points from Gaia XP synthetic magnitudes.
 
-For each star ``zp = mag + 2.5 log10(flux)``; MAD clipping; weighted median.
+For each star ``zp = mag + 2.5 log10(flux)``; MAD clipping; weighted median, and a mean with
+intrinsic scatter beside it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from skyloom._types import Bools, Floats
+from skyloom._types import Bools, Floats, Ints
+from skyloom.calib.magnitudes import POGSON, frame_position
 from skyloom.calib.reference import GaiaReference
-from skyloom.catalogs import column_as_bool, column_as_float, column_as_text, text_array
+from skyloom.calib.scatter import effective_number, fit_scatter, weighted_median_error
+from skyloom.calib.trends import (
+    SurfaceKind,
+    Trend,
+    ZeroPointSurface,
+    choose_surface,
+    measure_trend,
+)
+from skyloom.calib.zp_data import (
+    BandZeroPoint,
+    StarPhotometry,
+    StarPlaces,
+    ZeroPointError,
+    ZeroPointEstimate,
+    ZeroPoints,
+)
+from skyloom.catalogs import column_as_bool, column_as_float, column_as_text
 
-__all__ = [
-    "BandZeroPoint",
-    "StarPhotometry",
-    "ZeroPointError",
-    "ZeroPoints",
-    "apply_zero_points",
-    "mad_clip",
-    "measure_zero_points",
-    "weighted_median",
-    "zero_point",
-]
+__all__ = ["mad_clip", "measure_zero_points", "weighted_median", "zero_point"]
 
 log = logging.getLogger(__name__)
 
-ZeroPointError = Literal["all_mad", "bright_std"]
-
-POGSON = 2.5 / np.log(10.0)
-"""Magnitudes per relative flux change."""
-
-_BRIGHT_MIN = 10
+_BRIGHT_MIN: Final = 10
 """Stars needed for the scatter of the bright ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StarPhotometry:
-    """The reference stars of one band."""
-
-    gaia_source_id: npt.NDArray[np.str_]
-    mag: Floats  # AB mag, reference
-    flux: Floats  # scaled counts
-    flux_err: Floats  # scaled counts
-    zp: Floats  # mag
-    zp_err: Floats  # mag, NaN where the flux error is unusable
-    is_reliable: Bools  # unreliable stars are plotted and counted only
-    is_kept: Bools
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BandZeroPoint:
-    """The zero point of a band and how it came about."""
-
-    band: str
-    n_raw: int
-    n_kept: int
-    n_unreliable: int
-    clip_sigma: float
-    zp_median: float  # AB mag of one scaled count
-    zp_err_mad: float  # mag, median absolute deviation
-    zp_err_std: float  # mag, scatter of the bright stars
-    n_zp_err_src: int  # stars behind zp_err_std
-    zp_err_snr_used: float  # S/N cut behind zp_err_std, NaN after the fallback to the MAD
-    zp_err: float  # mag, the one of the two that was chosen
-    stars: StarPhotometry
-
-    @property
-    def n_clipped(self) -> int:
-        """Reliable stars that the clipping dropped."""
-        return self.n_raw - self.n_kept
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ZeroPoints:
-    """The zero points of a tile; ``reason`` says why there is none."""
-
-    bands: tuple[str, ...]  # all bands with fitted fluxes, sorted
-    results: tuple[BandZeroPoint, ...]
-    reason: str = ""
-
-    def of(self, band: str) -> BandZeroPoint | None:
-        """Return the result of a band, or None."""
-        return next((r for r in self.results if r.band == band), None)
-
-    def summary_table(self) -> Table:
-        """Return the table of ``ZP/zp_summary.csv``."""
-        names = (
-            *("band", "n_raw", "n_kept", "n_clipped", "n_unreliable", "clip_sigma", "zp_median"),
-            *("zp_err_mad", "zp_err_std", "n_zp_err_src", "zp_err_snr_used"),
-        )
-        kinds = (str, int, int, int, int, float, float, float, float, int, float)
-        columns: list[npt.NDArray[np.generic]] = [
-            np.array([getattr(r, name) for r in self.results], dtype=kind)
-            for name, kind in zip(names, kinds, strict=True)
-        ]
-        return Table(columns, names=names)
-
-    def star_table(self) -> Table:
-        """Return the table of ``ZP/zp_all_bands__per_object.csv``: the reliable stars."""
-        parts: dict[str, list[npt.NDArray[np.generic]]] = {
-            name: [np.zeros(0, dtype=kind)]
-            for name, kind in (
-                *(("band", "U1"), ("gaia_source_id", "U1"), ("gaiaxp_mag", float)),
-                *(("flux", float), ("fluxerr", float), ("zp", float), ("zp_err", float)),
-                *(("is_kept", bool), ("is_clipped", bool)),
-            )
-        }
-        for result in self.results:
-            s = result.stars
-            use = s.is_reliable
-            values = (
-                text_array([result.band] * int(use.sum())),
-                *(a[use] for a in (s.gaia_source_id, s.mag, s.flux, s.flux_err, s.zp, s.zp_err)),
-                s.is_kept[use],
-                ~s.is_kept[use],
-            )
-            for name, value in zip(parts, values, strict=True):
-                parts[name].append(value)
-        return Table({name: np.concatenate(chunks) for name, chunks in parts.items()})
+_FEW: Final = 5.0
+"""Effective number of stars below which a weighted median hangs on single stars."""
 
 
 def weighted_median(values: Floats, weights: Floats) -> float:
@@ -165,10 +83,14 @@ def zero_point(
     flux_err: Floats,
     is_reliable: Bools,
     source_id: npt.NDArray[np.str_],
+    mag_err: Floats | None = None,
+    places: StarPlaces | None = None,
     clip_sigma: float = 3.0,
     clip_max_iters: int = 10,
     zp_err_method: ZeroPointError = "all_mad",
     zp_err_snr_min: float = 100.0,
+    estimate: ZeroPointEstimate = "median",
+    surface: SurfaceKind = "none",
 ) -> BandZeroPoint | None:
     """Measure the zero point of one band.
 
@@ -183,12 +105,22 @@ def zero_point(
         Stars that may be used.
     source_id : ndarray of str, shape (n,)
         Gaia identifiers.
+    mag_err : ndarray, shape (n,), optional
+        Errors of the reference magnitudes [mag]; they enter the maximum-likelihood value only.
+    places : StarPlaces, optional
+        Positions and colours, for trends and the surface.
     clip_sigma, clip_max_iters
         See `mad_clip`.
     zp_err_method : {"all_mad", "bright_std"}
         Which of the two errors counts.
     zp_err_snr_min : float
         S/N cut of the bright stars; halved up to twice until 10 stars pass.
+    estimate : {"median", "ml"}
+        What calibrates: the median with weights ``1 / zp_err**2``, or the mean with intrinsic
+        scatter (`fit_scatter`).
+    surface : {"none", "plane", "quadratic"}
+        Richest surface to try; see `choose_surface`.  Where one is used, all numbers describe the
+        stars after its correction.
 
     Returns
     -------
@@ -197,44 +129,189 @@ def zero_point(
     """
     with np.errstate(invalid="ignore"):
         usable = np.isfinite(mag) & np.isfinite(flux) & (flux > 0)
-        mag, flux, flux_err = mag[usable], flux[usable], flux_err[usable]
-        reliable = np.asarray(is_reliable[usable])
-        has_error = np.isfinite(flux_err) & (flux_err > 0)
-        zp = mag + 2.5 * np.log10(flux)
-        zp_err = np.where(has_error, POGSON * flux_err / flux, np.nan)
-    if not reliable.any():
+    if not (usable & is_reliable).any():
         return None
-    kept = mad_clip(np.where(reliable, zp, np.nan), clip_sigma=clip_sigma, max_iters=clip_max_iters)
-    good = kept & has_error
-    median = (
-        weighted_median(zp[good], zp_err[good] ** -2) if good.any() else float(np.median(zp[kept]))
+    places = places or StarPlaces.unknown(len(mag))
+    stars = _photometry(
+        mag[usable],
+        flux[usable],
+        flux_err[usable],
+        is_reliable=is_reliable[usable],
+        source_id=source_id[usable],
+        places=places.of(usable),
     )
-    mad = float(np.median(np.abs(zp[kept] - median)))
-    snr = np.where(has_error, flux / np.where(has_error, flux_err, 1.0), 0.0)[kept]
+
+    def clip(values: Floats) -> Bools:
+        values = np.where(stars.is_reliable, values, np.nan)
+        return mad_clip(values, clip_sigma=clip_sigma, max_iters=clip_max_iters)
+
+    correction = None
+    kept = clip(stars.zp)
+    errors = _expected_errors(stars, kept)
+    if mag_err is not None:
+        errors = np.hypot(errors, np.nan_to_num(mag_err[usable]))
+    if surface != "none":
+        correction = _surface(stars, kept, errors, surface)
+    if correction is not None:
+        stars = replace(stars, correction=correction(stars.places.x, stars.places.y))
+        kept = clip(stars.zp - stars.correction)
+    return _summary(
+        band,
+        replace(stars, is_kept=kept),
+        errors,
+        surface=correction,
+        clip=(clip_sigma, clip_max_iters),
+        zp_err_method=zp_err_method,
+        zp_err_snr_min=zp_err_snr_min,
+        estimate=estimate,
+    )
+
+
+def _photometry(
+    mag: Floats,
+    flux: Floats,
+    flux_err: Floats,
+    *,
+    is_reliable: Bools,
+    source_id: npt.NDArray[np.str_],
+    places: StarPlaces,
+) -> StarPhotometry:
+    """Return the zero point of every star; nothing is kept yet."""
+    with np.errstate(invalid="ignore"):
+        has_error = np.isfinite(flux_err) & (flux_err > 0)
+    return StarPhotometry(
+        gaia_source_id=source_id,
+        mag=mag,
+        flux=flux,
+        flux_err=flux_err,
+        zp=mag + 2.5 * np.log10(flux),
+        zp_err=np.where(has_error, POGSON * flux_err / flux, np.nan),
+        is_reliable=np.asarray(is_reliable),
+        is_kept=np.zeros(len(mag), dtype=bool),
+        places=places,
+        correction=np.zeros(len(mag)),
+    )
+
+
+def _expected_errors(stars: StarPhotometry, kept: Bools) -> Floats:
+    """Return the errors [mag] at the fluxes that the reference magnitudes let expect.
+
+    At the measured fluxes a star that came out bright by chance would have a smaller error, and
+    pull the mean up: by 0.5 to 1 mmag in the simulations of ``tests/calib/test_zp_scatter.py``.
+    """
+    too_bright = stars.zp - (np.median(stars.zp[kept]) if kept.any() else 0.0)
+    return np.asarray(stars.zp_err * 10.0 ** (0.4 * np.clip(too_bright, -5.0, 5.0)))
+
+
+def _surface(
+    stars: StarPhotometry, kept: Bools, errors: Floats, most: SurfaceKind
+) -> ZeroPointSurface | None:
+    """Return the surface through the kept stars, or None where a constant does as well."""
+    ml = fit_scatter(np.where(kept, stars.zp, np.nan), errors)
+    return choose_surface(
+        stars.places.x[kept],
+        stars.places.y[kept],
+        stars.zp[kept],
+        errors[kept],
+        intrinsic=ml.intrinsic,
+        most=most,
+    )
+
+
+def _summary(
+    band: str,
+    stars: StarPhotometry,
+    errors: Floats,
+    *,
+    surface: ZeroPointSurface | None,
+    clip: tuple[float, int],
+    zp_err_method: ZeroPointError,
+    zp_err_snr_min: float,
+    estimate: ZeroPointEstimate,
+) -> BandZeroPoint:
+    """Return all numbers of a band; ``errors`` are those of the maximum-likelihood value."""
+    kept, zp = stars.is_kept, stars.zp - stars.correction
+    good = kept & np.isfinite(stars.zp_err)
+    if good.any():
+        weights = stars.zp_err[good] ** -2
+        median = weighted_median(zp[good], weights)
+    else:
+        weights, median = np.ones(int(kept.sum())), float(np.median(zp[kept]))
+    deviation = np.abs(zp[kept] - median)
+    mad = float(np.median(deviation))
+    snr = POGSON / np.where(good, stars.zp_err, np.inf)[kept]
     std, n_used, cut = _bright_scatter(band, zp[kept], snr, zp_err_snr_min, mad)
-    return BandZeroPoint(
+    ml = fit_scatter(np.where(kept, zp, np.nan), errors, clip_sigma=clip[0], max_iters=clip[1])
+    result = BandZeroPoint(
         band=band,
-        n_raw=int(reliable.sum()),
+        n_raw=int(stars.is_reliable.sum()),
         n_kept=int(kept.sum()),
-        n_unreliable=int((~reliable).sum()),
-        clip_sigma=clip_sigma,
+        n_unreliable=int((~stars.is_reliable).sum()),
+        clip_sigma=clip[0],
         zp_median=median,
         zp_err_mad=mad,
         zp_err_std=std,
         n_zp_err_src=n_used,
         zp_err_snr_used=cut,
         zp_err=std if zp_err_method == "bright_std" else mad,
-        stars=StarPhotometry(
-            gaia_source_id=source_id[usable],
-            mag=mag,
-            flux=flux,
-            flux_err=flux_err,
-            zp=zp,
-            zp_err=zp_err,
-            is_reliable=reliable,
-            is_kept=kept,
-        ),
+        zp_median_err=weighted_median_error(weights**-0.5, intrinsic=ml.intrinsic)
+        if good.any()
+        else weighted_median_error(np.zeros(len(weights)), intrinsic=ml.intrinsic),
+        zp_scatter=1.4826 * float(np.median(np.abs(zp[kept] - np.median(zp[kept])))),
+        n_effective=effective_number(weights),
+        ml=ml,
+        zp=ml.mean if estimate == "ml" else median,
+        estimate=estimate,
+        surface=surface,
+        trends=_trends(stars, zp, errors, ml.intrinsic),
+        stars=stars,
     )
+    _warn(result)
+    return result
+
+
+def _trends(
+    stars: StarPhotometry, zp: Floats, errors: Floats, intrinsic: float
+) -> tuple[Trend, ...]:
+    """Return the slopes of the kept stars against place, magnitude and colour."""
+    kept, places = stars.is_kept, stars.places
+    abscissae = {"x": places.x, "y": places.y, "mag": stars.mag, places.colour_name: places.colour}
+    found = (
+        measure_trend(name, t[kept], zp[kept], errors[kept], intrinsic=intrinsic)
+        for name, t in abscissae.items()
+    )
+    return tuple(trend for trend in found if trend is not None)
+
+
+def _warn(result: BandZeroPoint) -> None:
+    """Say what someone should look at."""
+    if result.estimate == "median" and result.n_effective < _FEW and result.n_kept >= _BRIGHT_MIN:
+        log.warning(
+            "%s: %.1f of %d stars carry the zero point %.4f +- %.4f mag; with an intrinsic scatter "
+            "of %.4f mag all give %.4f +- %.4f (skyloom.zp_estimate: ml)",
+            result.band,
+            result.n_effective,
+            result.n_kept,
+            result.zp_median,
+            result.zp_median_err,
+            result.ml.intrinsic,
+            result.ml.mean,
+            result.ml.mean_err,
+        )
+    for trend in result.trends:
+        if trend.is_significant:
+            log.warning(
+                "%s: zero point changes with %s by %+.1f mmag over %.4g %s (%.1f sigma); "
+                "see ZP/zp_trends__%s.png%s",
+                result.band,
+                trend.against,
+                1e3 * trend.amplitude,
+                trend.span,
+                "pix" if trend.against in ("x", "y") else "mag",
+                abs(trend.significance),
+                result.band,
+                "" if trend.against not in ("x", "y") else " (skyloom.zp_surface: plane)",
+            )
 
 
 def _bright_scatter(
@@ -265,6 +342,8 @@ def measure_zero_points(
     clip_max_iters: int = 10,
     zp_err_method: ZeroPointError = "all_mad",
     zp_err_snr_min: float = 100.0,
+    estimate: ZeroPointEstimate = "median",
+    surface: SurfaceKind = "none",
 ) -> ZeroPoints:
     """Measure the zero points of all bands of a merged catalogue.
 
@@ -272,9 +351,10 @@ def measure_zero_points(
     ----------
     catalog : Table
         With ``gaia_source_id``, ``fit_is_reliable``, ``FLUX_{band}_fit``, ``FLUXERR_{band}_fit``.
+        Of several rows with one identifier the first counts, with a warning.
     gaia : GaiaReference
         With ``source_id``; the first row of an identifier counts.
-    clip_sigma, clip_max_iters, zp_err_method, zp_err_snr_min
+    clip_sigma, clip_max_iters, zp_err_method, zp_err_snr_min, estimate, surface
         See `zero_point`.
 
     Returns
@@ -292,7 +372,7 @@ def measure_zero_points(
     assert gaia.source_id is not None
     star_rows = {s: i for i, s in reversed(list(enumerate(gaia.source_id.tolist())))}
     ids = np.char.strip(column_as_text(catalog, "gaia_source_id"))
-    known = np.array([s != "" and s in star_rows for s in ids.tolist()], dtype=bool)
+    known = _matched_once(ids, star_rows)
     reliable = column_as_bool(catalog, "fit_is_reliable")[known]
     if not reliable.any():
         return _nothing(bands, "no reliable source is a star of the reference")
@@ -310,10 +390,14 @@ def measure_zero_points(
             flux_err=_flux_error(catalog, band)[known],
             is_reliable=reliable,
             source_id=ids[known],
+            mag_err=_of_stars(gaia.mag_errs.get(band), star),
+            places=_places(catalog, gaia, band, known, star),
             clip_sigma=clip_sigma,
             clip_max_iters=clip_max_iters,
             zp_err_method=zp_err_method,
             zp_err_snr_min=zp_err_snr_min,
+            estimate=estimate,
+            surface=surface,
         )
         if result is None:
             log.warning("%s: no reliable star with magnitude and flux: no zero point", band)
@@ -329,49 +413,34 @@ def _nothing(bands: tuple[str, ...], reason: str) -> ZeroPoints:
     return ZeroPoints(bands=bands, results=(), reason=reason)
 
 
+def _matched_once(ids: npt.NDArray[np.str_], stars: dict[str, int]) -> Bools:
+    """Tell which rows are a star of the reference; of several rows that are one, the first."""
+    known = np.array([s != "" and s in stars for s in ids.tolist()], dtype=bool)
+    rows = np.flatnonzero(known)
+    _, first = np.unique(ids[rows], return_index=True)
+    again = np.setdiff1d(np.arange(len(rows)), first)
+    if len(again):
+        known[rows[again]] = False
+        log.warning(
+            "%d rows have the gaia_source_id of an earlier row (%s, ...): the first counts",
+            len(again),
+            ids[rows[again[0]]],
+        )
+    return known
+
+
+def _places(catalog: Table, gaia: GaiaReference, band: str, rows: Bools, star: Ints) -> StarPlaces:
+    x, y = frame_position(catalog, band)
+    name, colour = gaia.colour(band) or ("colour", np.full(len(gaia), np.nan))
+    return StarPlaces(x=x[rows], y=y[rows], colour=colour[star], colour_name=name)
+
+
+def _of_stars(values: Floats | None, star: Ints) -> Floats | None:
+    return None if values is None else values[star]
+
+
 def _flux_error(catalog: Table, band: str) -> Floats:
     name = f"FLUXERR_{band}_fit"
     if name not in catalog.colnames:
         return np.full(len(catalog), np.nan)
     return column_as_float(catalog, name)
-
-
-def apply_zero_points(
-    catalog: Table, zero_points: Mapping[str, tuple[float, float]], *, bands: Sequence[str]
-) -> Table:
-    """Return a copy with ``MAG_{band}_fit`` and ``MAGERR_{band}_fit`` as its last columns.
-
-    Parameters
-    ----------
-    catalog : Table
-        With ``FLUX_{band}_fit`` and ``FLUXERR_{band}_fit`` [scaled counts].
-    zero_points : mapping of str to (float, float)
-        Zero point and its error [mag] of each band that has one; the others get NaN.
-    bands : sequence of str
-        Bands; the columns come in sorted order.
-
-    Returns
-    -------
-    Table
-        Magnitudes are NaN where the flux is not positive, errors also where the flux error is not
-        a positive number.  Applying twice changes nothing; without any zero point the catalogue
-        comes back as it was.
-    """
-    out = catalog.copy()
-    if not zero_points:
-        return out
-    old = [n for b in bands for n in (f"MAG_{b}_fit", f"MAGERR_{b}_fit") if n in out.colnames]
-    out.remove_columns(old)
-    for band in sorted(bands):
-        zp, zp_err = zero_points.get(band, (np.nan, np.nan))
-        flux = column_as_float(catalog, f"FLUX_{band}_fit")
-        flux_err = _flux_error(catalog, band)
-        with np.errstate(invalid="ignore"):
-            bright = np.isfinite(flux) & (flux > 0)
-            valid = bright & np.isfinite(flux_err) & (flux_err > 0)
-        safe = np.where(bright, flux, 1.0)
-        error = np.hypot(POGSON * np.where(valid, flux_err, 1.0) / safe, zp_err)
-        out[f"MAG_{band}_fit"] = np.where(bright, zp - 2.5 * np.log10(safe), np.nan)
-        out[f"MAGERR_{band}_fit"] = np.where(valid, error, np.nan)
-        out[f"MAG_{band}_fit"].unit = out[f"MAGERR_{band}_fit"].unit = "mag"
-    return out

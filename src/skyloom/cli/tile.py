@@ -13,6 +13,7 @@ from skyloom.pipelines.verbs import VERBS, Verb
 
 from .download import download_bar
 from .findings import show_report
+from .gaia import synthesize_gaia
 from .logs import log_path, run_log
 from .options import config_option, console_level, force_value, run_options
 
@@ -73,6 +74,9 @@ def _run(
         run = prepare_run(config, verb, options=options, source=config_path)
         logs.open_file(log_path(config.logging, verb=verb, work_dir=config.outputs.work_dir))
         return run.execute().exit_status
+
+
+tile.add_command(synthesize_gaia)
 
 
 @tile.command("dump-config")

@@ -27,12 +27,15 @@ from .overlays import (
 from .patch import FittedPoints, PatchPicture, plot_patch_overview
 from .style import asinh_norm, new_axes, new_figure, png_bytes, save_figure, show_image
 from .zeropoint import ZeroPointStars, plot_zero_point
+from .zp_trends import TrendLine, TrendStars, plot_trend, plot_zero_point_trends
 
 __all__ = [
     "EpsfCell",
     "FittedPoints",
     "PatchPicture",
     "Points",
+    "TrendLine",
+    "TrendStars",
     "ZeroPointStars",
     "asinh_norm",
     "comparison_figures",
@@ -52,9 +55,11 @@ __all__ = [
     "plot_psf_star_positions",
     "plot_psf_stars",
     "plot_pull_histogram",
+    "plot_trend",
     "plot_type_changes",
     "plot_white_overlay",
     "plot_zero_point",
+    "plot_zero_point_trends",
     "png_bytes",
     "save_figure",
     "show_image",

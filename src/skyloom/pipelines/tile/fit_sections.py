@@ -377,5 +377,14 @@ class SkyloomConfig(Config):
     psf_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
     """Error of the PSF as a fraction of the model, added to the noise of every pixel: residuals of
     bright stars then do not drive their neighbours."""
+    zp_estimate: Literal["median", "ml"] = "median"
+    """What calibrates magnitudes: zp_median, the median weighted by flux errors alone, or zp_ml,
+    the mean with an intrinsic scatter in the weights. Both are always computed."""
+    zp_surface: Literal["none", "plane", "quadratic"] = "none"
+    """Richest correction of the zero point over the frame; used only where it predicts stars that
+    were left out of its fit."""
+    faint_magnitudes: Literal["none", "asinh", "limits"] = "none"
+    """What faint sources get besides: asinh magnitudes (ASINH_*, any sign of flux), or upper limits
+    at 3 sigma where the signal-to-noise is below 3 (LIM_*)."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""

@@ -16,6 +16,7 @@ from .pictures_tile import (
     DrawSources,
     DrawZoom,
 )
+from .pictures_zp import DrawZeroPointTrends
 
 __all__ = ["picture_stages"]
 
@@ -39,5 +40,6 @@ def picture_stages(config: TileConfig, *, has_zero_points: bool) -> list[AnyStag
         (DrawEpsf, True),
         (DrawPatch, not config.patch_run.no_patch_overview),
         (DrawZeroPoints, has_zero_points),
+        (DrawZeroPointTrends, has_zero_points),
     ]
     return [stage(config) for stage, wanted in switches if wanted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,10 +12,17 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom.butler import Array
-from skyloom.calib import ZeroPoints, apply_zero_points, measure_zero_points, read_gaia_xp
+from skyloom.calib import (
+    ZeroPoints,
+    ZeroPointSurface,
+    apply_zero_points,
+    measure_zero_points,
+    read_gaia_xp,
+)
 from skyloom.catalogs import text_array
 from skyloom.flow import Dataset, Handle, Stage
 
+from .column_units import column_units
 from .config import TileConfig
 
 __all__ = ["Catalog", "ZeroPoint"]
@@ -33,11 +40,12 @@ class ZeroPointInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroPointOutputs:
-    """Zero points for the catalogue, two tables for the user, one for the pictures."""
+    """Zero points for the catalogue, three tables for the user, one for the pictures."""
 
     zero_points: Annotated[dict[str, Any], Dataset("zero_points")]
     summary: Annotated[Table | None, Dataset("zp_summary", optional=True)]
     per_object: Annotated[Table | None, Dataset("zp_per_object", optional=True)]
+    trends: Annotated[Table | None, Dataset("zp_trends", optional=True)]
     stars: Annotated[Table | None, Dataset("zp_stars", optional=True)]
 
 
@@ -45,12 +53,15 @@ class ZeroPoint(Stage[TileConfig, ZeroPointInputs, ZeroPointOutputs]):
     """Measure the zero point of every band."""
 
     name = "zero-point"
+    version = 2
     light = True
     config_keys = (
         "zp.clip_sigma",
         "zp.clip_max_iters",
         "zp.zp_err_method",
         "zp.zp_err_snr_min",
+        "skyloom.zp_estimate",
+        "skyloom.zp_surface",
     )
 
     @override
@@ -68,23 +79,29 @@ class ZeroPoint(Stage[TileConfig, ZeroPointInputs, ZeroPointOutputs]):
             clip_max_iters=cfg.clip_max_iters,
             zp_err_method=cfg.zp_err_method,
             zp_err_snr_min=cfg.zp_err_snr_min,
+            estimate=self.config.skyloom.zp_estimate,
+            surface=self.config.skyloom.zp_surface,
         )
         if not found.results:
             return _without(found)
         for band in found.results:
             log.info(
-                "%s: zero point %.4f +- %.4f mag, %d stars (%d clipped, %d unreliable)",
+                "%s: zero point %.4f mag, scatter %.4f, standard error %.4f; %d stars (%d clipped, "
+                "%d unreliable)%s",
                 band.band,
-                band.zp_median,
+                band.zp,
                 band.zp_err,
+                band.ml.mean_err if band.estimate == "ml" else band.zp_median_err,
                 band.n_kept,
                 band.n_clipped,
                 band.n_unreliable,
+                f", {band.surface.kind} over the frame" if band.surface else "",
             )
         return ZeroPointOutputs(
             zero_points=_as_dict(found),
             summary=found.summary_table(),
             per_object=found.star_table(),
+            trends=found.trend_table(),
             stars=_all_stars(found),
         )
 
@@ -93,12 +110,26 @@ def _as_dict(found: ZeroPoints) -> dict[str, Any]:
     return {
         "bands": list(found.bands),
         "reason": found.reason,
-        "zero_points": {r.band: {"zp": r.zp_median, "zp_err": r.zp_err} for r in found.results},
+        "zero_points": {
+            r.band: {
+                "zp": r.zp,
+                "zp_err": r.zp_err,
+                "estimate": r.estimate,
+                "standard_error": r.ml.mean_err if r.estimate == "ml" else r.zp_median_err,
+                "intrinsic": r.ml.intrinsic,
+                "surface": None if r.surface is None else r.surface.as_dict(),
+                "colour": r.stars.places.colour_name,
+                "trends": [asdict(t) | {"is_significant": t.is_significant} for t in r.trends],
+            }
+            for r in found.results
+        },
     }
 
 
 def _without(found: ZeroPoints) -> ZeroPointOutputs:
-    return ZeroPointOutputs(zero_points=_as_dict(found), summary=None, per_object=None, stars=None)
+    return ZeroPointOutputs(
+        zero_points=_as_dict(found), summary=None, per_object=None, trends=None, stars=None
+    )
 
 
 def _all_stars(found: ZeroPoints) -> Table:
@@ -114,6 +145,10 @@ def _all_stars(found: ZeroPoints) -> Table:
             "zp": s.zp,
             "zp_err": s.zp_err,
             "snr": snr,
+            "x": s.places.x,
+            "y": s.places.y,
+            "colour": s.places.colour,
+            "correction": s.correction,
             "is_reliable": s.is_reliable,
             "is_kept": s.is_kept,
         }
@@ -132,26 +167,39 @@ class CatalogInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogOutputs:
-    """The file that users read."""
+    """The file that users read, and what its columns are."""
 
     catalog: Annotated[Table, Dataset("final_catalog")]
+    units: Annotated[dict[str, Any], Dataset("catalog_units")]
 
 
 class Catalog(Stage[TileConfig, CatalogInputs, CatalogOutputs]):
     """Write the catalogue, with magnitudes where there are zero points."""
 
     name = "catalog"
+    version = 2
     light = True
     tolerant = True  # without zero points it is still a catalogue
+    config_keys = ("skyloom.faint_magnitudes",)
 
     @override
     def run(self, inputs: CatalogInputs) -> CatalogOutputs:
         """Return the merged catalogue with ``MAG_`` and ``MAGERR_`` columns."""
         facts = inputs.zero_points or {"bands": [], "zero_points": {}}
         values = {band: (z["zp"], _number(z["zp_err"])) for band, z in facts["zero_points"].items()}
-        return CatalogOutputs(
-            catalog=apply_zero_points(inputs.merged, values, bands=facts["bands"])
+        surfaces = {
+            band: ZeroPointSurface.from_dict(z["surface"])
+            for band, z in facts["zero_points"].items()
+            if z.get("surface") is not None
+        }
+        catalog = apply_zero_points(
+            inputs.merged,
+            values,
+            bands=facts["bands"],
+            faint=self.config.skyloom.faint_magnitudes,
+            surfaces=surfaces,
         )
+        return CatalogOutputs(catalog=catalog, units=column_units(catalog))
 
 
 def _number(value: float | None) -> float:
