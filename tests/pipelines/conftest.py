@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from key_effects import Bench, write_small_tile
 
 from skyloom.sim import demo_config, simulate_tile, write_tile
 
@@ -45,3 +46,11 @@ def edit() -> Callable[..., Path]:
         return path
 
     return change
+
+
+@pytest.fixture(scope="session")
+def finished_tile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small two-band tile that was run; not to be written to."""
+    folder = write_small_tile(tmp_path_factory.mktemp("finished") / "tile")
+    Bench(folder).run("run", {})
+    return folder

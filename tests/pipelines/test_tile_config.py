@@ -16,9 +16,8 @@ from skyloom.pipelines.tile.compat import (
     FILE_RELATIVE,
     INERT_KEYS,
     OLD_KEYS,
+    SILENT_KEYS,
     WORK_DIR_RELATIVE,
-    describe_keys,
-    inert_keys_set_by_user,
 )
 from skyloom.pipelines.tile.config import (
     TileConfig,
@@ -518,21 +517,13 @@ def test_configuration_page_is_current() -> None:
     assert page == config_reference(), "docs/configuration.md is old: run 'make docs'"
 
 
-def test_inert_keys_exist() -> None:
-    assert {s.key for s in SETTINGS} >= INERT_KEYS
-
-
-def test_inert_keys_of_a_file_are_listed_in_its_order() -> None:
-    user = parse_yaml(
-        "patch_run: {resume: true, n_opt_iters: 3}\n"
-        "patch_inputs: {skip_empty_patch: false, max_workers: 2}\n"
-        "epsf: {parallel_bands: true}\n"
-    ).data
-    keys = inert_keys_set_by_user(user)
-    assert keys == ["patch_run.resume", "patch_inputs.max_workers", "epsf.parallel_bands"]
-    expected = "patch_run: resume; patch_inputs: max_workers; epsf: parallel_bands"
-    assert describe_keys(keys) == expected
-    assert inert_keys_set_by_user({}) == []
+def test_keys_without_effect_exist_and_say_why() -> None:
+    assert {s.key for s in SETTINGS} >= INERT_KEYS | set(SILENT_KEYS)
+    assert not INERT_KEYS & set(SILENT_KEYS)
+    page = config_reference()
+    for key, reason in SILENT_KEYS.items():
+        assert not reason.endswith("."), key
+        assert f"accepted without effect: {reason}" in page, key
 
 
 def test_subset_for_a_stage_key() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -331,17 +330,6 @@ def test_a_run_keeps_a_copy_of_its_configuration(small_tile: Path) -> None:
     run(small_tile)
     (copy,) = (small_tile / "work").glob("config_used_*.yaml")
     assert copy.read_bytes() == (small_tile / "config.yaml").read_bytes()
-
-
-def test_settings_without_effect_are_named_once(
-    small_tile: Path, edit: Edit, caplog: pytest.LogCaptureFixture
-) -> None:
-    edit(small_tile, patch_run={"python_exe": "python3.9", "threads_per_process": 1})
-    with caplog.at_level(logging.WARNING):
-        run(small_tile, "build-patches")
-    (text,) = [r.getMessage() for r in caplog.records if "without effect" in r.getMessage()]
-    assert "patch_run: python_exe" in text
-    assert "threads_per_process" not in text  # it stands at its default
 
 
 def test_force_redoes_the_step_of_the_verb(small_tile: Path) -> None:

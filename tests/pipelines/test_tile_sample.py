@@ -110,6 +110,7 @@ def left(folder: Path) -> list[str]:
         ("s.tar", tar(FILES, mode="w")),
         ("s.zip", zipped(FILES)),
     ],
+    ids=["tar.gz", "tgz", "tar", "zip"],
 )
 def test_images_are_named_by_band_and_listed(server, tmp_path, asset, data):
     told: list[tuple[int, int | None]] = []
@@ -185,6 +186,7 @@ def test_links_inside_are_not_made_and_not_followed(server, tmp_path):
         (tar(FILES)[:-40], {}, "cannot be unpacked"),
         (tar(FILES), {"asset": "s.rar"}, "no archive"),
     ],
+    ids=range(6),  # archives hold the time: their bytes name no test
 )
 def test_what_is_not_sample_data_leaves_nothing(server, tmp_path, data, changes, message):
     with pytest.raises(DownloadFailed, match=message) as caught:

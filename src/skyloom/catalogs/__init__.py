@@ -1,5 +1,6 @@
 """Catalogues: tables on disk, the user's source catalogue, exclusions, reliability."""
 
+from skyloom.catalogs.band_columns import band_column, fitted_bands
 from skyloom.catalogs.columns import CatalogColumns, check_flux_bands, resolve_columns
 from skyloom.catalogs.exclusions import excluded_reason, near_saturated, with_exclusions
 from skyloom.catalogs.io import (
@@ -27,11 +28,13 @@ __all__ = [
     "SOFT_ISSUES",
     "CatalogColumns",
     "SourceCatalog",
+    "band_column",
     "check_flux_bands",
     "column_as_bool",
     "column_as_float",
     "column_as_text",
     "excluded_reason",
+    "fitted_bands",
     "load_catalog",
     "near_saturated",
     "quality_issues",

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from skyloom._types import Bools
+from skyloom.catalogs.band_columns import band_column, fitted_bands
 from skyloom.catalogs.values import column_as_bool, column_as_float, text_array
 
 __all__ = ["HARD_ISSUES", "SOFT_ISSUES", "quality_issues"]
@@ -28,7 +29,7 @@ SOFT_ISSUES = {
 
 
 def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
-    """Judge each row of a merged (multi-band) catalogue.
+    """Judge each row of a merged catalogue.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
         Reads ``excluded_any, x_pix_white_fit, opt_converged, opt_hit_max_iters,
         flag_bound_stalled, affected_by_bright_mask, psf_fallback_band_count,
         psf_used_epsf_band_count``.  Missing columns and cells count as false (converged: true).
+        Where each band was fitted by itself, the columns of all bands: a limit or a bound counts
+        in any band, a missing fit or position in all of them.
 
     Returns
     -------
@@ -55,16 +58,23 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
             return np.full(len(table), np.nan)
         return column_as_float(table, name)
 
+    def in_bands(name: str, *, missing: bool = False) -> Bools:
+        columns = [band_column(name, band) for band in bands] or [name]
+        return np.stack([truth(column, missing=missing) for column in columns])
+
+    bands = fitted_bands(table)
     excluded = truth("excluded_any")
-    fitted = np.isfinite(number("x_pix_white_fit"))
-    max_iters = truth("opt_hit_max_iters")
+    places = [band_column("x_pix_white_fit", band) for band in bands] or ["x_pix_white_fit"]
+    fitted = np.isfinite([number(column) for column in places]).any(axis=0)
+    max_iters = in_bands("opt_hit_max_iters").any(axis=0)
+    converged = in_bands("opt_converged", missing=True).all(axis=0)
     found = {
         "excluded": excluded,
         "no_fit_result": ~excluded & ~fitted,
         "hit_max_iters": max_iters,
-        "bound_stalled": truth("flag_bound_stalled"),
+        "bound_stalled": in_bands("flag_bound_stalled").any(axis=0),
         "bright_mask": truth("affected_by_bright_mask"),
-        "not_converged": (~truth("opt_converged", missing=True) & fitted & ~max_iters & ~excluded),
+        "not_converged": ~converged & fitted & ~max_iters & ~excluded,
         "all_psf_fallback": (
             (number("psf_fallback_band_count") > 0)
             & (np.nan_to_num(number("psf_used_epsf_band_count")) == 0)

@@ -6,6 +6,8 @@ from .builder import build_field_psf
 from .cutouts import StarCutouts, cut_stars
 from .field import FieldPsf
 from .growth import GrowthCurve, enclosed_light, stamp_qa
+from .local_background import LocalBackground, annulus_radii, without_local_background
+from .mixture import GaussianMixture, fit_gaussian_mixture, mixture_field
 from .models import GaussianMixturePsf, MoffatPsf, PixelPsf, moffat_alpha, stamp_fwhm
 from .results import BuilderOptions, FieldPsfResult, StarFits, StarFlag, residual_qa
 
@@ -13,18 +15,24 @@ __all__ = [
     "BuilderOptions",
     "FieldPsf",
     "FieldPsfResult",
+    "GaussianMixture",
     "GaussianMixturePsf",
     "GrowthCurve",
+    "LocalBackground",
     "MoffatPsf",
     "PixelPsf",
     "StarCutouts",
     "StarFits",
     "StarFlag",
+    "annulus_radii",
     "build_field_psf",
     "cut_stars",
     "enclosed_light",
+    "fit_gaussian_mixture",
+    "mixture_field",
     "moffat_alpha",
     "residual_qa",
     "stamp_fwhm",
     "stamp_qa",
+    "without_local_background",
 ]

@@ -1,12 +1,12 @@
 """What keeps configurations of the original tile pipeline working.
 
-Three tables: where relative paths start, which keys of earlier releases became what, and which
-keys are accepted although this version does nothing with them.
+Tables: where relative paths start, which keys of earlier releases became what, and which keys are
+accepted although nothing depends on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,9 +17,8 @@ __all__ = [
     "FILE_RELATIVE",
     "INERT_KEYS",
     "OLD_KEYS",
+    "SILENT_KEYS",
     "WORK_DIR_RELATIVE",
-    "describe_keys",
-    "inert_keys_set_by_user",
     "resolve_path",
     "resolve_paths",
 ]
@@ -79,37 +78,40 @@ INERT_KEYS: Final = frozenset(
         "patch_run.cutout_model_p_lo",
         "patch_run.cutout_model_p_hi",
         "patch_run.cutout_resid_p_abs",
-        # fits of single bands, PSFs as sums of Gaussians
-        "patch_run.enable_multi_band_simultaneous_fitting",
-        "patch_run.psf_model",
-        "patch_run.hybrid_psf_n",
-        "patch_run.gaussian_mixture_n",
-        # the builder and the optimiser of the original; ours work differently
-        "epsf.recenter_boxsize",
-        "patch_run.r_ap",
-        "patch_run.eps_flux",
-        "patch_run.enable_staged_fit",
-        # how the original spread its work; ours has executors and always resumes
-        "performance.frame_prep_workers",
-        "performance.white_stack_workers",
-        "epsf.parallel_bands",
-        "epsf.max_workers",
-        "patch_inputs.max_workers",
-        "patch_inputs.keep_payloads_in_memory",
-        "patch_inputs.gzip_compresslevel",
-        "patch_inputs.include_wcs_in_payload",
-        "patch_run.python_exe",
-        "patch_run.threads_per_process",
-        "patch_run.resume",
-        # patches are always written, and those of the current grid are what is merged
-        "patch_inputs.save_patch_inputs",
-        "merge.pattern",
-        # ignored by the original too
-        "moffat_psf.fwhm_default_pix",
-        "moffat_psf.module_path",
     }
 )
 """Dotted keys that are accepted and checked, but change nothing in this version."""
+
+_WORKERS = "skyloom.workers and skyloom.executor say how the work is spread"
+SILENT_KEYS: Final[Mapping[str, str]] = {
+    "inputs.tile_name": "a label for yourself",
+    "checks.require_same_shape": "images of different shapes cannot be stacked; they are always "
+    "refused",
+    "performance.frame_prep_workers": _WORKERS,
+    "performance.white_stack_workers": _WORKERS,
+    "epsf.oversamp": "the model is continuous, and stored with two samples per pixel so that "
+    "sub-pixel shifts do not ring",
+    "epsf.recenter_boxsize": "the position of each star is fitted with the model",
+    "epsf.parallel_bands": _WORKERS,
+    "epsf.max_workers": _WORKERS,
+    "patch_inputs.save_patch_inputs": "the fits read these files, so they are always written",
+    "patch_inputs.max_workers": _WORKERS,
+    "patch_inputs.gzip_compresslevel": "the files are not compressed: noise hardly shrinks, and "
+    "every pass reads them",
+    "patch_inputs.keep_payloads_in_memory": "workers read the files, so that memory stays bounded",
+    "patch_run.python_exe": "workers are the Python that is running",
+    "patch_run.resume": "what is done and still right is always kept; --force redoes it",
+    "patch_run.threads_per_process": "each fit computes in one thread; " + _WORKERS,
+    "patch_run.r_ap": "the first pass solves for all fluxes at once and needs no first guess",
+    "patch_run.eps_flux": "the first pass solves for all fluxes at once and needs no first guess",
+    "patch_run.enable_staged_fit": "fluxes are solved for exactly at every step, so positions and "
+    "shapes are free together from the start",
+    "patch_run.hybrid_psf_n": "hybrid is the exact PSF for stars and galaxies",
+    "moffat_psf.fwhm_default_pix": "the original ignores it too; see "
+    "patch_run.fallback_default_fwhm_pix",
+    "moffat_psf.module_path": "the original ignores it too",
+}
+"""Keys of the original that mean nothing here, with the reason.  They are accepted silently."""
 
 
 def resolve_path(path: str | Path, base: Path) -> Path:
@@ -168,36 +170,3 @@ def _with_path(config: ConfigT, key: str, base: Path, document: YamlDocument) ->
 def _get(config: Config, key: str) -> Any:
     section, name = key.split(".")
     return getattr(getattr(config, section), name)
-
-
-def inert_keys_set_by_user(user: Mapping[str, Any]) -> list[str]:
-    """List the keys of a user's mapping that this version accepts without effect.
-
-    Parameters
-    ----------
-    user : mapping
-        What the YAML file holds: ``read_yaml(path).data``.
-
-    Returns
-    -------
-    list of str
-        Dotted keys, in the order of the file.
-    """
-    return [key for key in _dotted_keys(user, "") if key in INERT_KEYS]
-
-
-def _dotted_keys(mapping: Mapping[str, Any], prefix: str) -> Iterable[str]:
-    for name, value in mapping.items():
-        key = f"{prefix}{name}"
-        yield key
-        if isinstance(value, Mapping):
-            yield from _dotted_keys(value, f"{key}.")
-
-
-def describe_keys(keys: Iterable[str]) -> str:
-    """Write dotted keys in short, one list for each section: ``crop: margin, enabled; ...``."""
-    sections: dict[str, list[str]] = {}
-    for key in keys:
-        section, _, name = key.rpartition(".")
-        sections.setdefault(section, []).append(name)
-    return "; ".join(f"{section}: {', '.join(names)}" for section, names in sections.items())

@@ -18,7 +18,7 @@ from skyloom.config import (
 )
 from skyloom.errors import ConfigError
 
-from .compat import INERT_KEYS, OLD_KEYS, resolve_paths
+from .compat import INERT_KEYS, OLD_KEYS, SILENT_KEYS, resolve_paths
 from .fit_sections import (
     EpsfConfig,
     MergeConfig,
@@ -56,7 +56,10 @@ __all__ = [
 REQUIRED_KEYS: Final = ("inputs.input_catalog", "inputs.image_list_file", "outputs.work_dir")
 """Keys whose defaults are placeholders that no run can use."""
 
-_INERT_NOTE: Final = "no effect in this version"
+_NOTES: Final = {
+    **dict.fromkeys(INERT_KEYS, "no effect in this version"),
+    **{key: f"accepted without effect: {reason}" for key, reason in SILENT_KEYS.items()},
+}
 
 
 class TileConfig(Config):
@@ -163,7 +166,7 @@ def sample_config() -> str:
         "A setting that you leave out has the value shown here.\n"
         "Each comment ends with [accepted values, unit]."
     )
-    return render_sample(TileConfig, header=header, notes=dict.fromkeys(INERT_KEYS, _INERT_NOTE))
+    return render_sample(TileConfig, header=header, notes=_NOTES)
 
 
 def config_reference() -> str:
@@ -182,5 +185,5 @@ def config_reference() -> str:
         TileConfig,
         title="Configuration of the tile pipeline",
         intro=intro,
-        notes=dict.fromkeys(INERT_KEYS, _INERT_NOTE),
+        notes=_NOTES,
     )

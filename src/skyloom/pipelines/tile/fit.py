@@ -7,9 +7,9 @@ depend on patches, workers or order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +38,30 @@ from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
 from .psf_cache import bank_of, psf_and_transforms
 from .scene_table import state_from_table, state_to_table
+from .single_band import FitPart, fit_parts, join_states, state_of_part
 from .sky import SkyField, absorbed_sums, sky_sums
 from .start import scene_sources, start_values
 
-__all__ = ["FIT_KEYS", "FitPass", "JoinScene", "PatchScene", "fit_stages", "last_pass"]
+__all__ = [
+    "FIT_KEYS",
+    "FitPass",
+    "JoinScene",
+    "PatchScene",
+    "fit_stages",
+    "last_pass",
+    "patch_scenes",
+]
 
 FIT_KEYS = (
+    "patch_run.enable_multi_band_simultaneous_fitting",
     "patch_run.gal_model",
     "patch_run.n_opt_iters",
     "patch_run.dlnp_stop",
     "patch_run.sersic_n_init",
     "patch_run.re_fallback_pix",
     "patch_run.pos_max_shift_pix",
+    "patch_run.psf_model",
+    "patch_run.gaussian_mixture_n",
     "skyloom.profile",
     "skyloom.correlated_noise",
     "skyloom.psf_error",
@@ -175,12 +187,48 @@ class PatchScene:
         return np.concatenate([np.stack(seen), taken], axis=1)
 
 
+class _PatchInputs(Protocol):
+    """What the stages that look at patches have in common."""
+
+    @property
+    def payload(self) -> dict[str, Any]: ...
+    @property
+    def sources(self) -> Table: ...
+    @property
+    def groups(self) -> Table: ...
+    @property
+    def models(self) -> dict[str, Handle[Any]]: ...
+    @property
+    def frames(self) -> dict[str, Any]: ...
+    @property
+    def sky(self) -> dict[str, Any] | None: ...
+
+
+def patch_scenes(config: TileConfig, inputs: _PatchInputs) -> Iterator[tuple[FitPart, PatchScene]]:
+    """Yield the scenes of a patch: one with all bands, or one for each band."""
+    joint = config.patch_run.enable_multi_band_simultaneous_fitting
+    for part in fit_parts(inputs.payload, inputs.sky, joint=joint):
+        scene = PatchScene(
+            config,
+            part.payload,
+            sources=inputs.sources,
+            groups=inputs.groups,
+            models=inputs.models,
+            frames=inputs.frames,
+            sky=SkyField.from_arrays(part.sky) if part.sky is not None else None,
+        )
+        yield part, scene
+
+
 def _band_psf(
     config: TileConfig, band: str, models: dict[str, Handle[Any]], frames: dict[str, Any]
 ) -> tuple[FieldPsf, PsfTransforms]:
     """Return the PSF of a band; a band whose ePSF stage failed gets the fallback."""
     if band in models:
-        return psf_and_transforms(models[band])
+        run = config.patch_run
+        is_mixture = run.psf_model == "gaussian_mixture_from_stamp"
+        gaussians = max(1, run.gaussian_mixture_n) if is_mixture else None
+        return psf_and_transforms(models[band], gaussians=gaussians)
     frame = Frame.from_dict(frames["frames"][band])
     fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
     psf = fallback_psf(config, fwhm, frame.working_shape)
@@ -225,19 +273,24 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
 
     @override
     def run(self, inputs: FitInputs) -> FitOutputs:
-        sky = SkyField.from_arrays(inputs.sky) if inputs.sky is not None else None
-        patch = PatchScene(
-            self.config,
-            inputs.payload,
-            sources=inputs.sources,
-            groups=inputs.groups,
-            models=inputs.models,
-            frames=inputs.frames,
-            sky=sky,
+        tables, sky, noise = {}, [], []
+        for part, patch in patch_scenes(self.config, inputs):
+            before = state_of_part(inputs.before, part.band)
+            tables[part.band], sums, found = self._fit(inputs, part, patch, before)
+            sky.append(sums)
+            noise.append(found)
+        return FitOutputs(
+            fitted=join_states(tables),
+            sky={"sums": np.concatenate(sky), "noise": np.concatenate(noise)},
         )
+
+    def _fit(
+        self, inputs: FitInputs, part: FitPart, patch: PatchScene, before: Table | None
+    ) -> tuple[Table, Floats, Floats]:
+        """Fit one scene; return its own sources and the sums for sky and noise."""
         number, last = int(inputs.unit["pass"]), last_pass(self.config)
         first = number == 0
-        state = patch.state(inputs.before)
+        state = patch.state(before)
         residual, weight = patch.scene.residual(state)
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
@@ -250,8 +303,8 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         noise = np.zeros(0)
         if self.config.skyloom.correlated_noise and number == last - 1:
             noise = patch.noise_statistics(residual, weight)
-        if number == last and inputs.sky is not None and "rho" in inputs.sky:
-            rho, used = inputs.sky["rho"], inputs.sky["correlated"]
+        if number == last and part.sky is not None and "rho" in part.sky:
+            rho, used = part.sky["rho"], part.sky["correlated"]
             patch.scene.correlation = noise_record(
                 [r if u else None for r, u in zip(rho, used, strict=True)]
             )
@@ -262,7 +315,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         sums = patch.sky_statistics(residual, weight, after)
         if first:
             sums = np.zeros_like(sums)  # nothing is subtracted yet: no sky to be seen
-        return FitOutputs(fitted=table, sky={"sums": sums, "noise": noise})
+        return table, sums, noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

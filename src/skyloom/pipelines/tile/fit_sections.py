@@ -109,11 +109,11 @@ class EpsfConfig(Config):
     """Half side of the box about a star that must be free of saturation; auto: cutout_size // 2;
     0: no check."""
     oversamp: Annotated[PositiveInt, Unit("factor")] = 1
-    """Samples per pixel and axis of the PSF model."""
+    """Samples per pixel and axis of the builder's grid."""
     maxiters: PositiveInt = 30
-    """Most iterations of the builder."""
+    """Most rounds of the builder; it settles within 6."""
     do_clip: bool = True
-    """Clip outlying pixels in the builder."""
+    """Leave out stars whose size or ellipticity differs from that of the stars around them."""
     recenter_boxsize: Annotated[PositiveInt, Unit("pix")] = 9
     """Box in which the builder centres the model."""
     final_psf_size: Annotated[OddInt, Unit("pix")] = 55
@@ -131,7 +131,8 @@ class EpsfConfig(Config):
     background_mask_dilate: Annotated[NonNegativeInt, Unit("iterations")] = 1
     """Growth of those pixels."""
     star_local_bkg_subtract: bool = True
-    """Remove a local background from each star."""
+    """Remove a local background from each star before the builder, which always fits each star a
+    level of its own, so that the PSF hardly depends on it."""
     star_local_bkg_annulus_rin_pix: Annotated[NonNegativeFloat, Unit("pix")] = 20.0
     """Inner radius of the background annulus."""
     star_local_bkg_annulus_rout_pix: Annotated[PositiveFloat, Unit("pix")] = 30.0
@@ -197,11 +198,11 @@ class PatchInputsConfig(Config):
     """Files with the pixels and sources of each patch."""
 
     save_patch_inputs: bool = True
-    """Write them; the steps after build-patch-inputs need them."""
+    """Write them."""
     skip_empty_patch: bool = True
     """Leave out patches without a source."""
     include_wcs_in_payload: bool = False
-    """Reserved."""
+    """Put the FITS header cards of the WCS into them (`wcs_patch`, `wcs_full`)."""
     max_workers: PositiveInt = 16
     """Files written at once."""
     gzip_compresslevel: Annotated[int, Ge(0), Le(9)] = 1
@@ -214,15 +215,16 @@ class PatchRunConfig(Config):
     """The scene fit of each patch."""
 
     enable_multi_band_simultaneous_fitting: bool = True
-    """true: one position and shape for all bands; false: each band by itself."""
+    """true: one position and shape for all bands; false: each band by itself, from the same start
+    values, with columns of its own (`x_pix_white_{band}_fit` and so on)."""
     python_exe: str = "python"
-    """Interpreter of the original's workers; ours run in the interpreter that is running."""
+    """Interpreter of the original's workers."""
     resume: bool = False
-    """Accepted; finished units are always recognised and kept as long as nothing changed."""
+    """Keep finished patches."""
     max_workers: PositiveInt = 32
     """Workers, capped at the number of CPUs."""
     threads_per_process: int = 1
-    """Threads of each worker's linear algebra; ours always use one."""
+    """Threads of each worker's linear algebra."""
     gal_model: Literal["dev", "exp", "sersic", "star"] = "exp"
     """Model of sources whose TYPE is missing or unknown."""
     n_opt_iters: PositiveInt = 20
@@ -238,17 +240,21 @@ class PatchRunConfig(Config):
     re_fallback_pix: Annotated[PositiveFloat, Unit("pix")] = 3.0
     """First guess of the half-light radius without a usable Re."""
     psf_model: Literal["pixelized", "hybrid", "gaussian_mixture_from_stamp"] = "pixelized"
-    """How the PSF built from stars is represented."""
+    """How the PSF built from stars enters the fit: pixelized and hybrid: as it is, for stars and
+    galaxies alike; gaussian_mixture_from_stamp: as a sum of Gaussians fitted to it."""
     psf_fallback_model: Literal["gaussian_mixture", "ncircular_gaussian", "moffat"] = "moffat"
-    """PSF where none could be built from stars."""
+    """PSF where none could be built from stars; gaussian_mixture is a single Gaussian, as that is
+    the sum which best fits a Gaussian stamp."""
     min_epsf_nstars_for_use: int = 2
-    """A cell with fewer stars takes the fallback; 0 or less: never."""
+    """A band with fewer usable stars takes the fallback; 0 or less: only one without any. A cell
+    with fewer has the model of the whole band all the same, and is listed in
+    `psf_low_star_bands`."""
     ncircular_gaussian_n: Annotated[int, Ge(1), Le(3)] = 3
     """Gaussians of the ncircular_gaussian fallback."""
     hybrid_psf_n: PositiveInt = 9
     """Gaussians of the hybrid PSF."""
     gaussian_mixture_n: int = 4
-    """Gaussians fitted to a stamp; at least 1 is used."""
+    """Gaussians of gaussian_mixture_from_stamp; at least 1 is used."""
     fallback_default_fwhm_pix: Annotated[PositiveFloat, Unit("pix")] = 4.0
     """FWHM where the header has neither PEEING nor SEEING."""
     fallback_stamp_radius_pix: Annotated[PositiveFloat, Unit("pix")] = 25.0
@@ -291,20 +297,20 @@ class MoffatPsfConfig(Config):
     """The Moffat fallback PSF."""
 
     fwhm_default_pix: Annotated[Float, Unit("pix")] = 4.0
-    """Without effect; kept for old files (see patch_run.fallback_default_fwhm_pix)."""
+    """FWHM of earlier releases."""
     beta: Annotated[Float, Gt(1)] = 3.5
     """Slope of the wings, 2.5 to 4.5 in practice."""
     radius_pix: Annotated[PositiveFloat, Unit("pix")] = 25.0
     """Radius of the stamp."""
     module_path: UserPath | None = None
-    """Without effect; kept for old files."""
+    """Code of earlier releases."""
 
 
 class MergeConfig(Config):
     """Collecting the patches."""
 
     pattern: Annotated[str, Field(min_length=1)] = "*_cat_fit.csv"
-    """Glob of the fit tables below tractor_out_dir."""
+    """Glob below tractor_out_dir; only patches whose table matches are merged."""
 
 
 class PlottingConfig(Config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from typing_extensions import override
 
 from skyloom._types import Bools, Floats, Ints
 from skyloom.butler import Array, FitsImages
-from skyloom.catalogs import column_as_bool, column_as_float, excluded_reason, quality_issues
+from skyloom.catalogs import (
+    band_column,
+    column_as_bool,
+    column_as_float,
+    excluded_reason,
+    fitted_bands,
+    quality_issues,
+)
 from skyloom.flow import Dataset, Stage
 from skyloom.geometry import pixel_to_sky, sky_jacobian
 
@@ -22,7 +30,7 @@ from .config import TileConfig
 from .load import working_wcs
 from .sources import base_table
 
-__all__ = ["Merge", "merge_fits", "with_sky_positions"]
+__all__ = ["Merge", "is_merged", "merge_fits", "with_sky_positions"]
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +60,28 @@ class Merge(Stage[TileConfig, MergeInputs, MergeOutputs]):
     name = "merge"
     light = True
     tolerant = True
+    config_keys = ("merge.pattern",)
 
     @override
     def run(self, inputs: MergeInputs) -> MergeOutputs:
         """Return the merged catalogue: one row per source, in the order of the base table."""
+        pattern = self.config.merge.pattern
+        fits = {tag: fit for tag, fit in inputs.fits.items() if is_merged(tag, pattern)}
+        if len(fits) < len(inputs.fits):
+            log.info("merge.pattern = %s: %d of %d patches", pattern, len(fits), len(inputs.fits))
         merged = _tracked(inputs.sources, inputs.bright)
-        merged = merge_fits(merged, np.asarray(inputs.sources["row"]), inputs.fits)
+        merged = merge_fits(merged, np.asarray(inputs.sources["row"]), fits)
         merged = with_sky_positions(merged, working_wcs(inputs.wcs))
         reliable, issues = quality_issues(merged)
         merged["fit_is_reliable"] = reliable
         merged["fit_quality_issues"] = issues
-        _tell(merged, len(inputs.fits))
+        _tell(merged, len(fits))
         return MergeOutputs(merged=merged)
+
+
+def is_merged(tag: str, pattern: str) -> bool:
+    """Tell whether ``merge.pattern`` matches the catalogue of a patch."""
+    return PurePosixPath(tag, f"{tag}_cat_fit.csv").match(pattern)
 
 
 def _tracked(sources: Table, bright: Table | None) -> Table:
@@ -164,17 +182,31 @@ def with_sky_positions(table: Table, wcs: WCS) -> Table:
 
     They stand behind ``y_pix_white_fit``; ``RA_err`` and ``DEC_err`` stand behind ``y_pix_err``
     and need it and ``x_pix_err``.  Both are lengths on the sky: ``RA_err`` includes cos Dec.
+    Where each band was fitted by itself, each has its own: ``RA_{band}_fit``.
     """
-    if "x_pix_white_fit" not in table.colnames:
-        return table
+    bands: tuple[str | None, ...] = fitted_bands(table)
+    if "x_pix_white_fit" in table.colnames:
+        bands = (None, *bands)
     out = table.copy(copy_data=False)
-    x, y = (column_as_float(table, f"{axis}_pix_white_fit") for axis in "xy")
-    position = dict(zip(("RA_fit", "DEC_fit"), pixel_to_sky(wcs, x, y), strict=True))
-    _insert(out, position, behind="y_pix_white_fit", unit="deg")
-    if {"x_pix_err", "y_pix_err"} <= set(table.colnames):
-        sx, sy = (column_as_float(table, f"{axis}_pix_err") for axis in "xy")
-        _insert(out, _sky_errors(wcs, x, y, sx, sy), behind="y_pix_err", unit="arcsec")
+    for band in bands:
+        _add_sky(out, wcs, band)
     return out
+
+
+def _add_sky(out: Table, wcs: WCS, band: str | None) -> None:
+    """Add the sky positions of a joint fit, or of the fit of a band."""
+
+    def own(name: str) -> str:
+        return name if band is None else band_column(name, band)
+
+    x, y = (column_as_float(out, own(f"{axis}_pix_white_fit")) for axis in "xy")
+    names = own("RA_fit"), own("DEC_fit")
+    position = dict(zip(names, pixel_to_sky(wcs, x, y), strict=True))
+    _insert(out, position, behind=own("y_pix_white_fit"), unit="deg")
+    if {own("x_pix_err"), own("y_pix_err")} <= set(out.colnames):
+        sx, sy = (column_as_float(out, own(f"{axis}_pix_err")) for axis in "xy")
+        errors = {own(n): v for n, v in _sky_errors(wcs, x, y, sx, sy).items()}
+        _insert(out, errors, behind=own("y_pix_err"), unit="arcsec")
 
 
 def _insert(table: Table, columns: Mapping[str, Floats], *, behind: str, unit: str) -> None:
@@ -202,8 +234,9 @@ def _sky_errors(wcs: WCS, x: Floats, y: Floats, sx: Floats, sy: Floats) -> dict[
 def _tell(merged: Table, n_patches: int) -> None:
     excluded = np.asarray(merged["excluded_any"])
     fitted = np.zeros(len(merged), dtype=bool)
-    if "x_pix_white_fit" in merged.colnames:
-        fitted = np.isfinite(column_as_float(merged, "x_pix_white_fit"))
+    names = [band_column("x_pix_white_fit", band) for band in fitted_bands(merged)]
+    for name in {"x_pix_white_fit", *names} & set(merged.colnames):
+        fitted |= np.isfinite(column_as_float(merged, name))
     reliable = np.asarray(merged["fit_is_reliable"])
     log.info(
         "merged %d patches: %d rows, %d columns; %d excluded, %d active without a fit; "

@@ -9,16 +9,18 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
+from astropy.wcs import WCS
 from typing_extensions import override
 
 from skyloom._types import Floats, Ints
 from skyloom.butler import DataId, FitsImages
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.flow import Dataset, Dim, Handle, Stage, Upstream
-from skyloom.geometry import Box, Patch, patches_from_rows
+from skyloom.geometry import Box, Patch, cropped_wcs, patches_from_rows
 from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
 
 from .config import TileConfig
+from .load import working_wcs
 from .start import start_values
 
 __all__ = ["Payloads", "reach_of"]
@@ -41,6 +43,7 @@ class PayloadInputs:
     masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
     saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
     bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
+    wcs: Annotated[FitsImages, Dataset("wcs")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,8 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     `MaskBit`), ``x0, y0`` (corner in the working frame), ``sky_sigma, source_variance, scale``
     (B,), ``rows`` (all sources whose light reaches the box), ``owned`` (those that this patch
     fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the
-    patch with its halo and the stamps of all sources that it fits.
+    patch with its halo and the stamps of all sources that it fits.  On request ``wcs_patch`` and
+    ``wcs_full``: FITS header cards of the box and of the working frame, as text.
     """
 
     name = "payloads"
@@ -66,6 +70,7 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     units_from = ("patches_json",)
     config_keys = (
         "patch_inputs.skip_empty_patch",
+        "patch_inputs.include_wcs_in_payload",
         "patch_run.gal_model",
         "patch_run.re_fallback_pix",
         "patch_run.sersic_n_init",
@@ -108,11 +113,22 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
                 cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
                 archives[tag]["image"][b] = image[cut]
                 archives[tag]["mask"][b] = mask[cut]
+        if self.config.patch_inputs.include_wcs_in_payload:
+            wcs = working_wcs(inputs.wcs)
+            for tag, plan in plans.items():
+                archives[tag]["wcs_patch"] = _cards(cropped_wcs(wcs, plan["box"]))
+                archives[tag]["wcs_full"] = _cards(wcs)
         return PayloadOutputs(payloads=archives)
 
     @property
     def _skip_empty(self) -> bool:
         return bool(self.config.patch_inputs.skip_empty_patch)
+
+
+def _cards(wcs: WCS) -> npt.NDArray[np.str_]:
+    """Return the header cards of a WCS, 80 characters each."""
+    text = wcs.to_header(relax=True).tostring(sep="", endcard=False, padding=False)
+    return np.array([text[i : i + 80] for i in range(0, len(text), 80)])
 
 
 def reach_of(kind: Ints, log_r: Floats) -> Ints:

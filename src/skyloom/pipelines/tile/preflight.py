@@ -13,12 +13,13 @@ from typing import TypeVar
 
 from skyloom.calib import read_gaia_xp
 from skyloom.catalogs import load_catalog, read_image_list
-from skyloom.errors import Unwritable, UserMistake
+from skyloom.errors import Unwritable, UserMistake, WrongValue
 from skyloom.geometry import patch_grid
 from skyloom.images import Frame
 
 from .config import TileConfig, require_inputs
 from .load import read_tile_frames
+from .merge import is_merged
 
 __all__ = ["TileInputs", "check_inputs"]
 
@@ -113,7 +114,16 @@ def _frames(config: TileConfig) -> tuple[Frame, ...]:
 def _check_grid(config: TileConfig, frame: Frame) -> None:
     """Refuse a grid finer than the pixels; warn of cells that can have no star."""
     shape, epsf = frame.working_shape, config.epsf
-    patch_grid(shape, epsf_ngrid=epsf.epsf_ngrid, ngrid=epsf.ngrid, halo=0)
+    grid = patch_grid(shape, epsf_ngrid=epsf.epsf_ngrid, ngrid=epsf.ngrid, halo=0)
+    pattern = config.merge.pattern
+    if not any(is_merged(patch.tag, pattern) for patch in grid.patches):
+        tag = grid.patches[0].tag
+        raise WrongValue(
+            f"merge.pattern = {pattern!r} matches no catalogue of a patch, such as "
+            f"{tag}/{tag}_cat_fit.csv; '*_cat_fit.csv' matches all of them",
+            key="merge.pattern",
+            value=pattern,
+        )
     need = epsf.cutout_size // 2 + epsf.edge_pad
     side = min(shape) // epsf.epsf_ngrid
     if side <= 2 * need + 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -24,10 +25,13 @@ from skyloom.psf import (
     BuilderOptions,
     FieldPsf,
     FieldPsfResult,
+    LocalBackground,
+    StarCutouts,
     build_field_psf,
     cut_stars,
     residual_qa,
     stamp_qa,
+    without_local_background,
 )
 from skyloom.scene import SourceType
 
@@ -41,7 +45,7 @@ __all__ = ["Epsf", "EpsfSummary", "epsf_stages"]
 
 log = logging.getLogger(__name__)
 
-# Settings of section epsf that decide pictures, patches or workers, not the PSF.
+# Settings of section epsf that decide pictures, patches, workers or nothing, not the PSF.
 NOT_IN_KEY = (
     "-epsf.ngrid",
     "-epsf.skip_empty_epsf_patches",
@@ -52,11 +56,14 @@ NOT_IN_KEY = (
     "-epsf.save_growth_curve",
     "-epsf.save_residual_diagnostics",
     "-epsf.residual_diag_max_stars",
+    "-epsf.recenter_boxsize",
+    "-epsf.oversamp",
     "-epsf.parallel_bands",
     "-epsf.max_workers",
 )
 FEW_STARS = 5  # with fewer, a PSF much wider than the header says is a galaxy's
 WIDTH_RANGE = (0.5, 1.6)  # of the header's FWHM
+ROUNDS = 6  # of the builder: it has settled by then
 FIELD_SIDE = 127  # pix, of the model that the fit uses: wings of bright stars reach this far
 
 
@@ -87,7 +94,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 1
+    version = 2
     dimensions = ("band",)
     config_keys = (
         "epsf",
@@ -109,8 +116,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             inputs.sources, list(inputs.frames["bands"]), frame.working_shape, PatchRunConfig()
         )
         selection = self._select(inputs, frame, view, start, fwhm)
-        result = self._build(view, selection, start, frame)
-        doubt = self._doubt(result, frame.fwhm_pix)
+        result, local = self._build(view, selection, start, frame)
+        doubt = self._doubt(result, frame.fwhm_pix, n_selected=len(selection.x))
         if result is not None and result.psf is not None and not doubt:
             model, kind = result.psf, "epsf"
         else:
@@ -129,27 +136,33 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 cell,
                 number,
                 kind=kind,
+                error=doubt or None,
                 stamp=stamp,
                 view=view,
                 selection=selection,
                 result=result,
                 model=model,
+                local=local,
             )
         return EpsfOutputs(
-            model=model.to_arrays(),
+            model={**model.to_arrays(), "is_fallback": np.array(kind != "epsf")},
             stamps=stamps,
             metas=metas,
             stars=_star_table(selection, result),
         )
 
-    def _doubt(self, result: FieldPsfResult | None, header_fwhm: float | None) -> str:
+    def _doubt(
+        self, result: FieldPsfResult | None, header_fwhm: float | None, *, n_selected: int
+    ) -> str:
         """Say why a PSF cannot be used; empty where it can."""
-        if result is None or result.psf is None:
-            return "no usable PSF star"
-        used = int(result.stars.used.sum())
+        used = int(result.stars.used.sum()) if result is not None else n_selected
         needed = self.config.patch_run.min_epsf_nstars_for_use
-        if used < needed:
+        if used == 0:
+            return "no usable PSF star"
+        if used < needed or result is None:
             return f"low-star ePSF (nstars_used={used} < min_epsf_nstars_for_use={needed})"
+        if result.psf is None:
+            return "no usable PSF star"
         if used < FEW_STARS and header_fwhm is not None:
             ratio = result.psf.fwhm / header_fwhm
             if not WIDTH_RANGE[0] < ratio < WIDTH_RANGE[1]:
@@ -241,19 +254,21 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
 
     def _build(
         self, view: _View, selection: StarSelection, start: StartValues, frame: Frame
-    ) -> FieldPsfResult | None:
+    ) -> tuple[FieldPsfResult | None, LocalBackground | None]:
         """Build the PSF; then again on stars whose neighbours are subtracted."""
         settings = self.config.epsf
         if len(selection.x) < max(1, self.config.patch_run.min_epsf_nstars_for_use):
-            return None
+            return None, None
+        side = settings.cutout_size | 1
         options = BuilderOptions(
             side=max(settings.final_psf_size, FIELD_SIDE),
             source_variance=view.band.source_variance,
             oversampling=2,
+            iterations=min(settings.maxiters, ROUNDS),
+            clip_sigma=BuilderOptions().clip_sigma if settings.do_clip else math.inf,
         )
-        cutouts = cut_stars(
-            view.band.data, view.band.ivar, selection.x, selection.y, side=settings.cutout_size
-        )
+        cutouts = cut_stars(view.band.data, view.band.ivar, selection.x, selection.y, side=side)
+        cutouts, local = self._levelled(cutouts)
         result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
         for _ in range(self.config.skyloom.psf_loops):
             if result.psf is None:
@@ -264,11 +279,25 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 selection.x,
                 selection.y,
                 start=start,
-                side=settings.cutout_size,
+                side=side,
                 n_cells=settings.epsf_ngrid,
             )
+            cutouts, local = self._levelled(cutouts)
             result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
-        return result
+        return result, local
+
+    def _levelled(self, cutouts: StarCutouts) -> tuple[StarCutouts, LocalBackground | None]:
+        """Take the local background of each star away; the builder fits what is left of it."""
+        settings = self.config.epsf
+        if not settings.star_local_bkg_subtract:
+            return cutouts, None
+        return without_local_background(
+            cutouts,
+            rin=settings.star_local_bkg_annulus_rin_pix,
+            rout=settings.star_local_bkg_annulus_rout_pix,
+            clip_sigma=settings.star_local_bkg_sigma,
+            min_pixels=settings.star_local_bkg_minpix,
+        )
 
     def _meta(
         self,
@@ -277,11 +306,13 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         number: int,
         *,
         kind: str,
+        error: str | None,
         stamp: Floats,
         view: _View,
         selection: StarSelection,
         result: FieldPsfResult | None,
         model: FieldPsf,
+        local: LocalBackground | None,
     ) -> dict[str, Any]:
         """Return ``meta.json`` of a cell."""
         settings = self.config.epsf
@@ -306,6 +337,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "nstars_fitfail": int(here.sum() - used.sum()),
             "epsf_shape": list(stamp.shape) if ok else None,
             "patch_background": background.as_dict() if background is not None else None,
+            "local_star_background": local.as_dict(here) if local is not None else None,
             "epsf_qa": stamp_qa(stamp) if ok else None,
             "residual_qa": residual_qa(result, np.flatnonzero(used)) if result and ok else None,
             "field_model": kind,
@@ -315,9 +347,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "stamp_sum": float(stamp.sum()),
             "cfg": _psf_settings(self.full_config),
             "status": "ok" if ok else "fail",
-            "error": None
-            if ok
-            else self._doubt(result, None) or "the PSF is too wide for its stars",
+            "error": error,
         }
 
 

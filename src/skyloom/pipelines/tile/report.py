@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -28,8 +29,8 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene
-from .sky import SkyField
+from .fit import FIT_KEYS, PatchScene, patch_scenes
+from .single_band import join_band_fits, state_of_part
 
 __all__ = ["ReportPatch"]
 
@@ -78,7 +79,6 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         "skyloom.model_choice",
         "patch_run.min_epsf_nstars_for_use",
         "patch_run.psf_model",
-        "patch_run.enable_multi_band_simultaneous_fitting",
         "patch_run.flag_maxiter_margin",
     )
     tolerant = True
@@ -86,22 +86,17 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
 
     @override
     def run(self, inputs: ReportInputs) -> ReportOutputs:
-        patch = PatchScene(
-            self.config,
-            inputs.payload,
-            sources=inputs.sources,
-            groups=inputs.groups,
-            models=inputs.models,
-            frames=inputs.frames,
-            sky=SkyField.from_arrays(inputs.sky),
-        )
-        state = patch.state(inputs.scene)
-        residual, weight = patch.scene.residual(state)
-        local = patch.local(patch.base)
-        model = patch.scene.model(residual)
-        found = diagnose(patch.scene, state, local, residual, weight, model=model)
         tag = str(inputs.unit["patch"])
-        audit = self._psf_audit(inputs.summary, patch.bands, tag)
+        bands = [str(b) for b in inputs.payload["bands"]]
+        audit = self._psf_audit(inputs.summary, bands, tag)
+        fits: dict[str | None, Table] = {}
+        found = []
+        for part, patch in patch_scenes(self.config, inputs):
+            state = patch.state(state_of_part(inputs.scene, part.band))
+            residual, weight = patch.scene.residual(state)
+            fits[part.band] = self._measure(patch, state, (residual, weight), audit)
+            found.append((patch, state, residual))
+        patch, state, _ = found[0]
         fit = Table({"row": patch.base})
         if inputs.bright is not None:
             fit["affected_by_bright_mask"] = np.asarray(inputs.bright["affected_by_bright_mask"])[
@@ -109,7 +104,33 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
             ]
         _add_start(fit, patch, tag)
         self._add_psf(fit, audit)
-        flags = _all_flags(fit_flags(patch.scene, state, found, local), patch, state, found, audit)
+        joint = None in fits
+        results = fits[None] if joint else join_band_fits({str(b): t for b, t in fits.items()})
+        for name in results.colnames:
+            fit[name] = results[name]
+        local = patch.local(patch.base)
+        return ReportOutputs(
+            fit=fit,
+            catalog=_catalog(fit, inputs.sources, patch.base),
+            meta=self._meta(patch, tag, audit, state if joint else None, local),
+            white=_white(found),
+        )
+
+    def _measure(
+        self,
+        patch: PatchScene,
+        state: SceneState,
+        prepared: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+        audit: dict[str, dict[str, Any]],
+    ) -> Table:
+        """Return what one fit found for the sources of the base box."""
+        residual, weight = prepared
+        local = patch.local(patch.base)
+        model = patch.scene.model(residual)
+        found = diagnose(patch.scene, state, local, residual, weight, model=model)
+        own = {band: audit[band] for band in patch.bands}
+        flags = _all_flags(fit_flags(patch.scene, state, found, local), patch, state, found, own)
+        fit = Table()
         self._add_optimiser(fit, patch, state, local)
         _add_positions(fit, patch, state, local)
         _add_shapes(fit, state, local, patch)
@@ -118,35 +139,36 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         _add_blends(fit, patch, state, found, local)
         if self.config.skyloom.model_choice:
             _add_choice(fit, patch, state, local, prepared=(residual, weight))
-        lost = ~state.started[local]
-        _blank_unfitted(fit, lost)
-        return ReportOutputs(
-            fit=fit,
-            catalog=_catalog(fit, inputs.sources, patch.base),
-            meta=self._meta(patch, tag, audit, state, local),
-            white=_white(patch, state, residual),
-        )
+        _blank_unfitted(fit, ~state.started[local])
+        return fit
 
     def _psf_audit(
         self, summary: list[dict[str, Any]], bands: list[str], tag: str
     ) -> dict[str, dict[str, Any]]:
         """Return, per band, which PSF the patch used and why."""
         cell = "_".join(tag.split("_")[:2])
-        needed = self.config.patch_run.min_epsf_nstars_for_use
+        run = self.config.patch_run
+        needed = run.min_epsf_nstars_for_use
+        # the engine convolves galaxies with the exact PSF, so there is nothing to mix
+        model = "pixelized" if run.psf_model == "hybrid" else run.psf_model
         audit = {}
         for band in bands:
             metas = [m for m in summary if m.get("band") == band]
             mine = next((m for m in metas if m.get("patch") == cell), None)
             here = int(mine["nstars_used"]) if mine else 0
             used = any(m.get("field_model") == "epsf" for m in metas)
-            reason = None if used else "missing ePSF"
+            errors = [str(m.get("error") or "") for m in metas]
+            low = next((e for e in errors if e.startswith("low-star")), "missing ePSF")
             audit[band] = {
                 "used_epsf": used,
-                "fallback_reason": reason,
+                "fallback_reason": None if used else low,
                 "epsf_nstars_used": here,
                 "min_epsf_nstars_for_use": needed,
                 "low_stars": used and here < needed,
-                "psf_model": "pixelized" if used else self.config.patch_run.psf_model,
+                "psf_model": model if used else run.psf_fallback_model,
+                "psf_model_requested": run.psf_model,
+                "epsf_path": f"{band}/{cell}/epsf.npy",  # below outputs.epsf_dir
+                "epsf_exists": mine is not None and mine.get("status") == "ok",
             }
         return audit
 
@@ -162,18 +184,16 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
             "psf_low_star_band_count": len(low),
             "psf_fallback_bands": ",".join(fallback),
             "psf_low_star_bands": ",".join(low),
-            "psf_frozen_bands_for_optimizer": "",
+            "psf_frozen_bands_for_optimizer": ",".join(_mixtures(audit)),
             "psf_fallback_reasons_json": json.dumps(reasons, sort_keys=True),
         }
         for name, value in constants.items():
             fit[name] = np.array([value] * rows) if rows else np.zeros(0, np.array([value]).dtype)
 
     def _add_optimiser(self, fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
-        run = self.config.patch_run
-        limit = max(1, run.n_opt_iters - max(0, run.flag_maxiter_margin))
         fit["opt_niters"] = state.iterations[local]
         fit["opt_converged"] = state.converged[local]
-        fit["opt_hit_max_iters"] = ~state.converged[local] & (state.iterations[local] >= limit)
+        fit["opt_hit_max_iters"] = self._hit_limit(state, local)
         fit["opt_last_dlnp"] = 0.5 * state.last_decrease[local]
         names = _bounds_hit(patch, state, local)
         fit["flag_bound_stalled"] = np.array([bool(n) for n in names], dtype=np.bool_)
@@ -184,9 +204,11 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         patch: PatchScene,
         tag: str,
         audit: dict[str, dict[str, Any]],
-        state: SceneState,
+        state: SceneState | None,
         local: Ints,
     ) -> dict[str, Any]:
+        """Return ``meta.json``; ``state`` is that of a joint fit."""
+
         def corners(box: Any) -> list[int]:
             return [box.x0, box.x1, box.y0, box.y1]
 
@@ -213,12 +235,32 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
             "psf_fallback_bands": fallback,
             "psf_low_star_bands": low,
             "psf_audit": audit,
-            "psf_frozen_bands_for_optimizer": [],
-            "enable_multi_band_simultaneous_fitting": True,
+            "psf_frozen_bands_for_optimizer": _mixtures(audit),
+            "enable_multi_band_simultaneous_fitting": state is not None,
             "profile": self.config.skyloom.profile,
-            "opt_niters": int(state.iterations[local].max(initial=0)),
-            "opt_converged": bool(state.converged[local].all()),
+            **(self._optimiser_meta(state, local) if state is not None else {}),
         }
+
+    def _optimiser_meta(self, state: SceneState, local: Ints) -> dict[str, Any]:
+        """Return how the joint fit of a patch ended: the worst of its sources."""
+        iterations, converged = state.iterations[local], state.converged[local]
+        steps = state.last_decrease[local]
+        return {
+            "opt_niters": int(iterations.max(initial=0)),
+            "opt_converged": bool(converged.all()),
+            "opt_hit_max_iters": bool(self._hit_limit(state, local).any()),
+            "opt_last_dlnp": float(0.5 * steps.max(initial=0.0)),
+        }
+
+    def _hit_limit(self, state: SceneState, local: Ints) -> Bools:
+        run = self.config.patch_run
+        limit = max(1, run.n_opt_iters - max(0, run.flag_maxiter_margin))
+        return np.asarray(~state.converged[local] & (state.iterations[local] >= limit))
+
+
+def _mixtures(audit: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the bands whose PSF is a mixture of Gaussians; its parameters are never fitted."""
+    return sorted(b for b, a in audit.items() if str(a["psf_model"]).startswith("gaussian_mixture"))
 
 
 def _add_start(fit: Table, patch: PatchScene, tag: str) -> None:
@@ -421,10 +463,7 @@ def _blank_unfitted(fit: Table, lost: Bools) -> None:
     """Empty the results of sources whose patch failed."""
     if not lost.any():
         return
-    keep = {"row", "affected_by_bright_mask", "x_pix_patch", "y_pix_patch", "patch_tag", "epsf_tag"}
     for name in fit.colnames:
-        if name in keep or name.startswith("psf_"):
-            continue
         if fit[name].dtype.kind == "f":
             fit[name][lost] = np.nan
     fit["fit_flags"] = np.where(lost, int(FitFlag.FAILED), fit["fit_flags"])
@@ -449,22 +488,28 @@ def _catalog(fit: Table, sources: Table, base: Ints) -> Table:
 
 
 def _white(
-    patch: PatchScene, state: SceneState, residual: npt.NDArray[Any]
+    scenes: Sequence[tuple[PatchScene, SceneState, npt.NDArray[Any]]],
 ) -> dict[str, npt.NDArray[Any]]:
-    """Stack the bands of the region of interest: data, model, residual, noise, mask."""
+    """Stack the bands of the region of interest: data, model, residual, noise, mask.
+
+    Fits of single bands give one fitted position for each source and band.
+    """
+    patch = scenes[0][0]
     cut = patch.roi_box.shifted(-patch.box.x0, -patch.box.y0).slices
-    data, left = patch.planes(patch.scene.data), patch.planes(residual)
-    shape = left[0][cut].shape
+    shape = patch.mask[0][cut].shape
     total, numerator, rest = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for b in range(len(patch.bands)):
-        weight = np.where(patch.mask[b][cut] == 0, patch.sky_sigma[b] ** -2.0, 0.0)
-        total += weight
-        numerator += weight * data[b][cut]
-        rest += weight * left[b][cut]
+    for scene, _, residual in scenes:
+        data, left = scene.planes(scene.scene.data), scene.planes(residual)
+        for b in range(len(scene.bands)):
+            weight = np.where(scene.mask[b][cut] == 0, scene.sky_sigma[b] ** -2.0, 0.0)
+            total += weight
+            numerator += weight * data[b][cut]
+            rest += weight * left[b][cut]
     seen = total > 0
     safe = np.where(seen, total, 1.0)
     white, remainder = numerator / safe, rest / safe
-    local = patch.local(patch.rows)
+    rows = np.tile(patch.rows, len(scenes))
+    theta = np.concatenate([state.theta[s.local(s.rows)] for s, state, _ in scenes])
     return {
         "data": white.astype(np.float32),
         "model": (white - remainder).astype(np.float32),
@@ -473,10 +518,10 @@ def _white(
         "mask": ~seen,
         "x0": np.array(patch.roi_box.x0),
         "y0": np.array(patch.roi_box.y0),
-        "rows": patch.rows,
-        "x_start": patch.start.x[patch.rows],
-        "y_start": patch.start.y[patch.rows],
-        "x_fit": state.theta[local, 0],
-        "y_fit": state.theta[local, 1],
-        "is_base": np.isin(patch.rows, patch.base),
+        "rows": rows,
+        "x_start": patch.start.x[rows],
+        "y_start": patch.start.y[rows],
+        "x_fit": theta[:, 0],
+        "y_fit": theta[:, 1],
+        "is_base": np.isin(rows, patch.base),
     }

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from skyloom.config import read_yaml
 from skyloom.errors import Unwritable, WrongValue
 from skyloom.pipelines.verbs import VERBS, Verb
 
-from .compat import describe_keys, inert_keys_set_by_user
-from .config import TileConfig, config_subset, load_config
+from .config import TileConfig, load_config
 
 if TYPE_CHECKING:
     from skyloom.butler import Butler
@@ -160,8 +158,6 @@ def prepare_run(
     from .preflight import check_inputs  # noqa: PLC0415
 
     options = options or RunOptions()
-    if source is not None:
-        _warn_of_inert_keys(config, source)
     inputs = check_inputs(config, needs_gaia=uses_gaia(config, verb))
     butler = tile_butler(config, inputs)
     check_prerequisites(butler, verb)
@@ -225,18 +221,6 @@ def warm_up() -> None:
     from skyloom.scene import warm_up as compile_kernels  # noqa: PLC0415 - see above
 
     compile_kernels()
-
-
-def _warn_of_inert_keys(config: TileConfig, source: Path) -> None:
-    """Name the settings that differ from their defaults and change nothing."""
-    default = TileConfig()
-    inert = [
-        key
-        for key in inert_keys_set_by_user(read_yaml(source).data)
-        if config_subset(config, [key]) != config_subset(default, [key])
-    ]
-    if inert:
-        log.warning("%s: settings without effect in this version: %s", source, describe_keys(inert))
 
 
 @contextmanager
