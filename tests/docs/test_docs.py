@@ -43,6 +43,7 @@ def tutorial(tmp_path_factory):
 def test_tile_tutorial(tutorial):
     assert (tutorial / "field" / "work" / "output_catalog.csv").is_file()
     assert (tutorial / "field" / "detected.csv").is_file()
+    assert list((tutorial / "field" / "work").glob("outputs/*/cutouts/src_*.png"))
 
 
 def test_compare_tutorial(tutorial, monkeypatch):

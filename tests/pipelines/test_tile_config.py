@@ -14,7 +14,6 @@ from skyloom.config import build_config, config_subset, list_settings, parse_yam
 from skyloom.errors import ConfigError, UnknownKey, WrongType, WrongValue
 from skyloom.pipelines.tile.compat import (
     FILE_RELATIVE,
-    INERT_KEYS,
     OLD_KEYS,
     SILENT_KEYS,
     WORK_DIR_RELATIVE,
@@ -518,8 +517,7 @@ def test_configuration_page_is_current() -> None:
 
 
 def test_keys_without_effect_exist_and_say_why() -> None:
-    assert {s.key for s in SETTINGS} >= INERT_KEYS | set(SILENT_KEYS)
-    assert not INERT_KEYS & set(SILENT_KEYS)
+    assert {s.key for s in SETTINGS} >= set(SILENT_KEYS)
     page = config_reference()
     for key, reason in SILENT_KEYS.items():
         assert not reason.endswith("."), key

@@ -299,8 +299,8 @@ def test_pictures_are_drawn_as_switched(small_tile: Path, edit: Edit) -> None:
         *("overlay/white_overlay.png", "overlay/white_overlay_zoom.png"),
         *("ZP/gaia_augmentation_overlay.png", "bright_mask/white_bright_mask_overlay.png"),
     }
-    bands = {f"EPSFs/{b}/epsf_stamps.png" for b in ("m475", "m625", "m825")}
-    bands |= {
+    whole_tile |= {"overlay/tile_residual.png"}
+    bands = {
         f"ZP/zp_vs_mag__{b}{e}.png" for b in ("m475", "m625", "m825") for e in ("", "_fullrange")
     }
     bands |= {f"ZP/zp_trends__{b}.png" for b in ("m475", "m625", "m825")}
@@ -314,7 +314,9 @@ def test_pictures_are_drawn_as_switched(small_tile: Path, edit: Edit) -> None:
     edit(small_tile, patch_run={"no_patch_overview": True}, overlay={"enabled": False})
     run(small_tile)
     few = small_tile / "few"
-    assert {p.relative_to(few).as_posix() for p in few.rglob("*.png")} == bands
+    overviews = {"overlay/tile_residual.png", "ZP/gaia_augmentation_overlay.png"}
+    overviews |= {"bright_mask/white_bright_mask_overlay.png"}
+    assert {p.relative_to(few).as_posix() for p in few.rglob("*.png")} == bands | overviews
 
 
 def test_processes_and_serial_agree_byte_for_byte(small_tile: Path, edit: Edit) -> None:

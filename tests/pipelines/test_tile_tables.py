@@ -17,7 +17,7 @@ import test_tile_effects_output
 
 from skyloom.config import list_settings
 from skyloom.pipelines.tile import TileConfig
-from skyloom.pipelines.tile.compat import INERT_KEYS, SILENT_KEYS
+from skyloom.pipelines.tile.compat import SILENT_KEYS
 
 TESTS = Path(__file__).parents[1]
 REACH = "pipelines/test_tile_key_reach.py"
@@ -26,6 +26,8 @@ FAULTS = "pipelines/test_tile_faults.py"
 APP = "cli/test_cli_app.py"
 OUTPUTS = f"{REACH}::test_products_lie_where_the_outputs_say"
 CHECKS = f"{REACH}::test_a_check_is_as_strict_as_it_is_set"
+DRAWN = "pipelines/test_tile_pictures.py"
+ZP_KEYS = "pipelines/test_tile_zero_points.py"
 PICTURES = f"{REACH}::test_a_picture_that_is_switched_off_has_no_stage"
 FALLBACK = f"{REACH}::test_the_fallback_psf_is_as_configured"
 BRIGHT = f"{REACH}::test_detection_of_the_bright_mask_is_told"
@@ -87,7 +89,41 @@ EFFECT: dict[str, str] = {
     "moffat_psf.radius_pix": FALLBACK,
     "skyloom.executor": f"{RUN}::test_processes_and_serial_agree_byte_for_byte",
     "skyloom.workers": f"{REACH}::test_workers_are_ours_then_the_originals",
-    "skyloom.plots": PICTURES,
+    "skyloom.plots": f"{DRAWN}::test_the_command_line_wins_over_the_key",
+    "skyloom.zp_estimate": f"{ZP_KEYS}::test_the_estimate_that_calibrates_is_a_choice",
+    "skyloom.zp_surface": f"{ZP_KEYS}::test_a_surface_flattens_the_magnitudes",
+    "skyloom.faint_magnitudes": f"{ZP_KEYS}::test_faint_sources_get_what_was_asked_for",
+    **{
+        f"epsf.{key}": f"{DRAWN}::test_the_keys_of_the_original_switch_single_pictures"
+        for key in (
+            "save_patch_background_diagnostics",
+            "save_star_local_background_diagnostics",
+            "save_growth_curve",
+            "save_residual_diagnostics",
+        )
+    },
+    **dict.fromkeys(
+        (
+            "epsf.save_star_montage_max",
+            "epsf.diagnostics_show_colorbar",
+            "epsf.residual_diag_max_stars",
+            "patch_run.cutout_data_p_lo",
+            "patch_run.cutout_data_p_hi",
+            "patch_run.cutout_model_p_lo",
+            "patch_run.cutout_model_p_hi",
+            "patch_run.cutout_resid_p_abs",
+        ),
+        f"{DRAWN}::test_what_a_picture_shows_is_a_setting",
+    ),
+    **{
+        f"patch_run.{key}": f"{DRAWN}::test_cutout_keys_choose_sources_and_resolution"
+        for key in (
+            "no_cutouts",
+            "cutout_size",
+            "cutout_max_sources",
+            "cutout_start",
+        )
+    },
 }
 """Key -> the test that shows its effect."""
 
@@ -187,8 +223,6 @@ def test_every_setting_has_a_test_of_its_effect_or_a_reason(key: str) -> None:
     if key in SILENT_KEYS:
         assert key not in EFFECT, "it has an effect: take it out of SILENT_KEYS"
         assert len(SILENT_KEYS[key].split()) > 3, "a reason is a sentence"
-    elif key in INERT_KEYS:
-        assert key not in EFFECT, "it has an effect: take it out of INERT_KEYS"
     else:
         assert key in EFFECT, "name the test that shows its effect"
         assert_exists(EFFECT[key])

@@ -20,8 +20,7 @@ from skyloom.cli import main
 from skyloom.errors import BadTable
 from skyloom.pipelines.tile import TileConfig
 from skyloom.pipelines.tile.column_units import column_units
-from skyloom.pipelines.tile.pictures_fit import ZeroPointPictureInputs
-from skyloom.pipelines.tile.pictures_zp import DrawZeroPointTrends
+from skyloom.pipelines.tile.pictures_zeropoint import DrawZeroPointTrends, ZeroPointPictureInputs
 from skyloom.pipelines.tile.synthesize import synthesize_csv
 from skyloom.pipelines.tile.zeropoint import Catalog, CatalogInputs, ZeroPoint, ZeroPointInputs
 

@@ -6,31 +6,21 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import PathCollection
 
 from skyloom.geometry.box import Box
 from skyloom.plots import (
-    EpsfCell,
-    FittedPoints,
-    PatchPicture,
     Points,
     ZeroPointStars,
-    growth_curve,
     plot_bright_mask_overlay,
     plot_crop,
-    plot_epsf_stamps,
     plot_gaia_overlay,
-    plot_growth_curve,
-    plot_patch_overview,
-    plot_psf_star_positions,
-    plot_psf_stars,
     plot_white_overlay,
     plot_zero_point,
     save_figure,
 )
 from skyloom.plots.overlays import label_sky
 from skyloom.plots.style import new_axes
-from skyloom.sim import Moffat, render_star
 
 RNG = np.random.default_rng(2)
 WHITE = RNG.normal(0, 1, (120, 150))
@@ -167,124 +157,6 @@ def test_sky_labels_stand_where_the_wcs_puts_them(rotation, ra):
         assert (value - float(label.get_text()) + 180) % 360 - 180 == pytest.approx(0, abs=3e-6)
 
 
-def picture(**changes: object) -> PatchPicture:
-    bad = np.zeros((60, 80), bool)
-    bad[:5, :5] = True
-    base = FittedPoints(start=points(6), fitted=points(6))
-    halo = FittedPoints(start=points(2), fitted=points(2))
-    values = {
-        "tag": "r00_c00_pr00_pc00",
-        "data": RNG.normal(1.0, 1, (60, 80)),
-        "model": np.ones((60, 80)),
-        "sigma": np.full((60, 80), 0.5),
-        "bad": bad,
-        "base": base,
-        "halo": halo,
-    }
-    return PatchPicture(**(values | changes))
-
-
-def test_patch_overview_shows_data_model_and_both_residuals():
-    shown = picture()
-    axes = plot_patch_overview(shown)
-    images = [ax.images[0].get_array() for ax in axes]
-    assert [int(np.ma.getmaskarray(i).sum()) for i in images] == [25] * 4
-    assert np.ma.allclose(images[2], shown.data - shown.model)
-    assert np.ma.allclose(images[3], (shown.data - shown.model) / 0.5)
-    assert axes[0].images[0].norm is axes[1].images[0].norm  # one stretch for data and model
-
-
-def test_patch_overview_marks_start_and_fit():
-    axes = plot_patch_overview(picture())
-    data_marks = [
-        len(c.get_offsets()) for c in axes[0].collections if isinstance(c, PathCollection)
-    ]
-    assert sorted(data_marks) == [2, 2, 6, 6]
-    lines = [c for c in axes[0].collections if isinstance(c, LineCollection)]
-    assert sorted(len(c.get_segments()) for c in lines) == [2, 6]
-    assert len(axes[1].collections) == 2
-    assert len(axes[2].collections) == len(axes[3].collections) == 0
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"bad": np.ones((60, 80), bool)},
-        {"base": FittedPoints(), "halo": FittedPoints()},
-        {"sigma": np.zeros((60, 80))},
-        {"data": np.full((60, 80), np.nan)},
-    ],
-    ids=["all masked", "no sources", "no sigma", "no data"],
-)
-def test_patch_overview_survives(changes, tmp_path):
-    axes = plot_patch_overview(picture(**changes))
-    assert save_figure(axes[0].figure, tmp_path / "p.png", dpi=40).exists()
-
-
-def moffat_stamp() -> np.ndarray:
-    return render_star(Moffat(fwhm=4.0, beta=3.0), x=27, y=27, box=Box(0, 55, 0, 55))
-
-
-def test_epsf_mosaic_holds_every_cell():
-    cells = [
-        EpsfCell(row=r, col=c, stamp=moffat_stamp(), n_stars=5) for r in (0, 1) for c in range(3)
-    ]
-    cells[4] = EpsfCell(row=1, col=1, stamp=None, note="fallback")
-    stamps, growth = plot_epsf_stamps(cells, band="m625")
-    mosaic = np.ma.getdata(stamps.images[0].get_array())
-    assert mosaic.shape == (111, 167)
-    assert mosaic[27, 27] == 1.0  # cell r00_c00 is at the lower left
-    assert np.isnan(mosaic[56:, 56:111]).all()
-    assert [t.get_text() for t in stamps.texts][4] == "r01_c01\n0 stars  fallback"
-    assert sum(len(line.get_xdata()) > 3 for line in growth.lines) == 5
-
-
-def test_an_epsf_picture_without_any_psf_is_drawn(tmp_path):
-    axes = plot_epsf_stamps([EpsfCell(row=0, col=0, stamp=None)], band="u")
-    assert save_figure(axes[0].figure, tmp_path / "e.png", dpi=40).exists()
-
-
-@pytest.mark.parametrize("oversampling", [1, 2])
-def test_growth_curve_is_that_of_the_moffat(oversampling):
-    psf = Moffat(fwhm=4.0 * oversampling, beta=3.0)
-    stamp = render_star(psf, x=40, y=40, box=Box(0, 81, 0, 81))
-    radius, light = growth_curve(stamp, oversampling=oversampling)
-    expected = [psf.enclosed(r * oversampling) for r in radius]
-    # 0.02: the stamp is integrated over pixels, and light inside a pixel is taken as even
-    assert np.abs(light - expected).max() < 0.02
-    assert light[-1] == pytest.approx(expected[-1], abs=1e-4)
-    assert (np.diff(light) >= 0).all()
-
-
-def test_growth_curve_names_its_radii():
-    ax = plot_growth_curve([moffat_stamp()] * 3)
-    psf = Moffat(fwhm=4.0, beta=3.0)
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    for text, level in zip(texts, (0.5, 0.8), strict=True):
-        radius = float(text.split("=")[1].split()[0])
-        assert psf.enclosed(radius) == pytest.approx(level, abs=0.015)  # pixel integration
-
-
-def test_star_montage_frames_every_star():
-    stamps = [RNG.normal(0, 1, (21, 21)) + 50 * (i == 3) for i in range(9)]
-    stamps[2][:, 4] = np.nan
-    origins = ["sep", "gaia", "both"] * 3
-    ax = plot_psf_stars(stamps, labels=[str(i) for i in range(9)], origins=origins, title="m625")
-    assert len(ax.collections[0].get_paths()) == 9
-    assert len(ax.texts) == 9
-    shown = np.ma.masked_invalid(ax.images[0].get_array())
-    assert np.ma.getmaskarray(shown).sum() == 21  # the bad column of one star; gaps are paper
-    assert "sep 3, gaia 3, both 3" in ax.get_title()
-    assert len(plot_psf_stars(stamps, max_stars=4).collections[0].get_paths()) == 4
-    assert "0 of 0" in plot_psf_stars([]).get_title()
-
-
-def test_star_positions_by_origin():
-    origins = np.array(["sep", "gaia", "both", "sep"])
-    ax = plot_psf_star_positions(WHITE, stars=points(4), origins=origins, title="m625")
-    assert scatters(ax) == {"sep": 2, "gaia": 1, "both": 1}
-
-
 def zero_points() -> ZeroPointStars:
     zp = np.array([25.0, 25.01, 24.99, 25.3, 25.0, 24.0])
     kept = np.array([True, True, True, False, False, False])
@@ -337,5 +209,3 @@ def test_a_band_without_stars_is_drawn(tmp_path):
 def test_functions_draw_on_the_axes_they_are_given():
     ax = new_axes()
     assert plot_crop(WHITE, ax=ax) is ax
-    ax = new_axes()
-    assert plot_growth_curve([moffat_stamp()], ax=ax) is ax

@@ -40,6 +40,12 @@ def tile() -> None:
 def _add_verb(verb: Verb, about: str) -> None:
     @tile.command(name=verb, help=about)
     @config_option
+    @click.option(
+        "--plots",
+        type=click.Choice(["none", "summary", "all"]),
+        help="Pictures: none, those of the whole tile, or all that the configuration switches on; "
+        "instead of skyloom.plots.",
+    )
     @run_options
     def command(config_path: Path, **options: Any) -> int:
         return _run(verb, config_path, **options)
@@ -53,6 +59,7 @@ def _run(
     verb: Verb,
     config_path: Path,
     *,
+    plots: str | None,
     executor: str | None,
     workers: int | None,
     force: tuple[str, ...],
@@ -68,6 +75,7 @@ def _run(
         workers=workers,
         force=force_value(force),
         progress="quiet" if quiet else "auto",
+        plots=plots,
     )
     level = console_level(quiet=quiet, verbose=verbose)
     with run_log(config.logging, console_level=level) as logs:

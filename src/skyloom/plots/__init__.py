@@ -1,4 +1,4 @@
-"""Pictures: functions that draw on Axes and return them; saving belongs to the caller."""
+"""Pictures: functions that draw on Axes or on a canvas and return it; saving is the caller's."""
 
 from .compare import (
     comparison_figures,
@@ -9,14 +9,16 @@ from .compare import (
     plot_pull_histogram,
     plot_type_changes,
 )
+from .cutouts import CutoutPicture, DisplayRange, draw_cutouts
 from .epsf import (
     EpsfCell,
+    StarResiduals,
+    draw_epsf_cells,
+    draw_growth_curve,
+    draw_star_residuals,
     growth_curve,
-    plot_epsf_stamps,
-    plot_growth_curve,
-    plot_psf_star_positions,
-    plot_psf_stars,
 )
+from .marks import FittedPoints
 from .overlays import (
     Points,
     plot_bright_mask_overlay,
@@ -24,21 +26,42 @@ from .overlays import (
     plot_gaia_overlay,
     plot_white_overlay,
 )
-from .patch import FittedPoints, PatchPicture, plot_patch_overview
+from .patch import PatchPicture, draw_patch
+from .psf_stars import (
+    draw_background,
+    draw_local_backgrounds,
+    draw_star_positions,
+    draw_star_stamps,
+)
+from .raster import Canvas, Panel
 from .style import asinh_norm, new_axes, new_figure, png_bytes, save_figure, show_image
 from .zeropoint import ZeroPointStars, plot_zero_point
 from .zp_trends import TrendLine, TrendStars, plot_trend, plot_zero_point_trends
 
 __all__ = [
+    "Canvas",
+    "CutoutPicture",
+    "DisplayRange",
     "EpsfCell",
     "FittedPoints",
+    "Panel",
     "PatchPicture",
     "Points",
+    "StarResiduals",
     "TrendLine",
     "TrendStars",
     "ZeroPointStars",
     "asinh_norm",
     "comparison_figures",
+    "draw_background",
+    "draw_cutouts",
+    "draw_epsf_cells",
+    "draw_growth_curve",
+    "draw_local_backgrounds",
+    "draw_patch",
+    "draw_star_positions",
+    "draw_star_residuals",
+    "draw_star_stamps",
     "growth_curve",
     "new_axes",
     "new_figure",
@@ -46,14 +69,9 @@ __all__ = [
     "plot_crop",
     "plot_delta_mag",
     "plot_difference_histogram",
-    "plot_epsf_stamps",
     "plot_gaia_overlay",
-    "plot_growth_curve",
     "plot_lost_gained",
-    "plot_patch_overview",
     "plot_position_offsets",
-    "plot_psf_star_positions",
-    "plot_psf_stars",
     "plot_pull_histogram",
     "plot_trend",
     "plot_type_changes",

@@ -1,46 +1,29 @@
-"""PSFs: the model in every cell, its growth curve, and the stars that it came from."""
+"""PSFs: the model in every cell, its growth curve, and how its stars fit it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from skyloom._types import Floats
 
-from .overlays import Points
-from .style import (
-    COLORS,
-    MASKED,
-    Image,
-    colormap,
-    new_axes,
-    new_figure,
-    robust_level,
-    show_image,
-    styled,
-)
+from .charts import Chart
+from .raster import Canvas, Panel, Ticks, linear_scaled, text_width
+from .style import Image
 
 __all__ = [
     "EpsfCell",
+    "StarResiduals",
+    "draw_epsf_cells",
+    "draw_growth_curve",
+    "draw_star_residuals",
     "growth_curve",
-    "plot_epsf_stamps",
-    "plot_growth_curve",
-    "plot_psf_star_positions",
-    "plot_psf_stars",
 ]
 
-ORIGIN_COLORS = {"sep": COLORS["orange"], "gaia": COLORS["cyan"], "both": COLORS["magenta"]}
-_GAP = 9.0  # brighter than any stamp: shown as paper
-_FLOOR = 1e-5  # of the peak, darkest shade of a PSF stamp
+FLOOR = 1e-5  # of the peak, darkest shade of a PSF stamp
+MAPS = ("gray", "magma", "PuOr_r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,110 +37,126 @@ class EpsfCell:
     note: str = ""  # such as "fallback"
 
 
-@styled
-def plot_epsf_stamps(
-    cells: Sequence[EpsfCell], *, band: str, oversampling: int = 1, figure: Figure | None = None
-) -> list[Axes]:
-    """Draw the PSF of every cell of a band as the cells lie on the tile, and the growth curves.
+def draw_epsf_cells(
+    cells: Sequence[EpsfCell], *, title: str, growth: bool = True, dpi: float = 150
+) -> Canvas:
+    """Draw the PSF of every cell as the cells lie on the tile, and their growth curves.
 
     Parameters
     ----------
     cells : sequence of EpsfCell
-        At least one; row 0 is at the bottom.
-    band : str
-        Name for the title.
-    oversampling : int
-        Samples of a stamp per image pixel.
-    figure : Figure, optional
-        Empty figure to draw on; made to fit by default.
-
-    Returns
-    -------
-    list of Axes
-        The stamps (one mosaic), the growth curves.
+        At least one; row 0 is at the bottom.  The cells between the outermost ones are shown.
+    title : str
+        What they are; the number of cells is added where there are several.
+    growth : bool
+        With growth curves.
+    dpi : float
+        Resolution [pixels / inch].
     """
-    n_rows, n_cols = max(c.row for c in cells) + 1, max(c.col for c in cells) + 1
-    tall = float(np.clip(4.6 * n_rows / n_cols, 2.6, 9.0))
-    figure = figure if figure is not None else new_figure(10.2, tall + 1.0)
-    width, height = figure.get_size_inches()
-    axes = [
-        figure.add_axes((0.25 / width, 0.5 / height, 4.6 / width, tall / height)),
-        figure.add_axes((6.15 / width, 0.5 / height, 3.85 / width, tall / height)),
-    ]
+    rows, columns = [c.row for c in cells], [c.col for c in cells]
+    n_rows, n_cols = max(rows) - min(rows) + 1, max(columns) - min(columns) + 1
     stamps = [c.stamp for c in cells if c.stamp is not None]
-    side = max((s.shape[0] for s in stamps), default=1)
-    mosaic = np.full((n_rows * (side + 1) - 1, n_cols * (side + 1) - 1), np.nan)
+    side = max((s.shape[0] for s in stamps), default=31)
+    zoom = max(1, int(4.2 * dpi / (max(n_rows, n_cols) * (side + 1))))
+    u = 0.12 * dpi
+    wide, tall = n_cols * (side + 1) * zoom, n_rows * (side + 1) * zoom
+    area = max(tall, round(2.4 * dpi)) if growth else tall
+    left, top = round(0.6 * u), round(2.4 * u)
+    right_part = round(3.6 * dpi) + round(6 * u) if growth else 0
+    width = left + max(wide + round(0.8 * u), text_width(title, u, bold=True)) + right_part
+    canvas = Canvas(width, top + area + round(3.2 * u), maps=MAPS)
     for cell in cells:
-        _place(axes[0], mosaic, cell, side)
-    picture = axes[0].imshow(
-        mosaic,
-        norm=LogNorm(_FLOOR, 1.0),
-        cmap=colormap("magma").with_extremes(bad="white"),
-        origin="lower",
+        x = left + (cell.col - min(columns)) * (side + 1) * zoom
+        y = top + (max(rows) - cell.row) * (side + 1) * zoom
+        _draw_cell(canvas, cell, x, y, zoom=zoom, side=side, u=u, several=len(cells) > 1)
+    counted = f"{title}: {len(stamps)} of {len(cells)} cells" if len(cells) > 1 else title
+    canvas.text(left, 1.1 * u, counted, size=u, bold=True)
+    bar = Panel(canvas=canvas, left=left, top=top, zoom=1, shape=(tall, wide))
+    Ticks(low=f"{FLOOR:g}", high="1", label="relative to the peak, logarithmic").draw(
+        bar, cmap="magma", size=0.85 * u
     )
-    axes[0].set_axis_off()
-    axes[0].set_title(f"ePSF {band}: {len(stamps)} of {len(cells)} cells")
-    cax = axes[0].inset_axes((1.02, 0.0, 0.03, 1.0))
-    figure.colorbar(picture, cax=cax, label="relative to the peak")
-    plot_growth_curve(stamps, oversampling=oversampling, ax=axes[1])
-    return axes
+    if growth:
+        at = (left + wide + round(5 * u), top, round(3.6 * dpi), area - round(0.5 * u))
+        _growth_chart(canvas, stamps, at, u)
+    return canvas
 
 
-def _place(ax: Axes, mosaic: Floats, cell: EpsfCell, side: int) -> None:
-    x0, y0 = cell.col * (side + 1), cell.row * (side + 1)
-    colour = "white"
+def _draw_cell(
+    canvas: Canvas, cell: EpsfCell, x: int, y: int, *, zoom: int, side: int, u: float, several: bool
+) -> None:
+    panel = Panel(canvas=canvas, left=x, top=y, zoom=zoom, shape=(side, side))
+    colour = "paper"
     if cell.stamp is None:
-        colour = COLORS["ink"]
+        panel.outline("grey")
+        colour = "ink"
     else:
+        relative = np.full((side, side), FLOOR)
         ny, nx = cell.stamp.shape
-        y, x = y0 + (side - ny) // 2, x0 + (side - nx) // 2
-        relative = np.asarray(cell.stamp, np.float64) / max(float(np.max(cell.stamp)), 1e-30)
-        mosaic[y : y + ny, x : x + nx] = np.maximum(relative, _FLOOR)
-    note = f"  {cell.note}" if cell.note else ""
-    label = f"r{cell.row:02d}_c{cell.col:02d}\n{cell.n_stars} stars{note}"
-    ax.text(x0 + 1, y0 + side - 2, label, color=colour, va="top", fontsize=7, linespacing=1.1)
+        corner = (side - ny) // 2, (side - nx) // 2
+        peak = max(float(np.max(cell.stamp)), 1e-30)
+        relative[corner[0] : corner[0] + ny, corner[1] : corner[1] + nx] = cell.stamp / peak
+        shades = linear_scaled(np.log10(np.maximum(relative, FLOOR)), np.log10(FLOOR), 0.0)
+        panel.show(canvas.shade(shades, cmap="magma"))
+    size = min(0.85 * u, 0.13 * side * zoom)
+    if several and size >= 6:
+        name = f"r{cell.row:02d}_c{cell.col:02d}"
+        stars = f"{cell.n_stars} stars{'  ' + cell.note if cell.note else ''}"
+        for line, text in enumerate((name, stars)):
+            canvas.text(
+                x + 0.4 * size, y + (0.9 + 1.25 * line) * size, text, size=size, colour=colour
+            )
 
 
-@styled
-def plot_growth_curve(
-    stamps: Sequence[Image], *, oversampling: int = 1, ax: Axes | None = None
-) -> Axes:
-    """Draw the light inside a radius, for one PSF or for all cells of a band.
+def draw_growth_curve(
+    stamps: Sequence[Image], *, title: str = "growth curve", dpi: float = 150
+) -> Canvas:
+    """Draw the light inside a radius, for one PSF or for several, with r50 and r80.
 
     Parameters
     ----------
     stamps : sequence of ndarray, shape (S, S)
-        PSFs, normalised to the whole flux of a star.
-    oversampling : int
-        Samples per image pixel.
-    ax : Axes, optional
-        Where to draw.
+        PSFs.
+    title : str
+        Title.
+    dpi : float
+        Resolution [pixels / inch].
     """
-    ax = ax if ax is not None else new_axes(5.0, 4.0)
-    halves: dict[float, list[float]] = {0.5: [], 0.8: []}
-    radius = np.ones(1)
-    for stamp in stamps:
-        radius, light = growth_curve(stamp, oversampling=oversampling)
-        ax.plot(
-            radius, light, color=COLORS["blue"], linewidth=1.1, alpha=max(0.25, 1 / len(stamps))
-        )
-        for level, found in halves.items():
-            if light[-1] >= level:
-                found.append(float(np.interp(level, light, radius)))
-    for (level, found), colour in zip(
-        halves.items(), (COLORS["orange"], COLORS["green"]), strict=True
-    ):
+    u = 0.12 * dpi
+    width, height = round(4.2 * dpi), round(3.0 * dpi)
+    canvas = Canvas(width + round(6 * u), height + round(5.5 * u), maps=MAPS)
+    _growth_chart(canvas, stamps, (round(5 * u), round(2.4 * u), width, height), u, title=title)
+    return canvas
+
+
+def _growth_chart(
+    canvas: Canvas,
+    stamps: Sequence[Image],
+    at: tuple[int, int, int, int],
+    u: float,
+    *,
+    title: str = "growth curve",
+) -> None:
+    curves = [growth_curve(stamp) for stamp in stamps]
+    reach = max((radius[-1] for radius, _ in curves), default=1.0)
+    left, top, width, height = at
+    chart = Chart(
+        canvas=canvas, left=left, top=top, width=width, height=height, letter=u,
+        xlim=(0.0, float(reach)), ylim=(0.0, 1.06),
+    )  # fmt: skip
+    line = max(1, round(u / 9))
+    chart.curve(np.array([0.0, reach]), np.ones(2), "grey", dash=round(0.5 * u))
+    for radius, light in curves:
+        chart.curve(radius, light, "blue", width=line)
+    for k, (level, colour) in enumerate(((0.5, "orange"), (0.8, "green"))):
+        found = [np.interp(level, light, r) for r, light in curves if light[-1] >= level]
         if found:
             r = float(np.median(found))
-            ax.plot([0, r, r], [level, level, 0], color=colour, linewidth=1.0, linestyle="--")
-            ax.plot([r], [level], "o", color=colour, markersize=4,
-                    label=f"r{100 * level:.0f} = {r:.2f} pix")  # fmt: skip
-    ax.axhline(1.0, color=COLORS["grey"], linewidth=0.7, linestyle=":")
-    ax.set(xlim=(0, radius[-1]), ylim=(0, 1.06), title="growth curve")
-    ax.set(xlabel="radius [pix]", ylabel="fraction of the flux")
-    if any(halves.values()):
-        ax.legend(loc="center right")
-    return ax
+            path = np.array([0, r, r]), np.array([level, level, 0])
+            chart.curve(*path, colour, width=line, dash=round(0.6 * u))
+            text = f"r{100 * level:.0f} = {r:.2f} pix"
+            canvas.text(left + 0.97 * width, top + (0.55 + 0.08 * k) * height, text, size=u,
+                        align="right", colour=colour)  # fmt: skip
+    chart.axes(xlabel="radius [pix]", ylabel="fraction of the flux", title=title)
 
 
 def growth_curve(stamp: Image, *, oversampling: int = 1) -> tuple[Floats, Floats]:
@@ -175,126 +174,87 @@ def growth_curve(stamp: Image, *, oversampling: int = 1) -> tuple[Floats, Floats
     tuple of ndarray
         Radii from 0 to the edge of the stamp in steps of a quarter sample, and sums.
     """
-    side, split = stamp.shape[0], 9
+    side, split = stamp.shape[0], 7
     offset = (np.arange(split) + 0.5) / split - 0.5
     axis = (np.arange(side)[:, None] - (side - 1) / 2 + offset).ravel()
     distance = np.hypot(axis[None, :], axis[:, None])
     light = np.repeat(np.repeat(stamp / split**2, split, axis=0), split, axis=1)
-    edges = np.arange(0, (side - 1) / 2 + 0.25, 0.25)
-    inside, _ = np.histogram(distance, bins=edges, weights=light)
-    return edges / oversampling, np.concatenate([[0.0], np.cumsum(inside)])
+    count = 4 * ((side - 1) // 2)
+    steps = np.minimum((4.0 * distance).astype(np.int64), count)
+    inside = np.bincount(steps.ravel(), light.ravel(), minlength=count + 1)[:count]
+    return np.arange(count + 1) / (4.0 * oversampling), np.concatenate([[0.0], np.cumsum(inside)])
 
 
-@styled
-def plot_psf_stars(
-    stamps: Sequence[Image],
-    *,
-    labels: Sequence[str] | None = None,
-    origins: Sequence[str] | None = None,
-    title: str = "",
-    max_stars: int = 100,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw star stamps side by side, each on its own stretch, framed by their origin.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StarResiduals:
+    """How stars fit their PSF; images are medians over the stars, each divided by its flux."""
+
+    star: Image
+    model: Image
+    residual: Image
+    pulls: Floats  # (data - model) / sigma of the pixels near the stars
+    n_stars: int
+
+
+def draw_star_residuals(found: StarResiduals, *, title: str, dpi: float = 150) -> Canvas:
+    """Draw the median star, model and residual, and the histogram of the normalised residuals.
 
     Parameters
     ----------
-    stamps : sequence of ndarray, shape (S, S)
-        Star cut-outs.
-    labels : sequence of str, optional
-        One short label per star.
-    origins : sequence of str, optional
-        ``sep``, ``gaia`` or ``both``: orange, cyan, magenta frames.
+    found : StarResiduals
+        What to draw.
     title : str
         Title; the number of stars is added.
-    max_stars : int
-        The first so many are shown.
-    ax : Axes, optional
-        Where to draw.
+    dpi : float
+        Resolution [pixels / inch].
     """
-    n = min(len(stamps), max_stars)
-    n_cols = max(1, math.ceil(math.sqrt(1.4 * n)))
-    n_rows = max(1, math.ceil(n / n_cols))
-    if ax is None:
-        width = float(np.clip(1.1 * n_cols, 3.0, 9.0))
-        height = width * n_rows / n_cols + 0.6
-        ax = new_figure(width, height).add_axes((0.01, 0.02, 0.98, 1 - 0.5 / height))
-    side = max((s.shape[0] for s in stamps), default=1)
-    step = side + 3
-    mosaic = np.full((n_rows * step, n_cols * step), _GAP)
-    frames, colours = [], []
-    for k in range(n):
-        x0, y0 = (k % n_cols) * step + 1, (n_rows - 1 - k // n_cols) * step + 1
-        ny, nx = stamps[k].shape
-        mosaic[y0 : y0 + ny, x0 : x0 + nx] = _display(stamps[k])
-        frames.append(Rectangle((x0 - 1, y0 - 1), side + 1, side + 1))
-        colours.append(ORIGIN_COLORS.get(origins[k] if origins else "", COLORS["grey"]))
-        if labels:
-            ax.text(x0 + 1, y0 + side - 2, labels[k], color="white", fontsize=6.5, va="top")
-    ax.imshow(
-        mosaic,
-        vmin=0,
-        vmax=1,
-        cmap=colormap("gray").with_extremes(over="white", bad=MASKED),
-        origin="lower",
-    )
-    ax.add_collection(PatchCollection(frames, facecolor="none", edgecolor=colours, linewidth=1.2))
-    ax.set_axis_off()
-    ax.set_title(f"{title}{': ' if title else ''}{n} of {len(stamps)} stars" + _key(origins))
-    return ax
+    side = found.star.shape[0]
+    zoom, u = max(1, int(1.8 * dpi / side)), 0.12 * dpi
+    wide = side * zoom
+    left, top, gap = round(0.8 * u), round(4 * u), round(0.8 * u)
+    chart_left = left + 3 * (wide + gap) + round(4.2 * u)
+    canvas = Canvas(chart_left + round(1.3 * wide) + gap, top + wide + round(3.4 * u), maps=MAPS)
+    canvas.text(left, 1.1 * u, f"{title}: {found.n_stars} stars", size=u, bold=True)
+    peak = max(float(np.nanmax(found.model)), 1e-30) if found.n_stars else 1.0
+    floor = 1e-4
+
+    def logarithmic(image: Image) -> Floats:
+        return linear_scaled(np.log10(np.maximum(image / peak, floor)), np.log10(floor), 0.0)
+
+    reach = 0.02
+    panels = (
+        ("median star", logarithmic(found.star), "magma", (f"{floor:g}", "1")),
+        ("median model", logarithmic(found.model), "magma", (f"{floor:g}", "1")),
+        ("median residual", linear_scaled(found.residual / peak, -reach, reach), "PuOr_r",
+         (f"-{100 * reach:g} %", f"+{100 * reach:g} %")),
+    )  # fmt: skip
+    for k, (name, shades, cmap, ends) in enumerate(panels):
+        panel = Panel(
+            canvas=canvas, left=left + k * (wide + gap), top=top, zoom=zoom, shape=(side, side)
+        )
+        panel.show(canvas.shade(shades, cmap=cmap))
+        middle = 0.5 * (panel.left + panel.right)
+        canvas.text(middle, top - 0.9 * u, name, size=u, align="centre")
+        Ticks(low=ends[0], high=ends[1], label="of the peak").draw(panel, cmap=cmap, size=0.85 * u)
+    _pull_chart(canvas, found.pulls, (chart_left, top, round(1.3 * wide), wide), u)
+    return canvas
 
 
-@styled
-def plot_psf_star_positions(
-    image: Image,
-    *,
-    stars: Points,
-    origins: npt.NDArray[np.str_],
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the stars selected for the PSF of a cell on its image.
-
-    Parameters
-    ----------
-    image : ndarray, shape (ny, nx)
-        Pixels of the cell.
-    stars : Points
-        Positions in the frame of the image [pix].
-    origins : ndarray of str
-        ``sep``, ``gaia`` or ``both`` for each star.
-    title : str
-        Title.
-    ax : Axes, optional
-        Where to draw.
-    """
-    if ax is None:
-        ax = new_axes(6.0, float(np.clip(5.1 * image.shape[0] / image.shape[1], 2, 9)) + 0.95)
-    show_image(ax, image)
-    for origin, marker in (("sep", "o"), ("gaia", "P"), ("both", "X")):
-        chosen = stars.where(np.asarray(origins) == origin)
-        if len(chosen):
-            colour, label = ORIGIN_COLORS[origin], f"{origin} ({len(chosen)})"
-            ax.scatter(chosen.x, chosen.y, s=60, marker=marker, facecolors="none",
-                       edgecolors=colour, linewidths=1.1, label=label)  # fmt: skip
-    if len(stars):
-        ax.legend(loc="upper right", frameon=True, facecolor="#404040", labelcolor="white")
-    ax.set(xlabel="x [pix]", ylabel="y [pix]", title=title)
-    return ax
-
-
-def _display(stamp: Image) -> Floats:
-    """Map a stamp to 0...1: noise near black, peak white, logarithmic between."""
-    low, sigma = robust_level(stamp)
-    finite = stamp[np.isfinite(stamp)]
-    peak = max(float(finite.max()) if finite.size else 1.0, low + 5 * sigma)
-    with np.errstate(invalid="ignore"):
-        scaled = np.arcsinh((stamp - low) / (2 * sigma)) / np.arcsinh((peak - low) / (2 * sigma))
-    return np.asarray(np.clip(0.12 + 0.88 * scaled, 0, 1))
-
-
-def _key(origins: Sequence[str] | None) -> str:
-    if not origins:
-        return ""
-    counts = {name: list(origins).count(name) for name in ORIGIN_COLORS}
-    return ", " + ", ".join(f"{name} {n}" for name, n in counts.items() if n)
+def _pull_chart(canvas: Canvas, pulls: Floats, at: tuple[int, int, int, int], u: float) -> None:
+    edges = np.linspace(-5, 5, 51)
+    counts = np.histogram(pulls, edges)[0] / max(1, len(pulls)) / 0.2
+    left, top, width, height = at
+    peak = 1.15 * max(0.42, float(counts.max(initial=0.0)))
+    chart = Chart(
+        canvas=canvas, left=left, top=top, width=width, height=height, letter=u,
+        xlim=(-5, 5), ylim=(0, peak),
+    )  # fmt: skip
+    chart.bars(edges, counts, "sky")
+    x = np.linspace(-5, 5, 201)
+    gauss = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+    chart.curve(x, gauss, "ink", width=max(1, round(u / 9)), dash=round(0.6 * u))
+    if len(pulls):
+        width_found = 1.4826 * float(np.median(np.abs(pulls - np.median(pulls))))
+        chart.note(0, f"width {width_found:.2f}")
+        chart.note(1, f"mean {float(np.clip(pulls, -5, 5).mean()):+.2f}")
+    chart.axes(xlabel="residual [sigma]", ylabel="density", title="pixels near the stars")

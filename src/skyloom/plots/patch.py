@@ -1,61 +1,42 @@
-"""One patch: data, model and residual side by side, with the sources that were fitted."""
+"""Data, model and residual side by side: of one patch with its sources, or of the whole tile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from skyloom._types import Bools, Floats
 
-from .overlays import Points
-from .style import (
-    COLORS,
-    MASKED,
-    Image,
-    asinh_norm,
-    colorbar_below,
-    new_figure,
-    robust_level,
-    show_image,
-    styled,
-)
+from .marks import FittedPoints, mark_fits
+from .raster import Canvas, Marker, Panel, Ticks, asinh_scaled, linear_scaled
+from .style import Image, robust_level
 
-__all__ = ["FittedPoints", "PatchPicture", "plot_patch_overview"]
+__all__ = ["PatchPicture", "draw_patch"]
 
-_SIGMA_RANGE = 5.0  # half range of the residual in sigma
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FittedPoints:
-    """Start and fitted positions of the same sources [pix, patch frame]."""
-
-    start: Points = field(default_factory=Points.none)
-    fitted: Points = field(default_factory=Points.none)
+SIGMA_RANGE = 5.0  # half range of the residual in sigma
+WIDTH_INCH = 15.0  # of four panels, at most
+MAPS = ("gray", "PuOr_r")
+TITLES = ("data", "model + sky", "data - model", "(data - model) / sigma")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchPicture:
-    """What a patch overview shows: images of the patch region and its sources."""
+    """What an overview shows: images of a patch, or of the tile, and its sources."""
 
     tag: str
     data: Image  # scaled counts, white-combined, shape (ny, nx)
     model: Image  # model + sky, same unit
     sigma: Image  # noise per pixel, same unit
     bad: Bools  # masked in every band
-    base: FittedPoints  # sources that belong to the patch
+    base: FittedPoints = field(default_factory=FittedPoints)  # sources of the patch
     halo: FittedPoints = field(default_factory=FittedPoints)  # neighbours fitted along
+    binning: int = 1  # pixels of the frame per pixel of these images
+    notes: str = ""  # added to the title
 
 
-@styled
-def plot_patch_overview(picture: PatchPicture, *, figure: Figure | None = None) -> list[Axes]:
-    """Draw data, model + sky, residual in counts and residual in sigma of a patch.
+def draw_patch(picture: PatchPicture, *, dpi: float = 150) -> Canvas:
+    """Draw data, model + sky, residual in counts and residual in sigma.
 
     Data and model share one stretch.  The positions stand on the first two panels, the residuals
     stay free.  Masked pixels are red.
@@ -63,57 +44,90 @@ def plot_patch_overview(picture: PatchPicture, *, figure: Figure | None = None) 
     Parameters
     ----------
     picture : PatchPicture
-        Images and positions.
-    figure : Figure, optional
-        Empty figure to draw on; made to fit by default.
-
-    Returns
-    -------
-    list of Axes
-        Data, model, residual, residual in sigma.
+        Images and positions, in the frame of the images.
+    dpi : float
+        Resolution [pixels / inch]; the picture is at most about 15 inch wide.
     """
     ny, nx = picture.data.shape
-    figure = figure if figure is not None else new_figure(15.0, 3.5 * _aspect(ny, nx) + 1.22)
-    axes = _four_axes(figure, _aspect(ny, nx))
+    zoom = max(1, int(WIDTH_INCH * dpi / (4.2 * max(nx, ny))))
+    letter = max(8.0, min(0.14 * dpi, 0.035 * max(nx * zoom, 160)))
+    gap, head, foot = round(0.8 * letter), round(5.4 * letter), round(3.0 * letter)
+    canvas = Canvas(5 * gap + 4 * nx * zoom, head + ny * zoom + foot, maps=MAPS)
     bad = picture.bad | ~np.isfinite(picture.data)
-    residual = picture.data - picture.model
+    residual = np.where(bad, np.nan, picture.data - picture.model)
     with np.errstate(divide="ignore", invalid="ignore"):
         pull = residual / picture.sigma
-    data, model, residual, pull = (
-        np.where(bad, np.nan, a) for a in (picture.data, picture.model, residual, pull)
-    )
-    stretch = asinh_norm(data)
+    data = np.where(bad, np.nan, picture.data)
     _, noise = robust_level(residual)
-    symmetric = Normalize(-4 * noise, 4 * noise)
-    in_sigma = Normalize(-_SIGMA_RANGE, _SIGMA_RANGE)
-    panels = (
-        (data, "gray", stretch, "data", "scaled counts"),
-        (model, "gray", stretch, "model + sky", "scaled counts"),
-        (residual, "gray", symmetric, "data - model", "scaled counts"),
-        (pull, "PuOr_r", in_sigma, "(data - model) / sigma", "sigma"),
+    low, high = _percent_range(data)
+    panels = []
+    for k, (shades, cmap, ends, unit) in enumerate(
+        (
+            (asinh_scaled(data), "gray", (low, high), "scaled counts, asinh"),
+            (asinh_scaled(picture.model, data), "gray", (low, high), "scaled counts, asinh"),
+            (linear_scaled(residual, -4 * noise, 4 * noise), "gray", (-4 * noise, 4 * noise), ""),
+            (linear_scaled(pull, -SIGMA_RANGE, SIGMA_RANGE), "PuOr_r", (-5.0, 5.0), "sigma"),
+        )
+    ):
+        left = gap + k * (nx * zoom + gap)
+        panel = Panel(canvas=canvas, left=left, top=head, zoom=zoom, shape=(ny, nx))
+        panel.show(canvas.shade(shades, bad, cmap=cmap)).outline()
+        middle = 0.5 * (panel.left + panel.right)
+        canvas.text(middle, head - letter, TITLES[k], size=letter, align="centre")
+        bar = Ticks(low=_short(ends[0]), high=_short(ends[1]), label=unit or "scaled counts")
+        bar.draw(panel, cmap=cmap, size=0.85 * letter)
+        panels.append(panel)
+    size, width = max(7.0, 0.7 * letter), max(1, round(dpi / 150))
+    for panel in panels[:2]:
+        mark_fits(panel, picture.base, picture.halo, size=size, width=width)
+    _head(canvas, picture, letter, masked=float(bad.mean()), pull=pull)
+    return canvas
+
+
+def _percent_range(data: Image) -> tuple[float, float]:
+    """Return what `asinh_scaled` makes black and white."""
+    middle, sigma = robust_level(data)
+    finite = data[np.isfinite(data)]
+    high = float(np.percentile(finite, 99.8)) if finite.size else 1.0
+    return middle - 2 * sigma, max(high, middle + 12 * sigma)
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _head(
+    canvas: Canvas, picture: PatchPicture, letter: float, *, masked: float, pull: Floats
+) -> None:
+    """Write the title and, where sources are marked, what the markers mean."""
+    n_base, n_halo = len(picture.base.start), len(picture.halo.start)
+    counts = f"{n_base} sources + {n_halo} halo, " if n_base + n_halo else ""
+    binned = (
+        f", {picture.binning} x {picture.binning} pixels averaged" if picture.binning > 1 else ""
     )
-    for ax, (image, cmap, norm, title, label) in zip(axes, panels, strict=True):
-        shown = show_image(ax, image, cmap=cmap, norm=norm)
-        ax.set_title(title)
-        ax.tick_params(labelbottom=False, labelleft=ax is axes[0], color="white")
-        colorbar_below(ax, shown, label=label)
-    _mark_sources(axes[0], picture, with_start=True)
-    _mark_sources(axes[1], picture, with_start=False)
-    axes[0].set_ylabel("y [pix]")
-    _head(figure, axes, picture, masked=float(bad.mean()), spread=_spread(pull))
-    return axes
-
-
-def _aspect(ny: int, nx: int) -> float:
-    return float(np.clip(ny / nx, 0.4, 2.5))
-
-
-def _four_axes(figure: Figure, aspect: float) -> list[Axes]:
-    width, height = figure.get_size_inches()
-    left, gap, side = 0.5, 0.14, 3.5 * width / 15.0
-    bottom = 0.62
-    boxes = [(left + k * (side + gap), bottom, side, side * aspect) for k in range(4)]
-    return [figure.add_axes((x / width, y / height, w / width, h / height)) for x, y, w, h in boxes]
+    text = f"{counts}{100 * masked:.1f} % masked; residual: {_spread(pull)}{binned}{picture.notes}"
+    x = 0.8 * letter
+    canvas.text(x, 1.1 * letter, picture.tag, size=1.15 * letter, bold=True)
+    canvas.text(x, 2.7 * letter, text, size=letter)
+    if not n_base + n_halo:
+        return
+    entries: tuple[tuple[Marker, str, str], ...] = (
+        ("x", "orange", "start"),
+        ("x", "sky", "fitted"),
+        ("diamond", "yellow", "halo start"),
+        ("diamond", "lime", "halo fitted"),
+        ("square", "masked", "masked"),
+    )
+    right = canvas.pixels.shape[1] - round(0.8 * letter)
+    for marker, colour, label in reversed(entries):
+        width = round((0.62 * len(label) + 2.4) * letter)
+        left = right - width
+        canvas.box(left, 0.4 * letter, right, 1.9 * letter, "ink")
+        spot = Panel(canvas=canvas, left=left, top=0, zoom=1, shape=(round(2.3 * letter), width))
+        at = np.array([0.9 * letter]), np.array([1.15 * letter])
+        spot.mark(*at, marker, colour, size=0.9 * letter, width=max(1, round(letter / 10)))
+        canvas.text(left + 1.7 * letter, 1.15 * letter, label, size=0.9 * letter, colour="paper")
+        right = left
 
 
 def _spread(pull: Floats) -> str:
@@ -121,66 +135,5 @@ def _spread(pull: Floats) -> str:
     if good.size == 0:
         return "no pixel"
     width = 1.4826 * np.median(np.abs(good - np.median(good)))
-    beyond = 100 * np.mean(np.abs(good) > _SIGMA_RANGE)
+    beyond = 100 * np.mean(np.abs(good) > SIGMA_RANGE)
     return f"width {width:.2f} sigma, {beyond:.2g} % beyond 5"
-
-
-def _mark_sources(ax: Axes, picture: PatchPicture, *, with_start: bool) -> None:
-    for points, marker, start_color, fit_color in (
-        (picture.base, "x", COLORS["orange"], COLORS["sky"]),
-        (picture.halo, "d", COLORS["yellow"], COLORS["lime"]),
-    ):
-        start, fitted = points.start, points.fitted
-        if with_start and len(start) and len(start) == len(fitted):
-            path = np.stack([np.c_[start.x, start.y], np.c_[fitted.x, fitted.y]], axis=1)
-            moved = np.isfinite(path).all(axis=(1, 2))
-            ax.add_collection(LineCollection(path[moved], colors=start_color, linewidths=0.8))
-        if with_start:
-            _scatter(ax, start, marker, start_color, size=20)
-        _scatter(ax, fitted, marker, fit_color, size=11)
-
-
-def _scatter(ax: Axes, points: Points, marker: str, color: str, *, size: float) -> None:
-    if len(points):
-        face: dict[str, Any] = (
-            {"color": color} if marker == "x" else {"facecolors": "none", "edgecolors": color}
-        )
-        ax.scatter(points.x, points.y, s=size, marker=marker, linewidths=0.8, **face)
-
-
-def _head(
-    figure: Figure, axes: list[Axes], picture: PatchPicture, *, masked: float, spread: str
-) -> None:
-    """Title on the left, key of the markers on the right, above the panels."""
-    n_base, n_halo = len(picture.base.start), len(picture.halo.start)
-    left = axes[0].get_position().x0
-    title = f"patch {picture.tag}"
-    text = f"{n_base} sources + {n_halo} halo, {100 * masked:.1f} % masked; residual: {spread}"
-    top = 1 - 0.18 / figure.get_figheight()
-    figure.text(left, top, title, fontsize=12, fontweight="bold", va="center")
-    figure.text(left + 0.19, top, text, fontsize=10, va="center")
-    entries = (
-        ("x", COLORS["orange"], "start"),
-        ("x", COLORS["sky"], "fitted"),
-        ("d", COLORS["yellow"], "halo start"),
-        ("d", COLORS["lime"], "halo fitted"),
-        ("s", MASKED, "masked"),
-    )
-    handles = [
-        Line2D([], [], linestyle="", marker=marker, markersize=5, label=label, color=color,
-               markerfacecolor=color if marker in "xs" else "none")
-        for marker, color, label in entries
-    ]  # fmt: skip
-    figure.legend(
-        handles=handles,
-        loc="center right",
-        bbox_to_anchor=(axes[3].get_position().x1, top),
-        ncols=len(handles),
-        fontsize=9,
-        columnspacing=1.3,
-        borderpad=0.3,
-        frameon=True,
-        facecolor="#404040",
-        edgecolor="none",
-        labelcolor="white",
-    )

@@ -6,12 +6,19 @@ from .builder import build_field_psf
 from .cutouts import StarCutouts, cut_stars
 from .field import FieldPsf
 from .growth import GrowthCurve, enclosed_light, stamp_qa
-from .local_background import LocalBackground, annulus_radii, without_local_background
+from .local_background import (
+    AnnulusBackground,
+    LocalBackground,
+    annulus_background,
+    annulus_radii,
+    without_local_background,
+)
 from .mixture import GaussianMixture, fit_gaussian_mixture, mixture_field
 from .models import GaussianMixturePsf, MoffatPsf, PixelPsf, moffat_alpha, stamp_fwhm
 from .results import BuilderOptions, FieldPsfResult, StarFits, StarFlag, residual_qa
 
 __all__ = [
+    "AnnulusBackground",
     "BuilderOptions",
     "FieldPsf",
     "FieldPsfResult",
@@ -24,6 +31,7 @@ __all__ = [
     "StarCutouts",
     "StarFits",
     "StarFlag",
+    "annulus_background",
     "annulus_radii",
     "build_field_psf",
     "cut_stars",

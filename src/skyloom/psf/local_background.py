@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from skyloom._types import Bools, Floats
+from skyloom._types import Bools, Floats, Pixels
 
 from .cutouts import StarCutouts
 from .models import stamp_radius
 
-__all__ = ["LocalBackground", "annulus_radii", "without_local_background"]
+__all__ = [
+    "AnnulusBackground",
+    "LocalBackground",
+    "annulus_background",
+    "annulus_radii",
+    "without_local_background",
+]
 
 _ROUNDS = 5  # of clipping
 
@@ -37,11 +42,49 @@ class LocalBackground:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnnulusBackground:
+    """Level of the sky in a ring, and the pixels that tell it."""
+
+    level: float  # unit of the image; 0 with too few pixels
+    used: Bools  # (S, S)
+    is_measured: bool
+
+
 def annulus_radii(side: int, *, rin: float, rout: float) -> tuple[float, float]:
     """Return the radii [pix] of an annulus that fits into a stamp of ``side`` pixels."""
     largest = max(2.0, (side - 1) / 2.0 - 1.0)
     outer = min(max(rout, 2.0), largest)
     return min(max(rin, 0.0), max(0.0, outer - 1.0)), outer
+
+
+def annulus_background(
+    stamp: Pixels, good: Bools, *, rin: float, rout: float, clip_sigma: float, min_pixels: int
+) -> AnnulusBackground:
+    """Measure the median of a ring about the centre of a stamp, clipped.
+
+    Parameters
+    ----------
+    stamp : ndarray, shape (S, S)
+    good : ndarray of bool, shape (S, S)
+        Usable pixels.
+    rin, rout, clip_sigma, min_pixels
+        As of `without_local_background`.
+    """
+    inner, outer = annulus_radii(stamp.shape[0], rin=rin, rout=rout)
+    radius = stamp_radius(stamp.shape[0])
+    used = good & np.isfinite(stamp) & (radius >= inner) & (radius <= outer)
+    for _ in range(_ROUNDS):
+        if used.sum() < max(1, min_pixels):
+            break
+        values = stamp[used].astype(np.float64)
+        kept = used & (np.abs(stamp - np.median(values)) <= clip_sigma * values.std())
+        if kept.sum() == used.sum():
+            break
+        used = kept
+    if used.sum() < max(1, min_pixels):
+        return AnnulusBackground(level=0.0, used=used, is_measured=False)
+    return AnnulusBackground(level=float(np.median(stamp[used])), used=used, is_measured=True)
 
 
 def without_local_background(
@@ -59,31 +102,17 @@ def without_local_background(
     min_pixels : int
         With fewer pixels, before or after clipping, the level is 0.
     """
-    inner, outer = annulus_radii(cutouts.side, rin=rin, rout=rout)
-    radius = stamp_radius(cutouts.side)
-    ring = (radius >= inner) & (radius <= outer)
     found = [
-        _clipped_median(data[ring & (weight > 0)], clip_sigma, min_pixels)
+        annulus_background(
+            data, weight > 0, rin=rin, rout=rout, clip_sigma=clip_sigma, min_pixels=min_pixels
+        )
         for data, weight in zip(cutouts.data, cutouts.weight, strict=True)
     ]
-    measured = np.array([math.isfinite(v) for v in found], dtype=np.bool_)
-    level = np.where(measured, found, 0.0)
+    level = np.array([f.level for f in found], dtype=np.float64)
     data = np.where(cutouts.weight > 0, cutouts.data - level[:, None, None], cutouts.data)
     return (
         replace(cutouts, data=data.astype(np.float32)),
-        LocalBackground(level=level, is_measured=measured),
+        LocalBackground(
+            level=level, is_measured=np.array([f.is_measured for f in found], dtype=np.bool_)
+        ),
     )
-
-
-def _clipped_median(values: Floats, clip_sigma: float, min_pixels: int) -> float:
-    """Return the median after clipping; NaN when too few pixels are left."""
-    values = np.asarray(values, dtype=np.float64)
-    for _ in range(_ROUNDS):
-        if len(values) < min_pixels:
-            return math.nan
-        middle, scatter = np.median(values), values.std()
-        kept = np.abs(values - middle) <= clip_sigma * scatter
-        if kept.all():
-            break
-        values = values[kept]
-    return float(np.median(values)) if len(values) >= max(1, min_pixels) else math.nan

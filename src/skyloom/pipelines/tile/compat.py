@@ -15,7 +15,6 @@ from skyloom.errors import WrongValue
 
 __all__ = [
     "FILE_RELATIVE",
-    "INERT_KEYS",
     "OLD_KEYS",
     "SILENT_KEYS",
     "WORK_DIR_RELATIVE",
@@ -58,29 +57,6 @@ OLD_KEYS: Final[Mapping[str, str]] = {
     "epsf.gaia_seed_sat_div": "since 0.7.0 it is source_saturation_cut.saturation_divisor",
 }
 """Keys of earlier releases, with what to do about each."""
-
-INERT_KEYS: Final = frozenset(
-    {
-        # pictures that are not drawn yet
-        "epsf.save_star_montage_max",
-        "epsf.save_patch_background_diagnostics",
-        "epsf.save_star_local_background_diagnostics",
-        "epsf.diagnostics_show_colorbar",
-        "epsf.save_growth_curve",
-        "epsf.save_residual_diagnostics",
-        "epsf.residual_diag_max_stars",
-        "patch_run.no_cutouts",
-        "patch_run.cutout_size",
-        "patch_run.cutout_max_sources",
-        "patch_run.cutout_start",
-        "patch_run.cutout_data_p_lo",
-        "patch_run.cutout_data_p_hi",
-        "patch_run.cutout_model_p_lo",
-        "patch_run.cutout_model_p_hi",
-        "patch_run.cutout_resid_p_abs",
-    }
-)
-"""Dotted keys that are accepted and checked, but change nothing in this version."""
 
 _WORKERS = "skyloom.workers and skyloom.executor say how the work is spread"
 SILENT_KEYS: Final[Mapping[str, str]] = {

@@ -109,7 +109,7 @@ def _zero_points(truth: Table, butler: Butler) -> tuple[DemoZeroPoint, ...]:
 def _pictures(
     butler: Butler,
     result: RunResult,
-    types: Sequence[str] = ("white_overlay", "epsf_stamps_plot", "patch_overview", "zp_plot"),
+    types: Sequence[str] = ("white_overlay", "epsf_stamps_plot", "residual_mosaic", "zp_plot"),
 ) -> tuple[Path, ...]:
     first = [(type_, ids[0]) for type_ in types if (ids := result.datasets(type_))]
     return tuple(butler.path(type_, data_id) for type_, data_id in first)

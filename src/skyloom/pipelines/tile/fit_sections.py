@@ -368,8 +368,9 @@ class SkyloomConfig(Config):
     workers: PositiveInt | None = None
     """Worker processes, capped at the number of CPUs; null: what the stage's max_workers says."""
     plots: Literal["none", "summary", "all"] = "summary"
-    """Pictures: none; summary: sources on the white image, PSF stamps, patch overviews, zero
-    points; all: every picture that the other sections switch on."""
+    """Pictures: none; summary: those of the whole tile (sources, Gaia stars and bright mask on the
+    white image, residual, zero points, per band the PSFs and how their stars fit); all: every
+    picture that the other sections switch on, also those of each patch, PSF cell and source."""
     fit_passes: PositiveInt = 3
     """Passes over the blend groups; each sees the others' latest models."""
     psf_loops: NonNegativeInt = 2

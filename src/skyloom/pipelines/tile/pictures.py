@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from skyloom.butler import DataId
 from skyloom.flow import Stage
 
 from .config import TileConfig
-from .pictures_fit import DrawEpsf, DrawPatch, DrawZeroPoints
+from .fit import last_pass
+from .pictures_fit import DrawCutouts, DrawPatch, DrawResidual
+from .pictures_psf import DrawEpsf, DrawPsfCells
 from .pictures_tile import (
     DrawAfterCrop,
     DrawAugmentation,
@@ -16,7 +19,7 @@ from .pictures_tile import (
     DrawSources,
     DrawZoom,
 )
-from .pictures_zp import DrawZeroPointTrends
+from .pictures_zeropoint import DrawZeroPoints, DrawZeroPointTrends
 
 __all__ = ["picture_stages"]
 
@@ -29,17 +32,22 @@ def picture_stages(config: TileConfig, *, has_zero_points: bool) -> list[AnyStag
     if level == "none":
         return []
     every = level == "all"
-    crop, overlay = config.crop, config.overlay
+    crop, overlay, run = config.crop, config.overlay, config.patch_run
     switches: list[tuple[type[AnyStage], bool]] = [
         (DrawBeforeCrop, every and crop.enabled and crop.plot_pre_crop),
         (DrawAfterCrop, every and crop.enabled and crop.plot_post_crop),
         (DrawSources, overlay.enabled),
         (DrawZoom, every and overlay.has_zoom),
-        (DrawAugmentation, every and config.zp.enabled),
-        (DrawBrightMask, every and config.bright_mask.enabled),
+        (DrawAugmentation, config.zp.enabled),
+        (DrawBrightMask, config.bright_mask.enabled),
         (DrawEpsf, True),
-        (DrawPatch, not config.patch_run.no_patch_overview),
+        (DrawPsfCells, every),
+        (DrawResidual, True),
+        (DrawPatch, every and not run.no_patch_overview),
         (DrawZeroPoints, has_zero_points),
         (DrawZeroPointTrends, has_zero_points),
     ]
-    return [stage(config) for stage, wanted in switches if wanted]
+    stages = [stage(config) for stage, wanted in switches if wanted]
+    if every and not run.no_cutouts:
+        stages.append(DrawCutouts(config, fixed=DataId({"pass": last_pass(config)})))
+    return stages

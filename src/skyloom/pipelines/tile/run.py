@@ -28,6 +28,7 @@ __all__ = ["RunOptions", "TileRun", "prepare_run", "run_pipeline", "run_tile"]
 
 log = logging.getLogger(__name__)
 
+PLOT_LEVELS: Final = ("none", "summary", "all")
 _SHOWN: Final = 10  # failures that are listed
 
 
@@ -39,6 +40,7 @@ class RunOptions:
     workers: int | None = None
     force: bool | Collection[str] = ()  # True: the stages of the verb itself
     progress: str | None = None  # auto, bars, heartbeat, quiet
+    plots: str | None = None  # none, summary, all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,8 @@ class TileRun:
         workers = worker_count(self.config, self.options.workers)
         executor = self.options.executor or self.config.skyloom.executor
         log.info("%s: %s", self.verb, VERBS[self.verb])
+        if self.config.skyloom.plots == "summary":
+            log.info("pictures of the whole tile; --plots all adds patches, PSF cells and sources")
         with _ignoring_warnings(self.config.logging.ignore_warnings):
             result = flow.run_pipeline(
                 self.pipeline,
@@ -158,6 +162,7 @@ def prepare_run(
     from .preflight import check_inputs  # noqa: PLC0415
 
     options = options or RunOptions()
+    config = with_plots(config, options.plots)
     inputs = check_inputs(config, needs_gaia=uses_gaia(config, verb))
     butler = tile_butler(config, inputs)
     check_prerequisites(butler, verb)
@@ -191,7 +196,8 @@ def run_tile(config_path: str | Path, verb: Verb = "run", **overrides: Any) -> R
         ``merge`` or ``compute-zp``.
     **overrides
         ``executor`` ("serial", "processes"), ``workers`` (int), ``force`` (True, or names of
-        stages), ``progress`` ("auto", "bars", "heartbeat", "quiet").
+        stages), ``progress`` ("auto", "bars", "heartbeat", "quiet"), ``plots`` ("none",
+        "summary", "all"; by default ``skyloom.plots`` of the configuration).
 
     Returns
     -------
@@ -214,6 +220,22 @@ def worker_count(config: TileConfig, workers: int | None = None) -> int:
 
     wanted = workers or config.skyloom.workers or config.patch_run.max_workers
     return max(1, min(wanted, available_cpus()))
+
+
+def with_plots(config: TileConfig, plots: str | None) -> TileConfig:
+    """Return a configuration with another ``skyloom.plots``; None leaves it as it is.
+
+    Raises
+    ------
+    WrongValue
+        If there is no such level of pictures.
+    """
+    if plots is None:
+        return config
+    if plots not in PLOT_LEVELS:
+        raise WrongValue(f"plots = {plots!r} is none of {', '.join(PLOT_LEVELS)}", value=plots)
+    section = config.skyloom.model_copy(update={"plots": plots})
+    return config.model_copy(update={"skyloom": section})
 
 
 def warm_up() -> None:
