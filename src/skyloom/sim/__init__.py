@@ -9,6 +9,7 @@ from .assess import (
 )
 from .config import SimBand, TileSimConfig, demo_config, truth_config
 from .field import SimField, draw_field
+from .flatness import Flatness, Step, border_step, field_flatness
 from .footprint import footprint_chi2
 from .io import read_band_truth, read_truth, tile_settings, write_tile
 from .psf_field import Moffat, MoffatField, draw_psf_field
@@ -17,6 +18,7 @@ from .tile import Renderer, SimTile, simulate_tile
 
 __all__ = [
     "Assessment",
+    "Flatness",
     "Moffat",
     "MoffatField",
     "Renderer",
@@ -25,11 +27,14 @@ __all__ = [
     "SimField",
     "SimTile",
     "SnrBin",
+    "Step",
     "TileSimConfig",
     "assess_tile",
+    "border_step",
     "demo_config",
     "draw_field",
     "draw_psf_field",
+    "field_flatness",
     "footprint_chi2",
     "match_truth",
     "pool_assessments",

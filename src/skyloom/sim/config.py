@@ -66,6 +66,8 @@ class TileSimConfig:
     n_saturated: int = 0  # stars beyond SATURATE, on top of n_sources
     n_uncatalogued: int = 0  # bright stars that only the Gaia table knows, out of n_sources
     n_bad_columns: int = 0  # columns of NaN in the first band
+    star_grid: int = 0  # stars per axis of a jittered grid over the frame, out of n_sources
+    grid_mag: tuple[float, float] = (15.0, 16.5)  # AB, reference magnitude of the stars on it
 
     psf_variation: float = 0.10  # range of FWHM over the field, relative
     psf_shear: float = 0.05  # range of g1 and of g2 over the field: 10 % in axis ratio
@@ -85,6 +87,11 @@ class TileSimConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise WrongValue(f"TileSimConfig.{name} = {value} must lie in [0, 1]", value=value)
+        if self.star_grid**2 > self.n_sources:
+            raise WrongValue(
+                f"TileSimConfig: a grid of {self.star_grid} x {self.star_grid} stars is more than "
+                f"n_sources = {self.n_sources}; raise n_sources or lower star_grid"
+            )
         if self.exp_fraction + self.dev_fraction > 1:
             raise WrongValue("TileSimConfig: exp_fraction + dev_fraction must not exceed 1")
         if not self.bands:

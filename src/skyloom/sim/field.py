@@ -21,6 +21,8 @@ __all__ = ["SimField", "draw_field"]
 _REFERENCE_WAVELENGTH = 0.625  # micron, where reference (and Gaia) magnitudes are drawn
 _SATURATED_MAG = 1.3  # mag, range of the saturated stars beyond the limit
 _SATURATED_BORDER = 60.0  # pix, so that most of a halo lies inside the frame
+_GRID = -2  # in column ``pair``: a star of the grid
+_GRID_JITTER = 0.4  # of the pitch, half range: stars on both sides of any line, at any distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +32,8 @@ class SimField:
     ``truth`` has one row per source: ``ID``, ``TYPE`` (STAR, EXP, DEV, SERSIC), ``x, y`` [pix,
     0-based], ``RA, DEC`` [deg], ``re`` [pix, semi-major half-light radius], ``ell`` (1 - b/a),
     ``theta`` [deg, counter-clockwise from +x], ``sersic_n``, ``mag_ref`` and ``mag_{band}`` [AB],
-    ``flux_{band}`` [ADU], ``pair`` (number of the blend, -1 outside), ``is_saturated``,
-    ``in_catalog`` and ``gaia_source_id``.  Shapes of stars are NaN.
+    ``flux_{band}`` [ADU], ``pair`` (number of the blend, -1 outside, -2 on the grid of stars),
+    ``is_saturated``, ``in_catalog`` and ``gaia_source_id``.  Shapes of stars are NaN.
     """
 
     config: TileSimConfig
@@ -72,12 +74,15 @@ def draw_field(config: TileSimConfig, rng: np.random.Generator) -> SimField:
     )
     x, y, pair = _positions(config, rng)
     stype = _types(config, len(x), rng)
+    on_grid = pair == _GRID
+    stype[on_grid] = "STAR"
     is_star = stype == "STAR"
     mag_ref = np.where(
         is_star,
         _magnitudes(config.star_mag, config.star_slope, len(x), rng),
         _magnitudes(config.galaxy_mag, config.galaxy_slope, len(x), rng),
     )
+    mag_ref[on_grid] = rng.uniform(*config.grid_mag, int(on_grid.sum()))
     saturated = np.arange(len(x)) >= config.n_sources
     mag_ref[saturated] = _saturated_magnitudes(config, rng)
     ra, dec = wcs.all_pix2world(x, y, 0)
@@ -115,9 +120,10 @@ def _tan_wcs(config: TileSimConfig) -> WCS:
 def _positions(
     config: TileSimConfig, rng: np.random.Generator
 ) -> tuple[Floats, Floats, np.ndarray]:
-    """Throw sources, pairs first; saturated stars come last and far from the edges."""
-    n_pairs = round(config.blend_fraction * config.n_sources / 2)
-    x, y, pair = np.empty(0), np.empty(0), np.empty(0, dtype=np.int64)
+    """Throw sources, grid and pairs first; saturated stars come last and far from the edges."""
+    x, y = _grid_positions(config, rng)
+    pair = np.full(len(x), _GRID, dtype=np.int64)
+    n_pairs = round(config.blend_fraction * (config.n_sources - len(x)) / 2)
     separation = rng.uniform(*config.blend_fwhm, n_pairs) * config.mean_fwhm
     angle = rng.uniform(0, 2 * np.pi, n_pairs)
     for k in range(n_pairs):
@@ -131,6 +137,18 @@ def _positions(
         x, y, pair = np.append(x, px), np.append(y, py), np.append(pair, -1)
     order = np.r_[rng.permutation(config.n_sources), config.n_sources : len(x)]
     return x[order], y[order], pair[order]
+
+
+def _grid_positions(config: TileSimConfig, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    n = config.star_grid
+    if n == 0:
+        return np.empty(0), np.empty(0)
+    sides = np.array([config.nx, config.ny]) - 1 - 2 * config.border
+    column, row = np.meshgrid(np.arange(n) + 0.5, np.arange(n) + 0.5)
+    cells = np.stack([column.ravel(), row.ravel()])
+    cells += rng.uniform(-_GRID_JITTER, _GRID_JITTER, cells.shape)
+    x, y = config.border + cells * (sides / n)[:, None]
+    return x, y
 
 
 def _saturated_border(config: TileSimConfig) -> float:

@@ -1,0 +1,123 @@
+"""Truth: the hard GalSim tile, each nuisance alone and all together, in one table.
+
+    python bench/hard_tile.py [--only none psf noise ... all] [--seed N] [--bands 5] [--dir DIR]
+
+1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
+`tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path.insert(0, str(TESTS / "scene"))
+sys.path.insert(0, str(TESTS / "sims"))
+
+from hard_numbers import BINS, HardNumbers, hard_numbers, largest  # noqa: E402
+from hard_tile import NUISANCES, HardTile, hard_config, make_hard_tile, named  # noqa: E402
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", nargs="+", default=["none", *NUISANCES, "all"], metavar="NAME",
+                        help=f"none, all, all-sky, psf+noise, {', '.join(NUISANCES)}")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", type=int, default=1024, help="side of the frame [pix]")
+    parser.add_argument("--bands", type=int, default=5)
+    parser.add_argument("--dir", type=Path, help="keep the tiles here (default: temporary)")
+    parser.add_argument("--fresh", action="store_true", help="simulate and run again")
+    parser.add_argument("--executor", default="serial")
+    options = parser.parse_args()
+
+    from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
+
+    config, clean = hard_config(size=options.size, bands=options.bands), {}
+    found: dict[str, HardNumbers] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.only:
+            folder = (options.dir or Path(scratch)) / name
+            begin = time.perf_counter()
+            if options.fresh or not (folder / "work" / "output_catalog.csv").exists():
+                hard = HardTile(on=named(name), config=config)
+                path = make_hard_tile(folder, hard, seed=options.seed, clean=clean)
+                cpu = time.process_time()
+                run_tile(path, executor=options.executor, progress="quiet")
+                print(f"{name}: {time.perf_counter() - begin:.0f} s, of them "
+                      f"{time.process_time() - cpu:.0f} CPU s in the run", flush=True)  # fmt: skip
+            found[name] = hard_numbers(folder)
+    print(tables(found))
+
+
+def tables(found: dict[str, HardNumbers]) -> str:
+    """Return what was found as text: photometry, flatness, pulls."""
+    return "\n\n".join([flatness_table(found), pull_table(found), doubt_table(found)])
+
+
+def flatness_table(found: dict[str, HardNumbers]) -> str:
+    """Return zero points, offsets, flatness and steps [mmag]."""
+    lines = [
+        "mmag        zero point   star S/N > 30   trend rms      largest mean of 4 x 4 cells    "
+        "largest step at border of",
+        "            worst band   median          bands  mean    worst band         mean of     "
+        "cells         patches",
+    ]
+    for name, n in found.items():
+        zp = max(n.zero_points.values(), key=abs)
+        offset, error = n.star_offset()
+        band, cell, cell_error = n.worst_band()
+        trends = max(f.trend for f in n.flat.values())
+        mean, mean_error = n.flat_all.largest
+        steps = [largest(s) for s in (n.cell_steps, n.patch_steps)]
+        lines.append(
+            f"{name:12}{zp:+8.1f}   {offset:+7.1f} +- {error:3.1f}  {trends:7.1f}"
+            f"{n.flat_all.trend:6.1f}"
+            f"  {band:>6} {cell:+6.1f} +- {cell_error:3.1f}  {mean:+6.1f} +- {mean_error:3.1f}  "
+            + "  ".join(f"{s.step:+5.1f} +- {s.error:3.1f}" for s in steps)
+        )
+    return "\n".join(lines)
+
+
+def pull_table(found: dict[str, HardNumbers]) -> str:
+    """Return width and median of pulls by S/N, and offsets of galaxies."""
+    lines = []
+    for group in ("star", "galaxy"):
+        head = "".join(f"{b!s:>22}" for b in BINS)
+        lines.append(f"{group:8}{'S/N':>4}{head}    offset 30-100 [mmag]")
+        for name, n in found.items():
+            value = n.assessment.value
+            cells = []
+            for b in BINS:
+                width, error, pull = (
+                    value(q, group=group, snr=b) for q in ("width", "width_err", "pull")
+                )
+                cells.append(f"{width:8.2f}+-{error:4.2f} {pull:+6.2f} ")
+            offset, error = (value(q, group=group, snr=BINS[2]) for q in ("offset", "offset_err"))
+            lines.append(f"{name:12}{''.join(cells)}    {offset:+7.1f} +- {error:4.1f}")
+        lines.append("")
+    return "width and median of pulls\n" + "\n".join(lines).rstrip()
+
+
+def doubt_table(found: dict[str, HardNumbers]) -> str:
+    """Return outliers, flags, and what happened to rows with a wrong type."""
+    lines = [
+        "per cent    |pull| > 5, S/N 10-100     flagged     width where exposure is   wrong types",
+        "              star   galaxy    star  galaxy        deep    thin       n outliers    named",
+    ]
+    for name, n in found.items():
+        wrong = ""
+        if n.n_wrong:
+            wrong = f"{n.n_wrong:8d}{100 * n.wrong_outliers:9.1f}{100 * n.wrong_named:9.1f}"
+        shares = [*n.outliers.values(), *n.flagged.values()]
+        lines.append(f"{name:12}" + "".join(f"{100 * s:8.1f}" for s in shares)
+                     + "    " + "".join(f"{w:8.2f}" for w in n.depth_widths) + wrong)  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
