@@ -37,6 +37,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "patch": st.from_regex(r"r[0-9]{2}_c[0-9]{2}_pr[0-9]{2}_pc[0-9]{2}", fullmatch=True),
     "pass": st.integers(0, 10**6),
     "strip": st.integers(0, 10**6),
+    "source": good_names,
 }
 OURS = sorted(name for name, kind in TILE.types.items() if not kind.is_external)
 
@@ -62,7 +63,10 @@ def test_different_data_ids_have_different_paths(data: st.DataObject, name: str)
 
 
 def test_types_of_the_tile_have_different_paths() -> None:
-    example = {"band": "r", "cell": "r00_c00", "patch": "r00_c00_pr00_pc00", "pass": 1, "strip": 2}
+    example = {
+        **{"band": "r", "cell": "r00_c00", "patch": "r00_c00_pr00_pc00", "pass": 1, "strip": 2},
+        "source": "00017",
+    }
     paths = [
         TILE.path(name, DataId(example).subset(TILE[name].dimensions), root=ROOT) for name in OURS
     ]

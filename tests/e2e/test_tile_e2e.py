@@ -116,7 +116,6 @@ def test_the_products_of_the_real_cut_are_there(real: Path) -> None:
             f"{tag}_cat_fit.csv",
             f"{tag}.runner.log",
             "meta.json",
-            "patch_overview.png",
         } <= names
 
 

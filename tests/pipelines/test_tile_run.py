@@ -84,7 +84,7 @@ def test_the_columns_stand_in_the_documented_order(small_tile: Path) -> None:
         *(
             name.format(b)
             for b in ("m475", "m625", "m825")
-            for name in ("MAGERR_STAT_{}_fit", "FLUX_NJY_{}", "FLUXERR_NJY_{}")
+            for name in ("MAGERR_STAT_{}_fit", "NJY_{}", "NJYERR_{}")
         ),
     ]
     assert sorted(names) == sorted(expected)

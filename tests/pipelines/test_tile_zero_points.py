@@ -106,7 +106,7 @@ def test_every_column_of_ours_has_a_unit_or_a_meaning(tmp_path: Path) -> None:
     _, out = run(config(faint_magnitudes="asinh"), merged, gaia)
     columns = {c["name"]: c for c in out.units["columns"]}
     assert list(columns) == out.catalog.colnames
-    assert columns["FLUX_NJY_r"]["unit"] == "nJy"
+    assert columns["NJY_r"]["unit"] == "nJy"
     assert columns["FLUX_r_fit"]["unit"] == "scaled counts"
     assert columns["MAGERR_STAT_r_fit"]["unit"] == "mag"
     assert "softening" in columns["ASINH_r_fit"]["description"]

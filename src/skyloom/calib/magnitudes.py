@@ -23,7 +23,7 @@ NJY_ZERO_POINT: Final = 31.4
 LIMIT_SIGMA: Final = 3.0
 """Rows below this S/N get an upper limit, this many errors above their flux."""
 _COLUMNS: Final = (
-    *("MAG_{}_fit", "MAGERR_{}_fit", "MAGERR_STAT_{}_fit", "FLUX_NJY_{}", "FLUXERR_NJY_{}"),
+    *("MAG_{}_fit", "MAGERR_{}_fit", "MAGERR_STAT_{}_fit", "NJY_{}", "NJYERR_{}"),
     *("ASINH_{}_fit", "ASINHERR_{}_fit", "LIM_{}_fit"),
 )
 _FAINT_MIN: Final = 10  # rows that say what the errors of faint sources are
@@ -57,8 +57,8 @@ def apply_zero_points(
     Table
         First ``MAG_{band}_fit`` and ``MAGERR_{band}_fit`` [mag] of all bands: NaN where the flux
         is not positive, the errors also where the flux error is not a positive number.  Behind
-        them ``MAGERR_STAT_{band}_fit`` [mag] (flux error alone), ``FLUX_NJY_{band}`` and
-        ``FLUXERR_NJY_{band}`` [nJy]; with ``asinh`` `asinh_magnitude` and its error in
+        them ``MAGERR_STAT_{band}_fit`` [mag] (flux error alone), ``NJY_{band}`` and
+        ``NJYERR_{band}`` [nJy]; with ``asinh`` `asinh_magnitude` and its error in
         ``ASINH_{band}_fit`` and ``ASINHERR_{band}_fit``; with ``limits`` ``LIM_{band}_fit``, the
         magnitude of ``max(flux, 0) + 3 flux_err`` where S/N < 3.  Applying twice changes nothing;
         without any zero point the catalogue comes back as it was.
@@ -145,8 +145,8 @@ def _physical(band: str, flux: Floats, flux_err: Floats, level: Floats) -> dict[
     per_count = 10.0 ** (-0.4 * (level - NJY_ZERO_POINT))
     about = "flux error, without that of the zero point"
     return {
-        f"FLUX_NJY_{band}": Column(flux * per_count, unit="nJy", description=f"flux in {band}"),
-        f"FLUXERR_NJY_{band}": Column(flux_err * per_count, unit="nJy", description=about),
+        f"NJY_{band}": Column(flux * per_count, unit="nJy", description=f"flux in {band}"),
+        f"NJYERR_{band}": Column(flux_err * per_count, unit="nJy", description=about),
     }
 
 

@@ -24,6 +24,8 @@ def shift_bands(
 ) -> None:
     """Move the image of bright sources in each band by one Newton step towards its optimum.
 
+    The others have the offset that is expected of them, ``state.offset_mean``.
+
     Parameters
     ----------
     sources, options, state : Sources, FitOptions, SceneState
@@ -39,9 +41,11 @@ def shift_bands(
     bright &= sources.free[rows, :1] & ~state.frozen[rows, None]
     bright &= ~sources.is_composite[rows, None]
     if not bright.any():
+        state.offset[rows] = state.offset_mean[rows]
         return
     prior = options.prior_offset**-2.0
-    before = state.offset[rows]
+    expected = state.offset_mean[rows]
+    before = state.offset[rows] - expected
     gx, gy = (slope[..., i] - prior * before[..., i] for i in (0, 1))
     hxx, hxy, hyy = (curvature[..., i] for i in (0, 1, 2))
     hxx, hyy = hxx + prior, hyy + prior
@@ -50,8 +54,8 @@ def shift_bands(
     limit = 3.0 * options.prior_offset
     after = np.clip(before + np.clip(step, -limit, limit), -limit, limit)
     after = np.where(bright[..., None], after, 0.0)
-    # Their weighted mean is zero: the joint position is the mean of the bands' positions.
+    # Beyond what is expected their weighted mean is zero: the joint position is that of all bands.
     weight = np.where(bright, hxx + hyy, 0.0)[..., None]
     total = weight.sum(axis=1, keepdims=True)
     mean = (weight * after).sum(axis=1, keepdims=True) / np.where(total > 0.0, total, 1.0)
-    state.offset[rows] = np.where(bright[..., None], after - mean, 0.0)
+    state.offset[rows] = expected + np.where(bright[..., None], after - mean, 0.0)

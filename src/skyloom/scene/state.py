@@ -21,6 +21,7 @@ class SceneState:
     without data, inf where degenerate), ``evaluations``, ``iterations`` (n,) summed over passes,
     ``converged``, ``singular``, ``frozen``, ``started`` (n,), ``last_decrease`` (n,) of the
     objective, ``offset`` (n, F, 2) of the image in each band from the joint position [pix],
+    ``offset_mean`` (n, F, 2) what it is expected to be,
     ``partner`` (n,) row whose fluxes are most correlated with a source's, or -1, ``pair_cov``
     (n, F) covariance with its fluxes, ``sky_response`` (n, F, S) change of the fluxes by a unit of
     each sky level, ``sky_absorbed`` (n, S) information on the levels that the block of a source
@@ -41,6 +42,7 @@ class SceneState:
     last_decrease: Floats
     started: Bools
     offset: Floats
+    offset_mean: Floats
     partner: Ints
     pair_cov: Floats
     sky_response: Floats
@@ -68,6 +70,7 @@ class SceneState:
             last_decrease=np.zeros(n),
             started=np.zeros(n, np.bool_),
             offset=np.zeros((n, n_flux, 2)),
+            offset_mean=np.zeros((n, n_flux, 2)),
             partner=np.full(n, -1),
             pair_cov=np.zeros((n, n_flux)),
             sky_response=np.zeros((n, n_flux, n_sky)),

@@ -37,6 +37,7 @@ from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
 from .psf_cache import bank_of, psf_and_transforms
+from .registration import OFFSET_SNR, Registration, band_offsets, no_offsets, offsets_at
 from .scene_table import state_from_table, state_to_table
 from .single_band import FitPart, fit_parts, join_states, state_of_part
 from .sky import SkyField, absorbed_sums, sky_sums
@@ -69,9 +70,7 @@ FIT_KEYS = (
     *FALLBACK_KEYS,
 )
 
-OFFSET_SNR = 50.0  # registration and proper motion shift brighter stars by more than their errors
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
-NOISE_KEYS = ("rho", "correlated")  # of the sky field
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
 
 
@@ -87,7 +86,7 @@ class PatchScene:
         groups: Table,
         models: dict[str, Handle[Any]],
         frames: dict[str, Any],
-        sky: SkyField | None,
+        sky: dict[str, npt.NDArray[Any]],
     ) -> None:
         self.bands = [str(b) for b in payload["bands"]]
         self.shape = (int(frames["shape"][0]), int(frames["shape"][1]))
@@ -101,7 +100,8 @@ class PatchScene:
         self.roi_box = Box(*(int(v) for v in payload["roi_box"]))
         self.mask: npt.NDArray[np.uint8] = payload["mask"]
         self.groups = groups
-        self.sky = sky if sky is not None else SkyField.zero(len(self.bands), self.shape)
+        self.sky = SkyField.from_arrays(sky)
+        self.shift, self.shift_before = sky["shift"], sky["shift_before"]
         self.sky_sigma: Floats = payload["sky_sigma"]
         start = start_values(sources, self.bands, self.shape, config.patch_run)
         kind = np.asarray(groups["kind"])[self.rows]
@@ -154,7 +154,13 @@ class PatchScene:
 
     def state(self, table: Table | None) -> SceneState:
         """Return the state of this scene's sources after a pass."""
-        return state_from_table(table, self.rows, self.sources, self.bands)
+        state = state_from_table(table, self.rows, self.sources, self.bands)
+        x, y = state.theta[:, 0], state.theta[:, 1]
+        before = offsets_at(self.shift_before, x, y, self.shape)
+        state.offset_mean = offsets_at(self.shift, x, y, self.shape)
+        is_own = (state.offset != 0.0).any(axis=2, keepdims=True)
+        state.offset = np.where(is_own, state.offset + before, state.offset_mean)
+        return state
 
     def planes(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """Return flat planes as images of the box, one per band."""
@@ -200,14 +206,14 @@ class _PatchInputs(Protocol):
     def models(self) -> dict[str, Handle[Any]]: ...
     @property
     def frames(self) -> dict[str, Any]: ...
-    @property
-    def sky(self) -> dict[str, Any] | None: ...
 
 
-def patch_scenes(config: TileConfig, inputs: _PatchInputs) -> Iterator[tuple[FitPart, PatchScene]]:
+def patch_scenes(
+    config: TileConfig, inputs: _PatchInputs, sky: dict[str, Any]
+) -> Iterator[tuple[FitPart, PatchScene]]:
     """Yield the scenes of a patch: one with all bands, or one for each band."""
     joint = config.patch_run.enable_multi_band_simultaneous_fitting
-    for part in fit_parts(inputs.payload, inputs.sky, joint=joint):
+    for part in fit_parts(inputs.payload, sky, joint=joint):
         scene = PatchScene(
             config,
             part.payload,
@@ -215,7 +221,7 @@ def patch_scenes(config: TileConfig, inputs: _PatchInputs) -> Iterator[tuple[Fit
             groups=inputs.groups,
             models=inputs.models,
             frames=inputs.frames,
-            sky=SkyField.from_arrays(part.sky) if part.sky is not None else None,
+            sky=part.sky,
         )
         yield part, scene
 
@@ -246,6 +252,7 @@ class FitInputs:
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
     before: Annotated[Table | None, Dataset("scene", optional=True)]
+    start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
 
 
@@ -274,7 +281,8 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     @override
     def run(self, inputs: FitInputs) -> FitOutputs:
         tables, sky, noise = {}, [], []
-        for part, patch in patch_scenes(self.config, inputs):
+        level = inputs.sky if inputs.sky is not None else _first_sky(inputs.start, inputs.frames)
+        for part, patch in patch_scenes(self.config, inputs, level):
             before = state_of_part(inputs.before, part.band)
             tables[part.band], sums, found = self._fit(inputs, part, patch, before)
             sky.append(sums)
@@ -300,10 +308,8 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             prepared=(residual, weight),
             tolerance=loose * patch.scene.options.tolerance,
         )
-        noise = np.zeros(0)
-        if self.config.skyloom.correlated_noise and number == last - 1:
-            noise = patch.noise_statistics(residual, weight)
-        if number == last and part.sky is not None and "rho" in part.sky:
+        noise, sums = np.zeros(0), np.zeros(0)
+        if number == last and "rho" in part.sky:
             rho, used = part.sky["rho"], part.sky["correlated"]
             patch.scene.correlation = noise_record(
                 [r if u else None for r, u in zip(rho, used, strict=True)]
@@ -312,10 +318,24 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             if blocks and used.any():
                 after = patch.scene.refine_errors(after, blocks, (residual, weight))
         table = state_to_table(after, patch.local(patch.owned), patch.rows, patch.bands)
-        sums = patch.sky_statistics(residual, weight, after)
-        if first:
-            sums = np.zeros_like(sums)  # nothing is subtracted yet: no sky to be seen
+        if number < last:
+            # After the fit: the sources have absorbed what they can of the present error.
+            residual, weight = patch.scene.residual(after)
+            sums = patch.sky_statistics(residual, weight, after)
+            if self.config.skyloom.correlated_noise and number == last - 1:
+                noise = patch.noise_statistics(residual, weight)
         return table, sums, noise
+
+
+def _first_sky(start: dict[str, dict[str, Any]], frames: dict[str, Any]) -> dict[str, Any]:
+    """Return the sky before any pass."""
+    bands = [str(band) for band in frames["bands"]]
+    shape = (int(frames["shape"][0]), int(frames["shape"][1]))
+    zero = SkyField.zero(len(bands), shape)
+    known = [start[b]["level"] if b in start else zero.level[0] for b in bands]
+    field = SkyField(level=np.stack(known), error=zero.error, shape=shape)
+    shift = no_offsets(len(bands), shape)
+    return {**field.to_arrays(), "shift": shift, "shift_before": shift}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +345,7 @@ class JoinInputs:
     fitted: Annotated[dict[str, Table], Dataset("scene_pass", gather="patch")]
     sums: Annotated[dict[str, dict[str, Any]], Dataset("sky_statistics", gather="patch")]
     frames: Annotated[dict[str, Any], Dataset("frames")]
+    start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
 
 
@@ -339,8 +360,9 @@ class JoinOutputs:
 class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
     """Join the patches of a pass."""
 
-    version = 2
+    version = 3
     dimensions = ("pass",)
+    config_keys = ("skyloom.fit_passes",)
     tolerant = True
     light = True
 
@@ -353,19 +375,21 @@ class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
         tables = [inputs.fitted[key] for key in sorted(inputs.fitted)]
         scene = vstack(tables, metadata_conflicts="silent") if tables else Table({"row": []})
         scene.sort("row")
+        before = inputs.sky if inputs.sky is not None else _first_sky(inputs.start, inputs.frames)
+        if int(self.fixed["pass"]) == last_pass(self.config):
+            # Nobody would follow a change.
+            return JoinOutputs(scene=scene, sky={**before, "shift_before": before["shift"]})
         shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
-        before = (
-            SkyField.from_arrays(inputs.sky)
-            if inputs.sky is not None
-            else SkyField.zero(len(inputs.frames["bands"]), shape)
-        )
-        sums = [inputs.sums[key]["sums"] for key in sorted(inputs.sums)]
-        noise = [inputs.sums[key]["noise"] for key in sorted(inputs.sums)]
-        known = inputs.sky or {}
-        measured = _correlations(noise) or {k: known[k] for k in NOISE_KEYS if k in known}
-        factor = [float(rho.sum()) for rho in measured.get("rho", [])] or None
-        sky = before.updated(sums, factor)
-        return JoinOutputs(scene=scene, sky={**sky.to_arrays(), **measured})
+        bands = [str(band) for band in inputs.frames["bands"]]
+        parts = [inputs.sums[key] for key in sorted(inputs.sums)]
+        noise = _correlations([part["noise"] for part in parts])
+        factor = [float(rho.sum()) for rho in noise.get("rho", [])] or None
+        sky = SkyField.from_arrays(before).updated([part["sums"] for part in parts], factor)
+        shift = {
+            "shift": band_offsets(scene, bands, shape, before["shift"]),
+            "shift_before": before["shift"],
+        }
+        return JoinOutputs(scene=scene, sky={**sky.to_arrays(), **shift, **noise})
 
 
 def _correlations(parts: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -397,5 +421,6 @@ def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
         fixed = DataId({"pass": number})
         stages.append(FitPass(config, name=f"fit-{number}", fixed=fixed))
         stages.append(JoinScene(config, name=f"scene-{number}", fixed=fixed))
-    stages.append(ReportPatch(config, fixed=DataId({"pass": last_pass(config)})))
+    last = DataId({"pass": last_pass(config)})
+    stages += [ReportPatch(config, fixed=last), Registration(config, fixed=last)]
     return stages

@@ -27,6 +27,7 @@ from skyloom.images import (
 )
 
 from .config import TileConfig
+from .sky import first_level
 
 __all__ = ["Load", "Masks", "White", "band_frame", "read_tile_frames", "white_of", "working_wcs"]
 
@@ -149,22 +150,27 @@ class MasksInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MasksOutputs:
-    """Its mask: ``mask``, uint8 of the working frame, bits of `MaskBit`."""
+    """Its mask: ``mask``, uint8 of the working frame, bits of `MaskBit`; a guess of its sky."""
 
     mask: Annotated[dict[str, Array], Dataset("band_mask")]
+    sky: Annotated[dict[str, Array], Dataset("sky_start")]
 
 
 class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
-    """Mark the pixels of a band that are not finite or saturated."""
+    """Mark the pixels of a band that are not finite or saturated; guess the level of its sky."""
 
     name = "masks"
+    version = 2
     dimensions = ("band",)
 
     @override
     def run(self, inputs: MasksInputs) -> MasksOutputs:
         """Return the mask of the working frame."""
         frame = band_frame(inputs.frames, inputs.band, inputs.image)
-        return MasksOutputs(mask={"mask": nonfinite_and_saturated(read_pixels(frame), frame)})
+        pixels = read_pixels(frame)
+        mask = nonfinite_and_saturated(pixels, frame)
+        level = first_level(pixels * np.float32(frame.scale), mask != 0, frame.sky_sigma)
+        return MasksOutputs(mask={"mask": mask}, sky={"level": level})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

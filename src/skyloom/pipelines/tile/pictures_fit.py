@@ -211,7 +211,7 @@ class DrawCutouts(Stage[TileConfig, CutoutInputs, CutoutOutputs]):
         """Return the pictures."""
         fits = [
             (patch, patch.state(state_of_part(inputs.scene, part.band)))
-            for part, patch in patch_scenes(self.config, inputs)
+            for part, patch in patch_scenes(self.config, inputs, inputs.sky)
         ]
         patch = fits[0][0]
         run, dpi = self.config.patch_run, self.config.plotting.dpi

@@ -40,7 +40,7 @@ _ENDS = {
     "run-epsf": ("epsf_summary",),
     "build-patches": ("patches_csv",),
     "build-patch-inputs": ("payload",),
-    "run-patches": ("patch_catalog",),
+    "run-patches": ("patch_catalog", "registration"),
     "merge": ("final_catalog",),
     "compute-zp": ("final_catalog",),
 }

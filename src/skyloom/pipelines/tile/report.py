@@ -91,7 +91,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         audit = self._psf_audit(inputs.summary, bands, tag)
         fits: dict[str | None, Table] = {}
         found = []
-        for part, patch in patch_scenes(self.config, inputs):
+        for part, patch in patch_scenes(self.config, inputs, inputs.sky):
             state = patch.state(state_of_part(inputs.scene, part.band))
             residual, weight = patch.scene.residual(state)
             fits[part.band] = self._measure(patch, state, (residual, weight), audit)

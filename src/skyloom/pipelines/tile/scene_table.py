@@ -44,8 +44,8 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
     for b, band in enumerate(bands):
         table[f"flux_{band}"] = state.flux[local, b]
         table[f"variance_{band}"] = state.flux_cov[local, b, b]
-        table[f"dx_{band}"] = state.offset[local, b, 0]
-        table[f"dy_{band}"] = state.offset[local, b, 1]
+        own = state.offset[local, b] - state.offset_mean[local, b]
+        table[f"dx_{band}"], table[f"dy_{band}"] = own.T
         table[f"sky_response_{band}"] = state.sky_response[local, b, b]
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         table[name] = getattr(state, name)[local]

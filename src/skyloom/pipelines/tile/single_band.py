@@ -22,7 +22,7 @@ __all__ = ["FitPart", "fit_parts", "join_band_fits", "join_states", "state_of_pa
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 _PER_BAND = ("bands", "image", "mask", "sky_sigma", "source_variance", "scale")
-_SKY_PER_BAND = ("level", "error", "rho", "correlated")
+_SKY_PER_BAND = ("level", "error", "shift", "shift_before", "rho", "correlated")
 _SHARED = ("row", "stype_fit", "group_size")
 # The documented order; columns that the original does not have follow.
 _ORDER = (
@@ -39,19 +39,17 @@ class FitPart:
 
     band: str | None  # None: all bands together
     payload: dict[str, npt.NDArray[Any]]
-    sky: dict[str, npt.NDArray[Any]] | None
+    sky: dict[str, npt.NDArray[Any]]
 
 
-def fit_parts(payload: Arrays, sky: Arrays | None, *, joint: bool) -> list[FitPart]:
+def fit_parts(payload: Arrays, sky: Arrays, *, joint: bool) -> list[FitPart]:
     """Return the parts of a patch that are fitted by themselves: one, or one for each band."""
     if joint:
-        return [FitPart(band=None, payload=dict(payload), sky=None if sky is None else dict(sky))]
+        return [FitPart(band=None, payload=dict(payload), sky=dict(sky))]
     parts = []
     for b, band in enumerate(payload["bands"]):
         own = {**payload, **{name: payload[name][b : b + 1] for name in _PER_BAND}}
-        level = None
-        if sky is not None:
-            level = {**sky, **{n: sky[n][b : b + 1] for n in _SKY_PER_BAND if n in sky}}
+        level = {**sky, **{n: sky[n][b : b + 1] for n in _SKY_PER_BAND if n in sky}}
         parts.append(FitPart(band=str(band), payload=own, sky=level))
     return parts
 

@@ -14,44 +14,43 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sep
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
-from skyloom._types import Floats, Pixels
+from skyloom._types import Bools, Floats, Pixels
 from skyloom.geometry import Box
 
-__all__ = ["SKY_CELL", "SkyField", "absorbed_sums", "sky_sums"]
+from .mesh import cells, fractions, hats, ties, times
 
-SKY_CELL = 256  # pix: wider than any stamp that is fitted freely
+__all__ = ["SkyField", "absorbed_sums", "first_level", "sky_sums"]
+
 CLIP = 3.0  # sigma: unmodelled light does not count as sky
 STIFFNESS = 1e-5  # of the typical information of a node: ties nodes without data to the others
-MAX_ABSORBED = 0.9  # of the information of a cell: a Newton step has to stay finite
+MAX_ABSORBED = 0.9  # of the information of a cell: errors have to stay finite
+MAX_GAIN = 2.0  # of a Newton step over a plain one: converges even if nothing is absorbed
+MESH = 64  # pix, of the first guess
 
 # Per cell: nine moments of w in the fractions (t, s) along y and x, four of w r.
 N_WEIGHT, N_RESIDUAL = 9, 4
 N_SUMS = N_WEIGHT + N_RESIDUAL
 
 
-def _grid(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the number of sky cells along y and x."""
-    return max(1, round(shape[0] / SKY_CELL)), max(1, round(shape[1] / SKY_CELL))
-
-
-def _fractions(at: Floats, length: int, cells: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the cell of positions along an axis, and where they lie in it, 0 to 1."""
-    scaled = np.clip(at / max(length - 1, 1), 0.0, 1.0) * cells
-    cell = np.minimum(scaled.astype(np.int64), cells - 1)
-    return cell, scaled - cell
-
-
-def _powers(start: int, stop: int, length: int, cells: int, highest: int) -> Floats:
+def _powers(start: int, stop: int, length: int, number: int, highest: int) -> Floats:
     """Return t^0 ... t^highest of the pixels of an axis, each in the columns of its cell."""
-    cell, t = _fractions(np.arange(start, stop, dtype=np.float64), length, cells)
-    table = np.zeros((stop - start, cells, highest + 1))
+    cell, t = fractions(np.arange(start, stop, dtype=np.float64), length, number)
+    table = np.zeros((stop - start, number, highest + 1))
     table[np.arange(stop - start), cell] = t[:, None] ** np.arange(highest + 1)
     return table.reshape(stop - start, -1)
 
 
-def sky_sums(residual: Pixels, weight: Pixels, box: Box, shape: tuple[int, int]) -> Floats:
+def sky_sums(
+    residual: Pixels,
+    weight: Pixels,
+    box: Box,
+    shape: tuple[int, int],
+    *,
+    clip: float = CLIP,
+) -> Floats:
     """Sum a residual over the sky cells.
 
     Parameters
@@ -62,16 +61,18 @@ def sky_sums(residual: Pixels, weight: Pixels, box: Box, shape: tuple[int, int])
         Where they lie in the working frame.
     shape : tuple of int
         Working frame (ny, nx).
+    clip : float
+        Pixels farther from zero do not count [sigma].
 
     Returns
     -------
     ndarray, shape (13, gy, gx)
-        Moments of w and of w r in each cell, clipped at three sigma about zero.
+        Moments of w and of w r in each cell.
     """
-    gy, gx = _grid(shape)
+    gy, gx = cells(shape)
     w = weight.astype(np.float64)
     r = residual.astype(np.float64)
-    w[~((w > 0) & (r * r * w < CLIP**2))] = 0.0
+    w[~((w > 0) & (r * r * w < clip**2))] = 0.0
     py = _powers(box.y0, box.y1, shape[0], gy, 2)
     px = _powers(box.x0, box.x1, shape[1], gx, 2)
     of_weight = (py.T @ w @ px).reshape(gy, 3, gx, 3)
@@ -84,6 +85,31 @@ def sky_sums(residual: Pixels, weight: Pixels, box: Box, shape: tuple[int, int])
             of_residual.transpose(1, 3, 0, 2).reshape(N_RESIDUAL, gy, gx),
         ]
     )
+
+
+def first_level(image: Pixels, bad: Bools, sigma: float) -> Floats:
+    """Return a robust first guess of the level at the nodes, (gy + 1, gx + 1).
+
+    Without it the sources would absorb the sky in the first pass.  A mesh of modes (SEP) is
+    smoothed to the nodes: its bias by faint sources is what the passes take away.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Scaled counts of the whole working frame.
+    bad : ndarray of bool, shape (ny, nx)
+    sigma : float
+        Sky noise.
+    """
+    field = SkyField.zero(1, image.shape)
+    if bad.all():
+        return np.asarray(field.level[0])
+    data = np.where(bad, 0.0, image).astype(np.float32)
+    mesh = sep.Background(data, mask=bad, bw=MESH, bh=MESH, fw=3, fh=3).back()
+    weight = np.where(bad | ~np.isfinite(mesh), 0.0, sigma**-2.0)
+    box = Box.of_shape(image.shape)
+    sums = sky_sums(np.nan_to_num(mesh), weight, box, image.shape, clip=np.inf)
+    return np.asarray(field.updated([sums[None]]).level[0])
 
 
 def absorbed_sums(absorbed: Floats, x: Floats, y: Floats, shape: tuple[int, int]) -> Floats:
@@ -102,9 +128,9 @@ def absorbed_sums(absorbed: Floats, x: Floats, y: Floats, shape: tuple[int, int]
     -------
     ndarray, shape (B, 1, gy, gx)
     """
-    gy, gx = _grid(shape)
-    cell_y, _ = _fractions(y, shape[0], gy)
-    cell_x, _ = _fractions(x, shape[1], gx)
+    gy, gx = cells(shape)
+    cell_y, _ = fractions(y, shape[0], gy)
+    cell_x, _ = fractions(x, shape[1], gx)
     out = np.zeros((absorbed.shape[1], 1, gy, gx))
     for b in range(absorbed.shape[1]):
         np.add.at(out[b, 0], (cell_y, cell_x), absorbed[:, b])
@@ -122,7 +148,7 @@ class SkyField:
     @classmethod
     def zero(cls, n_bands: int, shape: tuple[int, int]) -> SkyField:
         """Return a field that is zero everywhere."""
-        gy, gx = _grid(shape)
+        gy, gx = cells(shape)
         nodes = np.zeros((n_bands, gy + 1, gx + 1))
         return cls(level=nodes, error=nodes.copy(), shape=shape)
 
@@ -153,14 +179,14 @@ class SkyField:
 
     def surface(self, band: int, box: Box) -> Pixels:
         """Return the level [scaled counts] of the pixels of a box, bilinear between nodes."""
-        wy = _hats(np.arange(box.y0, box.y1), self.shape[0], self.level.shape[1])
-        wx = _hats(np.arange(box.x0, box.x1), self.shape[1], self.level.shape[2])
+        wy = hats(np.arange(box.y0, box.y1), self.shape[0], self.level.shape[1])
+        wx = hats(np.arange(box.x0, box.x1), self.shape[1], self.level.shape[2])
         return np.asarray(wy @ self.level[band] @ wx.T, dtype=np.float32)
 
     def at(self, values: Floats, x: Floats, y: Floats) -> Floats:
         """Return a quantity of the nodes (B, gy + 1, gx + 1) of each band at positions, (n, B)."""
-        wy = _hats(y, self.shape[0], values.shape[1])
-        wx = _hats(x, self.shape[1], values.shape[2])
+        wy = hats(y, self.shape[0], values.shape[1])
+        wx = hats(x, self.shape[1], values.shape[2])
         return np.asarray(np.einsum("ni,bij,nj->nb", wy, values, wx))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -174,28 +200,21 @@ class SkyField:
         return cls(level=arrays["level"], error=arrays["error"], shape=(ny, nx))
 
 
-def _hats(at: npt.NDArray[Any], length: int, nodes: int) -> Floats:
-    """Return the linear weight of each node at positions along an axis, (n, nodes)."""
-    cell, t = _fractions(np.nan_to_num(np.asarray(at, dtype=np.float64)), length, nodes - 1)
-    table = np.zeros((len(cell), nodes))
-    rows = np.arange(len(cell))
-    table[rows, cell] = 1.0 - t
-    table[rows, cell + 1] = t
-    return table
-
-
 def _newton(sums: Floats, level: Floats) -> tuple[Floats, Floats] | None:
     """Return the step of all nodes of a band and their variances; None without pixels."""
     full = sums[:N_WEIGHT]
     if not full[0].any():
         return None
     seen = np.where(full[0] > 0.0, full[0], 1.0)
-    information = _assemble(full * (1.0 - np.clip(sums[N_SUMS] / seen, 0.0, MAX_ABSORBED)))
+    free = 1.0 - np.clip(sums[N_SUMS] / seen, 0.0, MAX_ABSORBED)
     slope = _right_side(sums[N_WEIGHT:N_SUMS], level.shape).ravel()
     # A node has about the weight of a cell.
-    ties = _ties(level.shape) * STIFFNESS * np.median(full[0][full[0] > 0.0])
-    factor = cholesky_banded(information + ties, lower=True), True
-    step = cho_solve_banded(factor, slope - _times(ties, level.ravel()))
+    tied = ties(level.shape) * STIFFNESS * np.median(full[0][full[0] > 0.0])
+    for_step = _assemble(full * np.maximum(free, 1.0 / MAX_GAIN)) + tied
+    step = cho_solve_banded(
+        (cholesky_banded(for_step, lower=True), True), slope - times(tied, level.ravel())
+    )
+    factor = cholesky_banded(_assemble(full * free) + tied, lower=True), True
     inverse = cho_solve_banded(factor, np.eye(level.size))
     return step.reshape(level.shape), np.diag(inverse).reshape(level.shape).copy()
 
@@ -230,25 +249,3 @@ def _right_side(moments: Floats, nodes: tuple[int, ...]) -> Floats:
     for a, c in np.ndindex(2, 2):
         out[a : a + gy, c : c + gx] += np.einsum("p,q,pqyx->yx", _HAT[a], _HAT[c], m)
     return out
-
-
-def _ties(nodes: tuple[int, ...]) -> Floats:
-    """Return the matrix of squared differences between neighbouring nodes, lower banded."""
-    ny, nx = nodes
-    banded = np.zeros((nx + 2, ny * nx))
-    number = np.arange(ny * nx).reshape(ny, nx)
-    for first, second in ((number[:, :-1], number[:, 1:]), (number[:-1], number[1:])):
-        a, b = first.ravel(), second.ravel()
-        np.add.at(banded, (np.zeros_like(a), a), 1.0)
-        np.add.at(banded, (np.zeros_like(b), b), 1.0)
-        np.add.at(banded, (b - a, a), -1.0)
-    return banded
-
-
-def _times(banded: Floats, vector: Floats) -> Floats:
-    """Multiply a symmetric matrix, lower banded, with a vector."""
-    out = banded[0] * vector
-    for k in range(1, len(banded)):
-        out[k:] += banded[k, : len(vector) - k] * vector[:-k]
-        out[:-k] += banded[k, : len(vector) - k] * vector[k:]
-    return np.asarray(out)
