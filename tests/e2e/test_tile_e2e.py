@@ -138,7 +138,7 @@ def test_the_demo_calibrates_a_small_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"epsf": {"epsf_ngrid": 1, "ngrid": 2}, "plotting": {"dpi": 60}}
-    monkeypatch.setattr(demo_module, "demo_config", lambda: demo_config(size=480, n_sources=180))
+    monkeypatch.setattr(demo_module, "demo_config", lambda: demo_config(size=700, n_sources=380))
     monkeypatch.setattr(demo_module, "write_tile", partial(write_tile, settings=settings))
     folder = tmp_path / "demo"
     assert main(["demo", str(folder), "--executor", "serial", "--quiet"]) == 0
@@ -147,7 +147,7 @@ def test_the_demo_calibrates_a_small_field(
     assert str(folder / "work" / "output_catalog.csv") in text.replace("\n", "")
     truth = {row["band"]: float(row["zp_expected"]) for row in rows(folder / "truth_bands.csv")}
     for row in rows(folder / "work" / "ZP" / "zp_summary.csv"):
-        # a dozen stars: 3 standard errors of their scatter, and 10 mmag for the PSF model
+        # thirty stars: 3 standard errors of their scatter, and 10 mmag for the PSF model
         error = 3 * 1.4826 * float(row["zp_err_mad"]) / np.sqrt(float(row["n_kept"])) + 0.010
         assert float(row["zp_median"]) == pytest.approx(truth[row["band"]], abs=error)
 
