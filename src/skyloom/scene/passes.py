@@ -78,12 +78,20 @@ class ScenePass:
         self.tables = kernel_tables(options.profile)
         self.reference = sources.theta[:, :2].copy()
         self.geometry = SceneGeometry(images, self.reference[:, 0], self.reference[:, 1], bank=bank)
-        self.data = self.geometry.flatten([im.data for im in images])
-        self.ivar = self.geometry.flatten([im.ivar for im in images])
-        usable = np.isfinite(self.data) & np.isfinite(self.ivar) & (self.ivar > 0)
-        self.data = np.where(usable, self.data, np.float32(0.0))
-        self.ivar = np.where(usable, self.ivar, np.float32(0.0))
+        self.data = np.zeros(self.geometry.length, np.float32)
+        self.ivar = np.zeros(self.geometry.length, np.float32)
+
+        def prepare(b: int) -> None:
+            start, area = self.spans()[b]
+            data, ivar = (
+                np.asarray(p, np.float32).ravel() for p in (images[b].data, images[b].ivar)
+            )
+            usable = np.isfinite(data) & np.isfinite(ivar) & (ivar > 0)
+            np.copyto(self.data[start : start + area], data, where=usable)
+            np.copyto(self.ivar[start : start + area], ivar, where=usable)
+
         self._pool: ThreadPoolExecutor | None = None
+        self.in_threads(prepare, range(len(images)))
         self._unusable = np.flatnonzero(self.ivar == 0.0)
         self.source_variance = [im.source_variance for im in images]
         self.noise = np.array([typical_noise(im.ivar) for im in images])
@@ -158,7 +166,7 @@ class ScenePass:
 
         ``sky`` (B,) levels of the images.
         """
-        residual = np.zeros_like(self.data)
+        residual = np.zeros(self.data.shape, np.float32)  # touched first by the threads below
         self._subtract(residual, state, sky)
         error = self.options.psf_error
         has_own_noise = error > 0.0 or any(v > 0.0 for v in self.source_variance)
