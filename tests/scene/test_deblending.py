@@ -24,6 +24,11 @@ FWHM = 3.0  # of the PSF here
 SIGMA2 = (FWHM / 2.3548) ** 2 + 1.0 / 12.0  # a pixel adds its own second moment
 
 
+def flat(planes):
+    """Return planes as one flat array, as scenes keep them."""
+    return np.concatenate([np.asarray(p, np.float32).ravel() for p in planes])
+
+
 def stars(*at: tuple[float, float]) -> Sources:
     x, y = np.array(at).T
     return Sources.create(np.full(len(at), STAR), x, y)
@@ -44,12 +49,12 @@ def examine(
     state.flux_cov[:] = np.eye(scene.n_flux)
     state.started[:] = True
     planes = [np.zeros(im.data.shape) for im in images] if residual is None else residual
-    model = scene.geometry.flatten(render_scene(images, sources, flux))
+    model = flat(render_scene(images, sources, flux))
     return diagnose(
         scene,
         state,
         np.arange(len(sources)),
-        scene.geometry.flatten(planes),
+        flat(planes),
         scene.ivar,
         model=model if is_model_known else None,
     )

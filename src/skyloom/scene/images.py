@@ -121,10 +121,6 @@ class SceneGeometry:
         """Number of images."""
         return len(self.offsets)
 
-    def flatten(self, planes: Sequence[Pixels]) -> Pixels:
-        """Return planes (one per image) as one flat float32 array."""
-        return np.concatenate([np.ascontiguousarray(p, dtype=np.float32).ravel() for p in planes])
-
     def images(self, data: Pixels, weight: Pixels) -> Images:
         """Return flat planes as the record that kernels read."""
         return Images(data, weight, self.offsets, self.shapes, self.key, self.sky)
