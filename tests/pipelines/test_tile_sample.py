@@ -196,7 +196,8 @@ def test_what_is_not_sample_data_leaves_nothing(server, tmp_path, data, changes,
 
 
 def test_an_empty_checksum_is_not_checked(server, tmp_path):
-    download_sample(tmp_path / "d", source=server.source(tar(FILES), sha256=""))
+    found = download_sample(tmp_path / "d", source=server.source(tar(FILES), sha256=""))
+    assert (found.folder / "image_list.txt").is_file()
 
 
 def test_a_truncated_download_is_noticed(server, tmp_path):
