@@ -37,7 +37,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "patch": st.from_regex(r"r[0-9]{2}_c[0-9]{2}_pr[0-9]{2}_pc[0-9]{2}", fullmatch=True),
     "pass": st.integers(0, 10**6),
     "strip": st.integers(0, 10**6),
-    "source": good_names,
+    # an ID has become a file name before it gets here: word characters, dot and dash only
+    "source": st.from_regex(r"[\w-][\w.-]{0,19}", fullmatch=True).filter(lambda t: ".." not in t),
 }
 OURS = sorted(name for name, kind in TILE.types.items() if not kind.is_external)
 

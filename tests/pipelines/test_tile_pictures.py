@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import yaml
 from astropy.table import Table
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from skyloom.butler import Layout
 from skyloom.cli import main
 from skyloom.errors import WrongValue
 from skyloom.flow import RunResult
@@ -249,6 +252,22 @@ def test_names_of_sources_are_file_names_and_differ() -> None:
     del table["ID"]
     assert source_names(table, rows, base)[:2] == ["000000", "000001"]
     assert source_names(table, rows, base)[4] == "halo_000004"
+
+
+ids = st.text("a/_. é0" + "\u0669", max_size=4) | st.just("y" * 300)
+
+
+@given(texts=st.lists(ids, min_size=1, max_size=6))
+@example(texts=["..", ".a", "a", "a", "a_1"])
+def test_any_id_gives_a_file_name_of_its_own(texts: list[str]) -> None:
+    rows = np.arange(len(texts))
+    table = Table({"ID": texts, "RA": rows * 0.0, "DEC": rows * 0.0})
+    names = source_names(table, rows, np.ones(len(texts), bool))
+    assert len(set(names)) == len(names)
+    layout = Layout.load("tile")
+    for name in names:
+        values = {"patch": "r00_c00_pr00_pc00", "source": name}
+        assert layout.data_id("cutout", values)["source"] == name
 
 
 # ---- what stands behind the pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -32,6 +33,8 @@ from .fit import FIT_KEYS, PatchScene, patch_scenes
 from .single_band import state_of_part
 
 __all__ = ["DrawCutouts", "DrawPatch", "DrawResidual", "source_names"]
+
+_LONGEST_NAME = 100  # characters of an ID kept in a file name; file systems end at 255 bytes
 
 MOSAIC_SIDE = 900  # pix, of the longer side of a panel of the tile's residual
 SMALLEST_HALF = 7  # pix: windows of sources at an edge do not shrink below this
@@ -256,19 +259,25 @@ def source_names(sources: Table, rows: Ints, is_base: Bools) -> list[str]:
     -------
     list of str
         The ID, where characters other than letters, digits and ``_ - .`` became ``_``; without an
-        ID the row in six digits.  Names that would be equal end in the row.
+        ID the row in six digits.  Dots that would hide the file or climb a directory become ``_``
+        too, and long IDs are cut.  Names that would be equal end in the row.
     """
     column = resolve_columns(sources).id
     known = column_as_text(sources, column)[rows] if column else np.full(len(rows), "")
     names = []
     for text, row, base in zip(known, rows, is_base, strict=True):
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", str(text)) or f"{row:06d}"
+        name = re.sub(r"[^A-Za-z0-9_.-]|^\.|(?<=\.)\.", "_", str(text)[:_LONGEST_NAME])
+        name = name or f"{row:06d}"
         names.append(name if base else f"halo_{name}")
-    counts = {name: names.count(name) for name in set(names)}
-    return [
+    counts = Counter(names)
+    numbered = [
         name if counts[name] == 1 else f"{name}_{row}"
         for name, row in zip(names, rows, strict=True)
     ]
+    if len(set(numbered)) == len(numbered):
+        return numbered
+    # an ID that looks like the numbered name of another: number all of them
+    return [f"{name}_{row}" for name, row in zip(names, rows, strict=True)]
 
 
 def _pictures(
