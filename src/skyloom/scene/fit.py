@@ -202,10 +202,11 @@ def _iterate(
     partition = _groups(scene, grouped)
     groups = partition.members()
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
+    prepared = None
     for number in range(options.passes + 1):
-        prepared = scene.residual(state, levels.of_images)
+        prepared = scene.residual(state, levels.of_images, reuse=prepared)
         if number > 0 and levels.update(state, *prepared):
-            prepared = scene.residual(state, levels.of_images)
+            prepared = scene.residual(state, levels.of_images, reuse=prepared)
         state = scene.run(
             state,
             groups,
@@ -252,14 +253,15 @@ def _unsettled(
     near = np.zeros(len(state.side), np.bool_)
     number = np.full(len(state.side), -1)
     solved = [block for blocks in groups.values() for block in blocks]
-    moved = []
-    for i, block in enumerate(solved):
-        number[block] = i
-        near[block] = ~state.converged[block] | (state.gained[block] > limit)
-        if state.gained[block[0]] > min(SETTLED_GROUP, SETTLED_BLOCK * len(block)):
-            moved.append(block)
-    if moved:
-        mover, other = _overlapping(np.concatenate(moved), state)
+    rows = np.concatenate(solved)
+    size = np.array([len(block) for block in solved])
+    first = np.cumsum(size) - size
+    number[rows] = np.repeat(np.arange(len(solved)), size)
+    near[rows] = ~state.converged[rows] | (state.gained[rows] > limit)
+    is_moved = state.gained[rows[first]] > np.minimum(SETTLED_GROUP, SETTLED_BLOCK * size)
+    moved = rows[np.repeat(is_moved, size)]
+    if moved.size:
+        mover, other = _overlapping(moved, state)
         same = partition.group[mover] == partition.group[other]
         near[other[~same & (state.gained[mover] > SETTLED_GROUP)]] = True
         near[other[same & (number[mover] != number[other])]] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,11 @@ from skyloom.protocols import Psf
 from ._records import Images, Members
 from .transforms import PsfBank, PsfTransforms
 
-__all__ = ["SceneGeometry", "SceneImage", "ring_brightness", "typical_noise"]
+__all__ = ["RING_SIDES", "SceneGeometry", "SceneImage", "ring_brightness", "typical_noise"]
 
+RINGS = (14.0, 30.0, 62.0)  # pix: radii at which stamps of 32, 64, 128 px end
+RING_SIDES = np.array([64.0, 128.0, 256.0])  # the stamps that hold what is beyond
+RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
 NOISE_SAMPLE = 10_007  # pixels that tell the noise of an image: known to 1 per cent
 
 
@@ -156,19 +159,24 @@ class SceneGeometry:
         corner: Ints,
         frame: Ints,
         is_compact: Bools,
+        in_threads: Callable[..., None] | None = None,
     ) -> Members:
         """Assemble the kernel record of some sources.
 
         ``corner`` (m, B, 2) are stamp corners in the images, ``frame`` (B, 2) the corner of the
         box in which the kernel will work.  ``is_compact`` (m,): sources whose image has power
         beyond the Nyquist frequency if the PSF has; for them the aliases are folded.
+        ``in_threads(work, tasks)``, if given, computes transforms that are still missing.
         """
         sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
         fold = np.where(is_compact[:, None], sampling, 1)
         code = (side[:, None] * 4 + fold) * self.n_images + np.arange(self.n_images)
         codes, where = np.unique(code, return_inverse=True)
         n = self.n_images
-        starts = [self.bank.offset(c % n, c // n // 4, c // n % 4) for c in codes.tolist()]
+        wanted = [(c % n, c // n // 4, c // n % 4) for c in codes.tolist()]
+        if in_threads is not None:
+            self.bank.prepare(wanted, in_threads)
+        starts = [self.bank.offset(*which) for which in wanted]
         offset = np.array(starts, np.int64)[where].reshape(code.shape)
         return Members(
             kind,
@@ -195,8 +203,11 @@ def typical_noise(ivar: Pixels) -> float:
     return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
 
 
-def ring_brightness(image: SceneImage) -> dict[float, float]:
-    """Return the PSF per unit flux on the rings where stamps of 32, 64, 128 px end, by radius."""
+def ring_brightness(image: SceneImage) -> Floats:
+    """Return the PSF per unit flux on the rings where stamps of 32, 64, 128 px end, shape (3,).
+
+    0 where the PSF ends: there is nothing that a larger stamp would hold.
+    """
     basis = np.asarray(image.psf.basis)
     half = basis.shape[-1] // 2
     height, width = image.data.shape
@@ -206,6 +217,9 @@ def ring_brightness(image: SceneImage) -> dict[float, float]:
     stamp = np.tensordot(centre[0], basis, 1)
     y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
     radius = np.hypot(x, y)
-    rings = (14.0, 30.0, 62.0)
-    cut = [np.abs(stamp[np.abs(radius - r) < 1.0]) for r in rings]
-    return {r: float(np.median(v)) if v.size else 0.0 for r, v in zip(rings, cut, strict=True)}
+    known = basis.shape[-1] // image.psf.oversampling
+    cut = [
+        np.abs(stamp[np.abs(radius - r) < 1.0]) if known > 2.0 * r + RING_MARGIN else np.zeros(0)
+        for r in RINGS
+    ]
+    return np.array([float(np.median(v)) if v.size else 0.0 for v in cut])

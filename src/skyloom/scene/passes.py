@@ -31,7 +31,7 @@ from ._records import (
 )
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
-from .images import SceneGeometry, SceneImage, ring_brightness, typical_noise
+from .images import RING_SIDES, SceneGeometry, SceneImage, ring_brightness, typical_noise
 from .offsets import shift_bands
 from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
@@ -44,7 +44,6 @@ __all__ = ["ScenePass"]
 T = TypeVar("T")
 
 FOLD_SNR = 30.0
-RING_MARGIN = 8  # pix: a PSF stamp that ends just beyond a ring does not need the larger stamp
 SPILL = 1.15  # a galaxy may be so much larger than its stamp: the next has four times the area
 SPILL_SNR = 1000.0  # brighter ones may not: 2e-4 of the peak comes near the noise
 COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
@@ -96,9 +95,8 @@ class ScenePass:
         self.source_variance = [im.source_variance for im in images]
         self.noise = np.array([typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
-        self.psf_side = np.array([im.psf.basis.shape[-1] // im.psf.oversampling for im in images])
         self.correlation = white_noise(len(images))
-        self._profile = [ring_brightness(im) for im in images]
+        self._rings = np.stack([ring_brightness(im) for im in images])
 
     @property
     def n_flux(self) -> int:
@@ -118,12 +116,9 @@ class ScenePass:
             side = np.full(len(self.sources), self.options.stamp_side)
             return np.where(galaxy, side, np.minimum(side, SINGLE_SIDE))
         need = np.where(state.started, 32.0, 64.0)
-        for b, (profile, side) in enumerate(zip(self._profile, self.psf_side, strict=True)):
-            flux = np.abs(np.nan_to_num(state.flux[:, self.geometry.key[b]]))
-            for (inner, amount), wide in zip(profile.items(), (64.0, 128.0, 256.0), strict=True):
-                if side > 2 * inner + RING_MARGIN:
-                    bright = flux * amount > 0.1 * self.noise[b]
-                    need = np.where(bright, np.maximum(need, wide), need)
+        peak = np.abs(np.nan_to_num(state.flux))[:, self.geometry.key]
+        beyond = (peak[:, :, None] * self._rings > 0.1 * self.noise[:, None]).any(axis=1)
+        need = np.maximum(need, np.where(beyond, RING_SIDES, 0.0).max(axis=1, initial=0.0))
         size = np.hypot(state.theta[:, 3], state.theta[:, 4])
         ratio = (1.0 - size) / (1.0 + size)
         radius = np.exp(state.theta[:, 2]) / np.sqrt(ratio)
@@ -159,18 +154,29 @@ class ScenePass:
 
     def _sides(self, state: SceneState) -> Ints:
         """Return the sides that the state was fitted with, or else has to have."""
+        if (state.side > 0).all():
+            return state.side
         return np.where(state.side > 0, state.side, self.stamp_sides(state))
 
-    def residual(self, state: SceneState, sky: Floats | None = None) -> tuple[Pixels, Pixels]:
+    def residual(
+        self,
+        state: SceneState,
+        sky: Floats | None = None,
+        *,
+        reuse: tuple[Pixels, Pixels] | None = None,
+    ) -> tuple[Pixels, Pixels]:
         """Return flat data minus models minus sky, and the weights with the models' own noise.
 
-        ``sky`` (B,) levels of the images.
+        ``sky`` (B,) levels of the images; ``reuse`` what an earlier call returned and nobody
+        needs any more: its memory is used again, as fresh memory is slow to touch.
         """
-        residual = np.zeros(self.data.shape, np.float32)  # touched first by the threads below
+        residual = reuse[0] if reuse is not None else np.empty(self.data.shape, np.float32)
         self._subtract(residual, state, sky)
         error = self.options.psf_error
         has_own_noise = error > 0.0 or any(v > 0.0 for v in self.source_variance)
-        weight = self.ivar.copy() if has_own_noise else self.ivar
+        weight = self.ivar
+        if has_own_noise:
+            weight = reuse[1] if reuse is not None else np.empty_like(self.ivar)
 
         def add_noise(b: int) -> None:
             start, area = self.spans()[b]
@@ -178,7 +184,7 @@ class ScenePass:
             level = np.float32(0.0 if sky is None else sky[b])
             model = np.maximum(self.data[part] - level - residual[part], 0.0)
             extra = np.float32(self.source_variance[b]) * model + np.float32(error**2) * model**2
-            weight[part] /= 1.0 + self.ivar[part] * extra
+            np.divide(self.ivar[part], 1.0 + self.ivar[part] * extra, out=weight[part])
 
         if has_own_noise:
             self.in_threads(add_noise, range(self.geometry.n_images))
@@ -187,10 +193,16 @@ class ScenePass:
 
     def model(self, residual: Pixels, sky: Floats | None = None) -> Pixels:
         """Return the sum of all models that `residual` has subtracted; 0 in unusable pixels."""
-        total = self.data - residual
-        if sky is not None:
-            for b, (start, area) in enumerate(self.spans()):
-                total[start : start + area] -= np.float32(sky[b])
+        total = np.empty_like(residual)
+
+        def add(b: int) -> None:
+            start, area = self.spans()[b]
+            part = slice(start, start + area)
+            np.subtract(self.data[part], residual[part], out=total[part])
+            if sky is not None:
+                total[part] -= np.float32(sky[b])
+
+        self.in_threads(add, range(self.geometry.n_images))
         total[self._unusable] = 0.0
         return total
 
@@ -207,6 +219,7 @@ class ScenePass:
             everywhere,
             offset=state.offset,
             bright=_is_bright(state),
+            in_threads=self.in_threads,
         )
         flux = np.nan_to_num(state.flux[rows])
         # Two images share a transform: always the same two, whatever the number of threads.
@@ -366,6 +379,7 @@ class ScenePass:
             offset=state.offset,
             bright=_is_bright(state),
             count=unit_counts(free, self.sources.anchor),
+            in_threads=self.in_threads,
         )
         results = empty_results(theta, np.nan_to_num(state.flux), len(self.geometry.sky_keys))
         images = self.geometry.images(residual, weight)
@@ -500,12 +514,14 @@ class ScenePass:
         offset: Floats | None = None,
         bright: Bools | None = None,
         count: Ints | None = None,
+        in_threads: Callable[..., None] | None = None,
     ) -> tuple[Members, Floats]:
         """Return the kernel record of some sources and their parameters relative to it.
 
         ``offset`` as in `SceneState`; ``bright`` (n,) those whose PSF has to be exact (default:
         all), where aliases are folded if the PSF is oversampled; ``count`` of unit images (n,),
-        by default those of everything that the models have.
+        by default those of everything that the models have; ``in_threads``: that of this scene,
+        unless the caller runs in one of its threads.
         """
         relative = theta[rows].copy()
         relative[:, :2] -= self.reference[rows]
@@ -526,6 +542,7 @@ class ScenePass:
             corner=corner,
             frame=frame,
             is_compact=compact,
+            in_threads=in_threads,
         )
         if offset is not None:
             shift = offset[rows][:, self.geometry.key]

@@ -92,9 +92,11 @@ class SceneState:
     @property
     def snr(self) -> Floats:
         """Signal-to-noise ratio of all fluxes together, shape (n,)."""
-        with np.errstate(invalid="ignore"):
-            ratio = np.nan_to_num(self.flux / self.flux_err, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.asarray(np.sqrt((np.maximum(ratio, 0.0) ** 2).sum(axis=1)))
+        variance = np.einsum("nbb->nb", self.flux_cov)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            power = self.flux**2 / variance
+            power[~((self.flux > 0.0) & (variance > 0.0))] = 0.0  # also where either is NaN
+        return np.asarray(np.sqrt(power.sum(axis=1)))
 
     def object_snr(self, anchor: Ints) -> Floats:
         """Return `snr`, but for components of composites that of both together, shape (n,)."""

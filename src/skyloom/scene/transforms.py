@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from threading import Lock
 from typing import Literal
@@ -87,10 +87,10 @@ class PsfTransforms:
         ``fold`` is 1, or the oversampling: then frequencies beyond Nyquist are kept, for
         kernels that fold their aliases.  Sides above 256 have `wide.psf_levels` instead.
         """
-        levels = levels_of(side) if side > SINGLE_SIDE else 0
-        key = (-levels if levels else side), fold
+        key = self._key(side, fold)
         if key not in self._cache:
-            self._cache[key] = np.stack(
+            levels = max(0, -key[0])
+            found = np.stack(
                 [
                     np.concatenate(
                         [self._level(k, n, fold if n == 0 else 1) for n in range(levels)]
@@ -100,7 +100,18 @@ class PsfTransforms:
                     for k, b in enumerate(self._psf.basis)
                 ]
             )
+            # Threads may have made the same: what was there first stays, others hold on to it.
+            self._cache.setdefault(key, found)
         return self._cache[key]
+
+    @staticmethod
+    def _key(side: int, fold: int) -> tuple[int, int]:
+        """Return what transforms are kept by: large stamps with as many levels share theirs."""
+        return (-levels_of(side) if side > SINGLE_SIDE else side), fold
+
+    def is_known(self, side: int, fold: int) -> bool:
+        """Tell whether the transforms of `basis` are there already."""
+        return self._key(side, fold) in self._cache
 
     def _level(self, k: int, level: int, fold: int) -> Pixels:
         """Return one level of one basis image, which stamps of more levels share."""
@@ -131,6 +142,22 @@ class PsfBank:
         self._start: dict[tuple[int, int], int] = {}  # by image and identity of the transforms
         self._room = np.empty(0, np.float32)
         self._length = 0
+
+    def prepare(
+        self, wanted: Iterable[tuple[int, int, int]], in_threads: Callable[..., None]
+    ) -> None:
+        """Compute transforms ahead, PSFs side by side; ``wanted``: image, stamp side, folding."""
+        work: dict[int, list[tuple[PsfTransforms, int, int]]] = {}
+        for image, side, fold in wanted:
+            psf = self.transforms[image]
+            if not psf.is_known(side, fold):
+                work.setdefault(id(psf), []).append((psf, side, fold))
+
+        def compute(tasks: Sequence[tuple[PsfTransforms, int, int]]) -> None:
+            for psf, side, fold in tasks:
+                psf.basis(side, fold)
+
+        in_threads(compute, list(work.values()))
 
     def offset(self, image: int, side: int, fold: int) -> int:
         """Return where the basis of one image starts, for one stamp side and folding."""
@@ -177,15 +204,20 @@ def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels
         cut = cut * np.outer(ramp, ramp)
     padded = np.zeros((grid, grid))
     padded[: 2 * keep + 1, : 2 * keep + 1] = cut
-    spectrum = np.fft.fft2(np.roll(padded, (-keep, -keep), axis=(0, 1)))
+    half_plane = np.fft.rfft2(np.roll(padded, (-keep, -keep), axis=(0, 1)))
     if fold < oversampling:
         low = np.r_[0 : side // 2, grid - side // 2 : grid]
-        spectrum = spectrum[np.ix_(low, low)] / oversampling**2
+        half_plane = half_plane[low, : side // 2 + 1] / oversampling**2
         grid = side
     # The Nyquist row and column have no partner: a shifted real image cannot use them.
-    spectrum[grid // 2, :] = 0.0
-    spectrum[:, grid // 2] = 0.0
-    return np.stack([spectrum.T.real, spectrum.T.imag]).astype(np.float32).ravel()
+    half_plane[grid // 2, :] = 0.0
+    half_plane[:, grid // 2] = 0.0
+    planes = np.empty((2, grid, grid), np.float32)  # real and imaginary part, [kx, ky]
+    planes[0, : grid // 2 + 1], planes[1, : grid // 2 + 1] = half_plane.T.real, half_plane.T.imag
+    # The image is real: F(-kx, -ky) is the conjugate of F(kx, ky).
+    mirrored = np.conj(half_plane[-np.arange(grid), grid // 2 - 1 : 0 : -1]).T
+    planes[0, grid // 2 + 1 :], planes[1, grid // 2 + 1 :] = mirrored.real, mirrored.imag
+    return planes.ravel()
 
 
 def next_side(need: Floats) -> Ints:
