@@ -16,6 +16,7 @@ from .local_background import (
 from .mixture import GaussianMixture, fit_gaussian_mixture, mixture_field
 from .models import GaussianMixturePsf, MoffatPsf, PixelPsf, moffat_alpha, stamp_fwhm
 from .results import BuilderOptions, FieldPsfResult, StarFits, StarFlag, residual_qa
+from .wings import WingFit, flux_ratio, measure_wings, with_wings
 
 __all__ = [
     "AnnulusBackground",
@@ -31,16 +32,20 @@ __all__ = [
     "StarCutouts",
     "StarFits",
     "StarFlag",
+    "WingFit",
     "annulus_background",
     "annulus_radii",
     "build_field_psf",
     "cut_stars",
     "enclosed_light",
     "fit_gaussian_mixture",
+    "flux_ratio",
+    "measure_wings",
     "mixture_field",
     "moffat_alpha",
     "residual_qa",
     "stamp_fwhm",
     "stamp_qa",
+    "with_wings",
     "without_local_background",
 ]

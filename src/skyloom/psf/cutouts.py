@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class StarCutouts:
             y0=self.y0[index],
         )
 
+    def plus(self, image: Pixels) -> StarCutouts:
+        """Return the cutouts of the sum with another image of the same frame."""
+        return replace(self, data=self.data + _cut(image, self.x0, self.y0, self.side))
+
 
 def cut_stars(
     image: Pixels, weight: Pixels, x: Floats, y: Floats, *, side: int = 61
@@ -105,18 +109,22 @@ def cut_stars(
     half = side // 2
     x0 = np.floor(x + 0.5).astype(np.int64) - half
     y0 = np.floor(y + 0.5).astype(np.int64) - half
-    data = np.zeros((x.size, side, side), np.float32)
-    ivar = np.zeros((x.size, side, side), np.float32)
-    ny, nx = image.shape
-    for i in range(x.size):
-        left, right = max(0, x0[i]), min(nx, x0[i] + side)
-        low, high = max(0, y0[i]), min(ny, y0[i] + side)
-        if left >= right or low >= high:
-            continue
-        inner = slice(low - y0[i], high - y0[i]), slice(left - x0[i], right - x0[i])
-        data[i][inner] = image[low:high, left:right]
-        ivar[i][inner] = weight[low:high, left:right]
+    data = _cut(image, x0, y0, side)
+    ivar = _cut(weight, x0, y0, side)
     bad = ~(np.isfinite(data) & np.isfinite(ivar) & (ivar > 0))
     data[bad] = 0.0
     ivar[bad] = 0.0
     return StarCutouts(data=data, weight=ivar, x=x, y=y, x0=x0, y0=y0)
+
+
+def _cut(image: Pixels, x0: Ints, y0: Ints, side: int) -> Pixels:
+    """Return squares with the given corners, (n, side, side); 0 outside the image."""
+    out = np.zeros((x0.size, side, side), np.float32)
+    ny, nx = image.shape
+    for i in range(x0.size):
+        left, right = max(0, x0[i]), min(nx, x0[i] + side)
+        low, high = max(0, y0[i]), min(ny, y0[i] + side)
+        if left < right and low < high:
+            inner = slice(low - y0[i], high - y0[i]), slice(left - x0[i], right - x0[i])
+            out[i][inner] = image[low:high, left:right]
+    return out

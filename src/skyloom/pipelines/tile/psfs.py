@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,13 +13,13 @@ import numpy.typing as npt
 from astropy.table import Table
 from typing_extensions import override
 
-from skyloom._types import Bools, Floats, Pixels
+from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.calib import GaiaReference, read_gaia_xp
 from skyloom.detect import CellBackground, cell_background
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
 from skyloom.flow import Dataset, Dim, Handle, Stage
-from skyloom.geometry import Cell, epsf_cells, sky_to_pixel
+from skyloom.geometry import Box, Cell, epsf_cells, sky_to_pixel
 from skyloom.images import Frame, MaskBit, frame_wcs, read_pixels, scaled_pixels
 from skyloom.psf import (
     BuilderOptions,
@@ -29,8 +29,11 @@ from skyloom.psf import (
     StarCutouts,
     build_field_psf,
     cut_stars,
+    flux_ratio,
+    measure_wings,
     residual_qa,
     stamp_qa,
+    with_wings,
     without_local_background,
 )
 from skyloom.scene import SourceType
@@ -38,6 +41,7 @@ from skyloom.scene import SourceType
 from .config import TileConfig, config_subset
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .fit_sections import PatchRunConfig
+from .sky import SkyField
 from .star_scenes import BandImage, isolated_stars
 from .start import StartValues, start_values
 
@@ -64,6 +68,7 @@ NOT_IN_KEY = (
 FEW_STARS = 5  # with fewer, a PSF much wider than the header says is a galaxy's
 WIDTH_RANGE = (0.5, 1.6)  # of the header's FWHM
 ROUNDS = 6  # of the builder: it has settled by then
+WING_SHARE, WING_STARS = 0.95, 80  # of the squared flux of the stars; stars at most
 FIELD_SIDE = 127  # pix, of the model that the fit uses: wings of bright stars reach this far
 
 
@@ -75,6 +80,7 @@ class EpsfInputs:
     frames: Annotated[dict[str, Any], Dataset("frames")]
     image: Annotated[Handle[Any], Dataset("raw_image", lazy=True)]
     mask: Annotated[dict[str, Any], Dataset("band_mask")]
+    sky: Annotated[dict[str, Any], Dataset("sky_start")]
     sources: Annotated[Table, Dataset("sources")]
     saturation: Annotated[dict[str, Any], Dataset("saturation")]
     gaia: Annotated[Handle[Any] | None, Dataset("gaia_catalog", lazy=True, optional=True)]
@@ -94,7 +100,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 2
+    version = 3
     dimensions = ("band",)
     config_keys = (
         "epsf",
@@ -116,7 +122,10 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             inputs.sources, list(inputs.frames["bands"]), frame.working_shape, PatchRunConfig()
         )
         selection = self._select(inputs, frame, view, start, fwhm)
-        result, local = self._build(view, selection, start, frame)
+        sky = replace(
+            SkyField.zero(1, frame.working_shape), level=np.asarray(inputs.sky["level"])[None]
+        )
+        result, local = self._build(view, selection, start, frame, sky=sky)
         doubt = self._doubt(result, frame.fwhm_pix, n_selected=len(selection.x))
         if result is not None and result.psf is not None and not doubt:
             model, kind = result.psf, "epsf"
@@ -201,7 +210,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             ivar=ivar,
             source_variance=frame.source_variance_per_count,
         )
-        return _View(band=band, bad=bad, saturated=full, backgrounds=backgrounds)
+        return _View(band=band, bad=bad, saturated=full, backgrounds=backgrounds, cells=cells)
 
     def _select(
         self,
@@ -253,9 +262,19 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         )
 
     def _build(
-        self, view: _View, selection: StarSelection, start: StartValues, frame: Frame
+        self,
+        view: _View,
+        selection: StarSelection,
+        start: StartValues,
+        frame: Frame,
+        *,
+        sky: SkyField,
     ) -> tuple[FieldPsfResult | None, LocalBackground | None]:
-        """Build the PSF; then again on stars whose neighbours are subtracted."""
+        """Build the PSF; then again on stars whose neighbours are subtracted.
+
+        What the scene leaves around bright stars tells of the wings, in which the next round's
+        neighbours are seen.
+        """
         settings = self.config.epsf
         if len(selection.x) < max(1, self.config.patch_run.min_epsf_nstars_for_use):
             return None, None
@@ -270,21 +289,37 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         cutouts = cut_stars(view.band.data, view.band.ivar, selection.x, selection.y, side=side)
         cutouts, local = self._levelled(cutouts)
         result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
+        psf, steps = result.psf, view.steps(sky)
         for _ in range(self.config.skyloom.psf_loops):
-            if result.psf is None:
+            if result.psf is None or psf is None:
                 break
-            cutouts = isolated_stars(
+            bright = _brightest(result)
+            cutouts, around = isolated_stars(
                 view.band,
-                result.psf,
+                psf,
                 selection.x,
                 selection.y,
                 start=start,
                 side=side,
                 n_cells=settings.epsf_ngrid,
+                bright=bright,
+            )
+            wings = measure_wings(
+                around.cutouts.plus(steps),
+                around.flux,
+                psf=psf,
+                built=result.psf,
+                source_variance=view.band.source_variance,
             )
             cutouts, local = self._levelled(cutouts)
             result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
-        return result, local
+            psf = with_wings(result.psf, wings) if result.psf is not None else None
+        if result.psf is None or psf is None:
+            return result, local
+        more = flux_ratio(result.psf, psf)
+        stars = result.stars
+        stars = replace(stars, flux=more * stars.flux, flux_err=more * stars.flux_err)
+        return replace(result, psf=psf, stars=stars), local
 
     def _levelled(self, cutouts: StarCutouts) -> tuple[StarCutouts, LocalBackground | None]:
         """Take the local background of each star away; the builder fits what is left of it."""
@@ -351,6 +386,15 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         }
 
 
+def _brightest(result: FieldPsfResult) -> Ints:
+    """Return the stars that know most of the wings: nearly all the squared flux, in order."""
+    flux = np.where(result.stars.used, np.nan_to_num(result.stars.flux), 0.0)
+    order = np.argsort(-flux, kind="stable")
+    share = np.cumsum(np.maximum(flux[order], 0.0) ** 2)
+    number = int(np.searchsorted(share, WING_SHARE * share[-1])) + 1
+    return np.sort(order[: min(number, WING_STARS)])
+
+
 def _psf_settings(config: TileConfig) -> dict[str, Any]:
     """Return the settings of section epsf that decide the PSF."""
     left_out = {name.removeprefix("-epsf.") for name in NOT_IN_KEY}
@@ -371,6 +415,15 @@ class _View:
     bad: Bools
     saturated: Bools
     backgrounds: dict[str, CellBackground]
+    cells: Sequence[Cell]
+
+    def steps(self, sky: SkyField) -> Pixels:
+        """Return what the backgrounds of the cells took away besides the smooth sky."""
+        out = -sky.surface(0, Box.of_shape(self.bad.shape))
+        for cell in self.cells:
+            if cell.tag in self.backgrounds:
+                out[cell.box.slices] += self.backgrounds[cell.tag].level
+        return out
 
 
 def _seeds(

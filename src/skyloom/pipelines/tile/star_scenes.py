@@ -1,4 +1,7 @@
-"""Take the neighbours away from PSF stars: fit the scene around them, subtract all but the star."""
+"""Take the neighbours away from PSF stars: fit the scene around them, subtract all but the star.
+
+The brightest stars leave wide residuals besides, which tell of the wings of the PSF.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,12 @@ from skyloom.scene import (
 
 from .start import StartValues, scene_sources
 
-__all__ = ["BandImage", "isolated_stars"]
+__all__ = ["BandImage", "StarResiduals", "isolated_stars"]
 
 MATCH_RADIUS = 3.0  # pix: a catalogue source this close to a PSF star is the star
 NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth over the stamp
+WIDE_SIDE = 127  # pix, of the residuals that tell of the wings
+WIDE_NEIGHBOUR_RADIUS = 80.0  # pix: those of bright stars' neighbours that reach them
 MARGIN = 64  # pix around the stars of a cell
 PASSES = 2
 
@@ -38,6 +43,14 @@ class BandImage:
     source_variance: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StarResiduals:
+    """What the scene leaves around bright stars, the stars subtracted too, and their fluxes."""
+
+    cutouts: StarCutouts
+    flux: Floats
+
+
 def isolated_stars(
     band: BandImage,
     psf: FieldPsf,
@@ -47,8 +60,9 @@ def isolated_stars(
     start: StartValues,
     side: int,
     n_cells: int,
-) -> StarCutouts:
-    """Return cutouts of stars without their neighbours.
+    bright: Ints,
+) -> tuple[StarCutouts, StarResiduals]:
+    """Return cutouts of stars without their neighbours, and residuals around some.
 
     Parameters
     ----------
@@ -63,18 +77,34 @@ def isolated_stars(
         Side of the cutouts [pix].
     n_cells : int
         The work is divided into ``n_cells**2`` cells, to bound memory.
+    bright : ndarray of int
+        Stars whose residuals are wanted.
     """
     catalogue = np.flatnonzero(start.active)
     cell = cells_of_sources(x, y, shape=(band.data.shape[0], band.data.shape[1]), n=n_cells)
     data = np.zeros((len(x), side, side), np.float32)
     template = cut_stars(band.data, band.ivar, x, y, side=side)
+    wide = cut_stars(band.data, band.ivar, x[bright], y[bright], side=WIDE_SIDE)
+    left = np.zeros_like(wide.data)
+    flux, centre = np.zeros(len(bright)), np.zeros((2, len(bright)))
+    is_bright = np.isin(np.arange(len(x)), bright)
     for number in np.unique(cell):
         stars = np.flatnonzero(cell == number)
-        chunk = _Chunk(band, psf, x[stars], y[stars], start=start, catalogue=catalogue)
+        reach = np.where(is_bright[stars], WIDE_NEIGHBOUR_RADIUS, NEIGHBOUR_RADIUS)
+        chunk = _Chunk(band, psf, x[stars], y[stars], start=start, catalogue=catalogue, reach=reach)
         for i, star in enumerate(stars):
             data[star] = chunk.alone(i, int(template.x0[star]), int(template.y0[star]), side)
+        for w in np.flatnonzero(np.isin(bright, stars)):
+            i = int(np.searchsorted(stars, bright[w]))
+            left[w] = chunk.left(int(wide.x0[w]), int(wide.y0[w]), WIDE_SIDE)
+            flux[w], centre[:, w] = chunk.state.flux[i, 0], chunk.state.theta[i, :2]
     inside = template.weight > 0
-    return replace(template, data=np.where(inside, data, np.float32(0.0)))
+    good = np.isfinite(flux) & (flux > 0)
+    residuals = replace(wide, data=left, x=centre[0], y=centre[1]).rows(good)
+    return (
+        replace(template, data=np.where(inside, data, np.float32(0.0))),
+        StarResiduals(cutouts=residuals, flux=flux[good]),
+    )
 
 
 class _Chunk:
@@ -89,6 +119,7 @@ class _Chunk:
         *,
         start: StartValues,
         catalogue: Ints,
+        reach: Floats,
     ) -> None:
         frame = Box.of_shape((band.data.shape[0], band.data.shape[1]))
         outline = Box(
@@ -100,7 +131,7 @@ class _Chunk:
         self.box = outline.clipped(frame)
         distance = np.hypot(start.x[catalogue][:, None] - x, start.y[catalogue][:, None] - y)
         is_star = distance.min(axis=1) < MATCH_RADIUS
-        near = ~is_star & (distance.min(axis=1) < NEIGHBOUR_RADIUS)
+        near = ~is_star & (distance < reach).any(axis=1)
         rows = catalogue[near]
         neighbours = scene_sources(start, rows, kind=start.kind[rows], max_shift=3.0)
         stars = Sources.create(np.full(len(x), int(SourceType.STAR)), x, y, max_shift=3.0)
@@ -124,15 +155,20 @@ class _Chunk:
         residual, _ = self.scene.residual(state)
         self.residual = residual.reshape(self.box.shape)
 
-    def alone(self, star: int, x0: int, y0: int, side: int) -> Pixels:
-        """Return the residual with the star itself put back, (side, side)."""
+    def left(self, x0: int, y0: int, side: int) -> Pixels:
+        """Return the residual in a box; 0 where nothing was fitted."""
         stamp = np.zeros((side, side), np.float32)
         target = Box(x0, x0 + side, y0, y0 + side)
         inner = target.clipped(self.box)
         cut = self.residual[inner.shifted(-self.box.x0, -self.box.y0).slices]
         stamp[inner.shifted(-x0, -y0).slices] = cut
+        return stamp
+
+    def alone(self, star: int, x0: int, y0: int, side: int) -> Pixels:
+        """Return the residual with the star itself put back, (side, side)."""
         corner = (x0 - self.box.x0, y0 - self.box.y0)
-        return stamp + self.scene.model_of(self.state, star, 0, corner, (side, side))
+        model = self.scene.model_of(self.state, star, 0, corner, (side, side))
+        return self.left(x0, y0, side) + model
 
 
 def _joined(first: Sources, second: Sources) -> Sources:

@@ -1,0 +1,257 @@
+"""The far wings of a PSF, from what a fitted scene leaves around its bright stars.
+
+A builder that fits a pedestal to each cutout cannot tell wings from sky: whatever level the wings
+have near the edge of the cutout is taken off everywhere inside, and light beyond the cutout is not
+seen at all.  A per cent or two of a star's flux is lost so.  Here residuals of the whole scene are
+looked at in cutouts twice as wide:
+
+    residual(x) = F_s D(|x - x_s|) + c_s
+
+with the flux F_s of each star, a common correction D of the profile, linear between a few radii
+and flat inside the first, and a level c_s of each star's sky.  The c_s may take a constant of D;
+what is expected of wings settles it: D is a Gaussian process in ln r about zero whose width falls
+like r^-2.5 (aureoles fall like r^-2 to r^-2.5: King 1971, PASP 83, 199) and holds some amount of
+light.  Amounts are averaged by their evidence (MacKay 1992, Neural Computation 4, 415), none at all
+among them: what the stars do not support shrinks away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+from skyloom._types import Floats
+
+from .cutouts import StarCutouts
+from .field import FieldPsf
+from .models import stamp_radius
+
+__all__ = ["WingFit", "flux_ratio", "measure_wings", "with_wings"]
+
+_NODES = 7  # radii of the correction
+_INNER = 3.0  # FWHM: the first of them; inside, the residual is that of the core
+_SLOPE, _SOFT = 2.5, 1.5  # of the surface brightness expected of wings, and FWHM where it bends
+_MEMORY = 1.0  # in ln r, over which a correction keeps its ratio to what is expected
+_AMOUNTS = (0.003, 0.01, 0.03, 0.1)  # light of the wings that is expected: the data weigh them
+_LEAST = 1e-4  # of the light: smaller wings are not worth an image of the PSF
+_CLIP = 4.0  # sigma, of pixels
+_TAPER = 3  # pix at the edge of a stamp over which wings fade out
+_ROUNDS = 4  # of normalising: wings of a few per cent settle to 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WingFit:
+    """Wings of a PSF.
+
+    ``profile`` is the PSF per pixel at ``radius`` [pix] for unit flux, ``error`` its standard
+    error; ``evidence`` the natural logarithm of the odds for them against the PSF without.
+    """
+
+    radius: Floats
+    profile: Floats
+    error: Floats
+    evidence: float
+    n_stars: int
+
+
+def measure_wings(
+    residuals: StarCutouts,
+    flux: Floats,
+    *,
+    psf: FieldPsf,
+    built: FieldPsf | None = None,
+    source_variance: float = 0.0,
+) -> WingFit:
+    """Measure the wings of a PSF.
+
+    Parameters
+    ----------
+    residuals : StarCutouts
+        Data minus models of all sources, of the stars too, around bright stars; wider is better.
+    flux : ndarray, shape (n,)
+        Fluxes of the stars in those models.
+    psf : FieldPsf
+        The PSF of the models.
+    built : FieldPsf, optional
+        That PSF without the wings that were found before, default: it has none.
+    source_variance : float
+        Variance of a pixel per unit of star light in it.
+
+    Returns
+    -------
+    WingFit
+    """
+    last = residuals.side // 2 - _TAPER
+    radius = np.geomspace(_INNER * psf.fwhm, last, _NODES)
+    known = _azimuthal(psf, radius)
+    if built is not None:  # with the wings the rest of the light became less
+        known = _azimuthal(built, radius) / flux_ratio(built, psf)
+    before = _azimuthal(psf, radius) - known
+    normal = np.zeros((len(flux), _NODES, _NODES))
+    right = np.zeros((len(flux), _NODES))
+    for s, amount in enumerate(flux):
+        offset = residuals.x[s] - residuals.x0[s], residuals.y[s] - residuals.y0[s]
+        model = amount * psf.stamp_at(float(residuals.x[s]), float(residuals.y[s]))
+        normal[s], right[s] = _equations(
+            residuals.data[s].astype(np.float64),
+            residuals.weight[s].astype(np.float64),
+            offset,
+            radius,
+            flux=float(amount),
+            light=source_variance * np.maximum(_fitted(model, residuals.side), 0.0),
+        )
+    total, b = normal.sum(axis=0), right.sum(axis=0)
+    b = b + total @ before  # as if the models had no wings yet
+    expected, place = _expected(radius, psf.fwhm), np.log(radius)
+    change, _, _ = _posterior(total, b, expected, place, amount=_AMOUNTS[-1])
+    scatter = _scatter(normal, right, change - before)
+    found = [_posterior(total / scatter, b / scatter, expected, place, amount=a) for a in _AMOUNTS]
+    # Each amount counts by its odds, and so does none at all.
+    evidence = np.array([0.0, *(e for _, _, e in found)])
+    odds = np.exp(evidence - evidence.max())
+    odds /= odds.sum()
+    changes = np.stack([np.zeros(_NODES), *(c for c, _, _ in found)])
+    errors = np.stack([np.zeros(_NODES), *(e for _, e, _ in found)])
+    mean = odds @ changes
+    return WingFit(
+        radius=radius,
+        profile=known + mean,
+        error=np.sqrt(odds @ (errors**2 + (changes - mean) ** 2)),
+        evidence=float(evidence[1:].max()),
+        n_stars=len(flux),
+    )
+
+
+def with_wings(psf: FieldPsf, wings: WingFit) -> FieldPsf:
+    """Return the PSF with other wings, the same everywhere; its total flux stays one.
+
+    The core, inside the first radius, gets the level that it has there: what pedestals took.
+    """
+    side = psf.basis.shape[-1]
+    distance = stamp_radius(side) / psf.oversampling
+    edge = (side // 2) / psf.oversampling
+    taper = np.clip((edge + 1.0 - distance) / (_TAPER + 1.0), 0.0, 1.0)
+    native = slice((side // 2) % psf.oversampling, None, psf.oversampling)
+    now, light = _azimuthal(psf, wings.radius), 1.0
+    added = np.zeros_like(distance)
+    for _ in range(_ROUNDS):
+        step = wings.profile * light - now
+        added = np.interp(distance, wings.radius, step) * taper
+        light = 1.0 + float(added[native, native].sum())
+    norm = float(np.sqrt((added**2).sum()))
+    if norm == 0.0 or abs(light - 1.0) < _LEAST:
+        return psf
+    polynomial = np.zeros((psf.polynomial.shape[0] + 1, psf.polynomial.shape[1]))
+    polynomial[:-1] = psf.polynomial / light
+    polynomial[-1, 0] = norm / light  # the images have unit norm
+    cells = None
+    if psf.cells is not None:
+        cells = np.concatenate([psf.cells / light, np.zeros((1, *psf.cells.shape[1:]))])
+    basis = np.concatenate([psf.basis, (added / norm)[None].astype(np.float32)])
+    return replace(psf, basis=basis, polynomial=polynomial, cells=cells)
+
+
+def flux_ratio(built: FieldPsf, winged: FieldPsf) -> float:
+    """Return the flux of a star with wings over that without, the core being the same."""
+    return _peak(built) / _peak(winged)
+
+
+def _peak(psf: FieldPsf) -> float:
+    """Return the central value of the PSF in the middle of the field."""
+    ny, nx = psf.shape
+    stamp = psf.stamp_at(0.5 * (nx - 1), 0.5 * (ny - 1))
+    return float(stamp[stamp.shape[0] // 2, stamp.shape[0] // 2])
+
+
+def _expected(radius: Floats, fwhm: float) -> Floats:
+    """Return wings as they are expected, per pixel, of unit light within the last radius."""
+    law = (1.0 + (radius / (_SOFT * fwhm)) ** 2) ** (-0.5 * _SLOPE)
+    r = np.linspace(0.0, radius[-1], 512)
+    inside = 2.0 * np.pi * r * (1.0 + (r / (_SOFT * fwhm)) ** 2) ** (-0.5 * _SLOPE)
+    return np.asarray(law / np.trapezoid(inside, r))
+
+
+def _posterior(
+    normal: Floats, right: Floats, expected: Floats, place: Floats, *, amount: float
+) -> tuple[Floats, Floats, float]:
+    """Return correction, errors and log evidence if wings hold about so much light."""
+    # In units of what is expected the prior is a correlation matrix.
+    unit = amount * expected
+    a, b = normal * unit[:, None] * unit, right * unit
+    prior = np.exp(-np.abs(place[:, None] - place) / _MEMORY)
+    inner = np.linalg.inv(np.linalg.inv(prior) + a)
+    _, log_det = np.linalg.slogdet(np.eye(unit.size) + prior @ a)
+    solution = inner @ b
+    evidence = 0.5 * float(b @ solution - log_det)
+    return unit * solution, unit * np.sqrt(np.diag(inner)), evidence
+
+
+def _azimuthal(psf: FieldPsf, radius: Floats) -> Floats:
+    """Return the mean profile of the PSF in the middle of the field; 0 beyond its stamp."""
+    ny, nx = psf.shape
+    stamp = psf.stamp_at(0.5 * (nx - 1), 0.5 * (ny - 1))
+    distance = stamp_radius(stamp.shape[0])
+    rings = [stamp[np.abs(distance - r) < 1.0] for r in radius]
+    return np.array([float(ring.mean()) if ring.size else 0.0 for ring in rings])
+
+
+def _fitted(stamp: Floats, side: int) -> Floats:
+    """Return a centred stamp cut or padded with zeros to another odd side."""
+    out = np.zeros((side, side))
+    keep = min(side, stamp.shape[0]) // 2
+    here, there = side // 2, stamp.shape[0] // 2
+    out[here - keep : here + keep + 1, here - keep : here + keep + 1] = stamp[
+        there - keep : there + keep + 1, there - keep : there + keep + 1
+    ]
+    return out
+
+
+def _equations(
+    data: Floats,
+    weight: Floats,
+    centre: tuple[float, float],
+    radius: Floats,
+    *,
+    flux: float,
+    light: Floats,
+) -> tuple[Floats, Floats]:
+    """Return the normal equations of one star for the correction, its own level eliminated."""
+    side = data.shape[0]
+    axis = np.arange(side)
+    distance = np.hypot(axis[None, :] - centre[0], axis[:, None] - centre[1])
+    w = np.where((distance > radius[0]) & (distance <= radius[-1]), weight, 0.0)
+    w /= 1.0 + w * light
+    good = w > 0
+    if not good.any():
+        return np.zeros((radius.size, radius.size)), np.zeros(radius.size)
+    pull = (data - np.median(data[good])) * np.sqrt(w)
+    high = maximum_filter((pull > _CLIP).view(np.uint8), size=3).view(bool)
+    w[high | (pull < -_CLIP)] = 0.0
+    hats = _hats(distance[good], radius) * flux
+    w, value = w[good], data[good]
+    weighted = hats * w[:, None]
+    own, cross = hats.T @ weighted, weighted.sum(axis=0)
+    total = max(float(w.sum()), 1e-30)
+    normal = own - np.outer(cross, cross) / total
+    return normal, weighted.T @ value - cross * float(w @ value) / total
+
+
+def _hats(distance: Floats, radius: Floats) -> Floats:
+    """Return the values at distances of functions that are 1 at one radius, 0 at the others."""
+    return np.stack([np.interp(distance, radius, unit) for unit in np.eye(radius.size)], axis=1)
+
+
+def _scatter(normal: Floats, right: Floats, change: Floats) -> float:
+    """Return the mean square deviation of the stars from the common wings, white noise: 1."""
+    if len(normal) < 2:
+        return 1.0
+    count, total = 0, 0.0
+    for own, value in zip(normal, right, strict=True):
+        power, axes = np.linalg.eigh(own)
+        keep = power > 1e-6 * max(power[-1], 1e-300)
+        along = axes[:, keep].T @ (value - own @ change)
+        total += float((along**2 / power[keep]).sum())
+        count += int(keep.sum())
+    return max(1.0, total / max(count - change.size, 1))
