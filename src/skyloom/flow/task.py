@@ -29,6 +29,9 @@ __all__ = ["Binding", "Record", "Task", "execute"]
 log = logging.getLogger(__name__)
 
 AnyStage: TypeAlias = Stage[Any, Any, Any]
+
+_MAX_TABLES, _MAX_ROWS = 6, 50_000  # kept by a process: some tens of MB
+_TABLES: dict[str, Any] = {}  # by digest of the file
 Fault: TypeAlias = Literal["failed", "mistake", "disk full", "killed"]
 
 
@@ -45,8 +48,22 @@ class Binding:
         """Return what the field receives."""
         if self.handles is None:
             return self.value
-        found = {k: h if self.lazy else h.read() for k, h in self.handles.items()}
+        found = {k: h if self.lazy else _read(h) for k, h in self.handles.items()}
         return found if self.many else found[None]
+
+
+def _read(handle: Handle[Any]) -> Any:
+    """Read a dataset; tables that many units share are decoded once, and copied for each."""
+    if handle.format != "table" or handle.external:
+        return handle.read()
+    if handle.digest not in _TABLES:
+        while len(_TABLES) >= _MAX_TABLES:
+            _TABLES.pop(next(iter(_TABLES)))  # the oldest
+        table = handle.read()
+        if len(table) > _MAX_ROWS:
+            return table
+        _TABLES[handle.digest] = table
+    return _TABLES[handle.digest].copy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
