@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -209,17 +210,21 @@ def ring_brightness(image: SceneImage) -> Floats:
     0 where the PSF ends: there is nothing that a larger stamp would hold.
     """
     basis = np.asarray(image.psf.basis)
-    half = basis.shape[-1] // 2
     height, width = image.data.shape
     centre = image.psf.coefficients(
         np.array([image.origin[0] + 0.5 * width]), np.array([image.origin[1] + 0.5 * height])
     )
-    stamp = np.tensordot(centre[0], basis, 1)
-    y, x = np.mgrid[-half : half + 1, -half : half + 1] / image.psf.oversampling
-    radius = np.hypot(x, y)
-    known = basis.shape[-1] // image.psf.oversampling
-    cut = [
-        np.abs(stamp[np.abs(radius - r) < 1.0]) if known > 2.0 * r + RING_MARGIN else np.zeros(0)
+    flat = basis.reshape(len(basis), -1)
+    cut = [centre[0] @ flat[:, ring] for ring in _rings(basis.shape[-1], image.psf.oversampling)]
+    return np.array([float(np.median(np.abs(v))) if v.size else 0.0 for v in cut])
+
+
+@lru_cache(maxsize=16)
+def _rings(side: int, oversampling: int) -> tuple[Ints, ...]:
+    """Return which samples of a flattened PSF stamp lie on each of `RINGS`; none where it ends."""
+    axis = (np.arange(side) - side // 2) / oversampling
+    radius = np.hypot(axis[:, None], axis[None, :]).ravel()
+    return tuple(
+        np.flatnonzero((np.abs(radius - r) < 1.0) & (side // oversampling > 2.0 * r + RING_MARGIN))
         for r in RINGS
-    ]
-    return np.array([float(np.median(v)) if v.size else 0.0 for v in cut])
+    )

@@ -172,6 +172,26 @@ class ScenePass:
         """
         residual = reuse[0] if reuse is not None else np.empty(self.data.shape, np.float32)
         self._subtract(residual, state, sky)
+        residual[self._unusable] = 0.0
+        return residual, self._weight(residual, sky, reuse)
+
+    def residual_after(
+        self, residual: Pixels, before: SceneState, after: SceneState, rows: Ints
+    ) -> tuple[Pixels, Pixels]:
+        """Return what `residual` returns, where only some rows have changed since ``before``.
+
+        ``residual`` is that of ``before``; it is not changed.
+        """
+        changed = residual.copy()
+        self._subtract(changed, before, None, rows=rows, sign=-1.0)
+        self._subtract(changed, after, None, rows=rows)
+        changed[self._unusable] = 0.0
+        return changed, self._weight(changed, None, None)
+
+    def _weight(
+        self, residual: Pixels, sky: Floats | None, reuse: tuple[Pixels, Pixels] | None
+    ) -> Pixels:
+        """Return the weights with the noise of the models that a residual has subtracted."""
         error = self.options.psf_error
         has_own_noise = error > 0.0 or any(v > 0.0 for v in self.source_variance)
         weight = self.ivar
@@ -188,8 +208,7 @@ class ScenePass:
 
         if has_own_noise:
             self.in_threads(add_noise, range(self.geometry.n_images))
-        residual[self._unusable] = 0.0
-        return residual, weight
+        return weight
 
     def model(self, residual: Pixels, sky: Floats | None = None) -> Pixels:
         """Return the sum of all models that `residual` has subtracted; 0 in unusable pixels."""
@@ -206,9 +225,22 @@ class ScenePass:
         total[self._unusable] = 0.0
         return total
 
-    def _subtract(self, residual: Pixels, state: SceneState, sky: Floats | None) -> None:
-        """Fill with the data less sky and all models, two images at a time."""
-        rows = np.flatnonzero((np.nan_to_num(state.flux) != 0.0).any(axis=1))
+    def _subtract(
+        self,
+        residual: Pixels,
+        state: SceneState,
+        sky: Floats | None,
+        *,
+        rows: Ints | None = None,
+        sign: float = 1.0,
+    ) -> None:
+        """Fill with the data less sky and all models, two images at a time.
+
+        With ``rows`` only subtract their models, times a sign, from what is there.
+        """
+        fill = rows is None
+        shining = (np.nan_to_num(state.flux) != 0.0).any(axis=1)
+        rows = np.flatnonzero(shining) if rows is None else rows[shining[rows]]
         spans = self.spans()
         geometry = self.geometry
         everywhere = np.zeros((geometry.n_images, 2), np.int64)
@@ -244,7 +276,7 @@ class ScenePass:
             if half == 1:
                 is_half_done[number].wait()  # one after the other: rounding stays the same
             try:
-                if half == 0:
+                if half == 0 and fill:
                     for b in which:
                         part = slice(spans[b][0], sum(spans[b]))
                         np.subtract(
@@ -254,7 +286,7 @@ class ScenePass:
                         )
                 if len(rows):
                     seen = part_of(members, own, which)
-                    subtract_models(images, seen, theta[own], flux[own], self.tables, 1.0)
+                    subtract_models(images, seen, theta[own], flux[own], self.tables, sign)
             finally:
                 is_half_done[number].set()
 

@@ -320,7 +320,8 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         table = state_to_table(after, patch.local(patch.owned), patch.rows, patch.bands)
         if number < last:
             # After the fit: the sources have absorbed what they can of the present error.
-            residual, weight = patch.scene.residual(after)
+            own = patch.local(patch.owned)
+            residual, weight = patch.scene.residual_after(residual, state, after, own)
             sums = patch.sky_statistics(residual, weight, after)
             if self.config.skyloom.correlated_noise and number == last - 1:
                 noise = patch.noise_statistics(residual, weight)
