@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from skyloom._types import Floats, Ints
 
@@ -254,7 +255,10 @@ def _left_out(
 def _solve(
     basis: PolarBasis, equations: PolarEquations, terms: Floats, order: int, width: Floats | None
 ) -> tuple[Floats, Floats, Floats]:
-    """Return coefficients, prior variances and posterior variances, each (T, B)."""
+    """Return coefficients, prior variances and posterior variances, each (T, B).
+
+    With prior variances ``width`` given, posterior variances are left at 0.
+    """
     n_terms, size = n_monomials(order), basis.size
     degree = np.array([d for d in range(order + 1) for _ in range(d + 1)])
     products = np.einsum("nt,ns->tsn", terms, terms).reshape(n_terms**2, -1)
@@ -270,15 +274,19 @@ def _solve(
     for t in range(n_terms):
         normal[t * size : (t + 1) * size, t * size : (t + 1) * size] += fixed
     prior = np.full(group.size, _START_WIDTH**2) if width is None else width.reshape(-1)
+    variance = np.zeros(group.size)
     for _ in range(_ROUNDS if learn else 1):
         root = np.sqrt(prior)
         scaled = normal * root[:, None] * root[None, :]
         np.einsum("ii->i", scaled)[:] += 1.0
-        inverse = np.linalg.inv(scaled)
-        solution = root * (inverse @ (root * right))
-        shrunk = np.diag(inverse)
-        variance, width = prior * shrunk, prior
+        factor = cho_factor(scaled, lower=True, overwrite_a=True, check_finite=False)
+        solution = root * cho_solve(factor, root * right, check_finite=False)
+        width = prior
         if learn:
+            # The diagonal of the inverse is the sum of squares of the columns of inv(L).
+            half = solve_triangular(factor[0], np.eye(group.size), lower=True, check_finite=False)
+            shrunk = np.einsum("ij,ij->j", half, half)
+            variance = prior * shrunk
             # MacKay 1992: power over the number of functions that the data determine
             power = np.bincount(group, solution**2).astype(np.float64)
             power /= np.maximum(np.bincount(group, 1.0 - shrunk), 1e-3 * count)

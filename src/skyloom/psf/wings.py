@@ -229,18 +229,23 @@ def _equations(
     pull = (data - np.median(data[good])) * np.sqrt(w)
     high = maximum_filter((pull > _CLIP).view(np.uint8), size=3).view(bool)
     w[high | (pull < -_CLIP)] = 0.0
-    hats = _hats(distance[good], radius) * flux
     w, value = w[good], data[good]
-    weighted = hats * w[:, None]
-    own, cross = hats.T @ weighted, weighted.sum(axis=0)
+    # Each pixel lies between two radii, a share t of the way from one to the next.
+    k = np.searchsorted(radius, distance[good], side="left") - 1
+    t = (distance[good] - radius[k]) / np.diff(radius)[k]
+    size = radius.size
+    near, far = w * (1.0 - t), w * t
+
+    def by_radius(of_near: Floats, of_far: Floats) -> Floats:
+        return np.asarray(np.bincount(k, of_near, size) + np.bincount(k + 1, of_far, size), float)
+
+    own = np.diag(by_radius(near * (1.0 - t), far * t))
+    between = np.bincount(k, near * t, size)[:-1]
+    own += np.diag(between, 1) + np.diag(between, -1)
+    cross, sums = by_radius(near, far), by_radius(near * value, far * value)
     total = max(float(w.sum()), 1e-30)
-    normal = own - np.outer(cross, cross) / total
-    return normal, weighted.T @ value - cross * float(w @ value) / total
-
-
-def _hats(distance: Floats, radius: Floats) -> Floats:
-    """Return the values at distances of functions that are 1 at one radius, 0 at the others."""
-    return np.stack([np.interp(distance, radius, unit) for unit in np.eye(radius.size)], axis=1)
+    normal = flux**2 * (own - np.outer(cross, cross) / total)
+    return normal, flux * (sums - cross * float(w @ value) / total)
 
 
 def _scatter(normal: Floats, right: Floats, change: Floats) -> float:

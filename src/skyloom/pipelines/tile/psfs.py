@@ -289,12 +289,12 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         cutouts = cut_stars(view.band.data, view.band.ivar, selection.x, selection.y, side=side)
         cutouts, local = self._levelled(cutouts)
         result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
-        psf, steps = result.psf, view.steps(sky)
+        psf, steps, states = result.psf, view.steps(sky), None
+        bright = _brightest(result)
         for _ in range(self.config.skyloom.psf_loops):
             if result.psf is None or psf is None:
                 break
-            bright = _brightest(result)
-            cutouts, around = isolated_stars(
+            alone = isolated_stars(
                 view.band,
                 psf,
                 selection.x,
@@ -303,15 +303,17 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 side=side,
                 n_cells=settings.epsf_ngrid,
                 bright=bright,
+                before=states,
             )
+            states = alone.states
             wings = measure_wings(
-                around.cutouts.plus(steps),
-                around.flux,
+                alone.residuals.plus(steps),
+                alone.flux,
                 psf=psf,
                 built=result.psf,
                 source_variance=view.band.source_variance,
             )
-            cutouts, local = self._levelled(cutouts)
+            cutouts, local = self._levelled(alone.cutouts)
             result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
             psf = with_wings(result.psf, wings) if result.psf is not None else None
         if result.psf is None or psf is None:
@@ -392,7 +394,7 @@ def _brightest(result: FieldPsfResult) -> Ints:
     order = np.argsort(-flux, kind="stable")
     share = np.cumsum(np.maximum(flux[order], 0.0) ** 2)
     number = int(np.searchsorted(share, WING_SHARE * share[-1])) + 1
-    return np.sort(order[: min(number, WING_STARS)])
+    return np.sort(order[: min(number, WING_STARS)]).astype(np.int64)
 
 
 def _psf_settings(config: TileConfig) -> dict[str, Any]:

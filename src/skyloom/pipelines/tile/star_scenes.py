@@ -5,6 +5,7 @@ The brightest stars leave wide residuals besides, which tell of the wings of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from skyloom.geometry import Box, cells_of_sources
 from skyloom.psf import FieldPsf, StarCutouts, cut_stars
 from skyloom.scene import (
     FitOptions,
+    PsfBank,
+    PsfTransforms,
     SceneImage,
     ScenePass,
     SceneState,
@@ -24,7 +27,7 @@ from skyloom.scene import (
 
 from .start import StartValues, scene_sources
 
-__all__ = ["BandImage", "StarResiduals", "isolated_stars"]
+__all__ = ["BandImage", "IsolatedStars", "isolated_stars"]
 
 MATCH_RADIUS = 3.0  # pix: a catalogue source this close to a PSF star is the star
 NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth over the stamp
@@ -32,6 +35,7 @@ WIDE_SIDE = 127  # pix, of the residuals that tell of the wings
 WIDE_NEIGHBOUR_RADIUS = 80.0  # pix: those of bright stars' neighbours that reach them
 MARGIN = 64  # pix around the stars of a cell
 PASSES = 2
+TOLERANCE = 1.0  # of chi-square: the neighbours are known to a sigma then, which is all they need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +48,17 @@ class BandImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StarResiduals:
-    """What the scene leaves around bright stars, the stars subtracted too, and their fluxes."""
+class IsolatedStars:
+    """Stars without their neighbours, and what the scene leaves around the bright ones.
+
+    ``residuals`` are data minus all models, the stars subtracted too, ``flux`` the fluxes of those
+    stars; ``states`` holds the fitted scene of each cell.
+    """
 
     cutouts: StarCutouts
+    residuals: StarCutouts
     flux: Floats
+    states: Mapping[int, SceneState]
 
 
 def isolated_stars(
@@ -61,7 +71,8 @@ def isolated_stars(
     side: int,
     n_cells: int,
     bright: Ints,
-) -> tuple[StarCutouts, StarResiduals]:
+    before: Mapping[int, SceneState] | None = None,
+) -> IsolatedStars:
     """Return cutouts of stars without their neighbours, and residuals around some.
 
     Parameters
@@ -79,19 +90,34 @@ def isolated_stars(
         The work is divided into ``n_cells**2`` cells, to bound memory.
     bright : ndarray of int
         Stars whose residuals are wanted.
+    before : mapping, optional
+        ``states`` of a call for the same stars with another PSF, to start from.
     """
     catalogue = np.flatnonzero(start.active)
     cell = cells_of_sources(x, y, shape=(band.data.shape[0], band.data.shape[1]), n=n_cells)
     data = np.zeros((len(x), side, side), np.float32)
+    bank = PsfBank([PsfTransforms(psf)])
     template = cut_stars(band.data, band.ivar, x, y, side=side)
     wide = cut_stars(band.data, band.ivar, x[bright], y[bright], side=WIDE_SIDE)
     left = np.zeros_like(wide.data)
     flux, centre = np.zeros(len(bright)), np.zeros((2, len(bright)))
+    states: dict[int, SceneState] = {}
     is_bright = np.isin(np.arange(len(x)), bright)
     for number in np.unique(cell):
         stars = np.flatnonzero(cell == number)
         reach = np.where(is_bright[stars], WIDE_NEIGHBOUR_RADIUS, NEIGHBOUR_RADIUS)
-        chunk = _Chunk(band, psf, x[stars], y[stars], start=start, catalogue=catalogue, reach=reach)
+        chunk = _Chunk(
+            band,
+            psf,
+            x[stars],
+            y[stars],
+            start=start,
+            catalogue=catalogue,
+            reach=reach,
+            bank=bank,
+            before=before.get(int(number)) if before is not None else None,
+        )
+        states[int(number)] = chunk.state
         for i, star in enumerate(stars):
             data[star] = chunk.alone(i, int(template.x0[star]), int(template.y0[star]), side)
         for w in np.flatnonzero(np.isin(bright, stars)):
@@ -100,10 +126,11 @@ def isolated_stars(
             flux[w], centre[:, w] = chunk.state.flux[i, 0], chunk.state.theta[i, :2]
     inside = template.weight > 0
     good = np.isfinite(flux) & (flux > 0)
-    residuals = replace(wide, data=left, x=centre[0], y=centre[1]).rows(good)
-    return (
-        replace(template, data=np.where(inside, data, np.float32(0.0))),
-        StarResiduals(cutouts=residuals, flux=flux[good]),
+    return IsolatedStars(
+        cutouts=replace(template, data=np.where(inside, data, np.float32(0.0))),
+        residuals=replace(wide, data=left, x=centre[0], y=centre[1]).rows(good),
+        flux=flux[good],
+        states=states,
     )
 
 
@@ -120,6 +147,8 @@ class _Chunk:
         start: StartValues,
         catalogue: Ints,
         reach: Floats,
+        bank: PsfBank,
+        before: SceneState | None,
     ) -> None:
         frame = Box.of_shape((band.data.shape[0], band.data.shape[1]))
         outline = Box(
@@ -143,14 +172,15 @@ class _Chunk:
             source_variance=band.source_variance,
             origin=(self.box.x0, self.box.y0),
         )
-        self.scene = ScenePass([image], sources, FitOptions(passes=PASSES))
+        self.scene = ScenePass([image], sources, FitOptions(), bank=bank)
         radius = np.where(sources.kind == SourceType.STAR, 0.0, np.exp(sources.theta[:, 2]))
         groups = blend_groups(
             sources.theta[:, 0], sources.theta[:, 1], radius, psf_sigma=psf.fwhm / 2.3548
         ).members()
-        state = SceneState.start(sources, 1)
-        for number in range(PASSES + 1):
-            state = self.scene.run(state, groups, linear=number == 0)
+        state = SceneState.start(sources, 1) if before is None else before
+        for number in range(PASSES + 1 if before is None else 1):
+            linear = before is None and number == 0
+            state = self.scene.run(state, groups, linear=linear, tolerance=TOLERANCE)
         self.state = state
         residual, _ = self.scene.residual(state)
         self.residual = residual.reshape(self.box.shape)
