@@ -31,21 +31,19 @@ from ._records import (
 )
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
-from .images import RING_SIDES, SceneGeometry, SceneImage, ring_brightness, typical_noise
+from .images import SceneGeometry, SceneImage, ring_brightness, typical_noise
 from .offsets import shift_bands
 from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
+from .stamps import StampRule, sersic_index
 from .state import SceneState
-from .transforms import PsfBank, kernel_tables, next_side
-from .wide import ENDLESS, light_extent, stamp_side
+from .transforms import PsfBank, kernel_tables
 
 __all__ = ["ScenePass"]
 
 T = TypeVar("T")
 
 FOLD_SNR = 30.0
-SPILL = 1.15  # a galaxy may be so much larger than its stamp: the next has four times the area
-SPILL_SNR = 1000.0  # brighter ones may not: 2e-4 of the peak comes near the noise
 COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
 SMALL_STAMP = 16  # pix: the work that does not depend on the stamp is as much as this one's
 TASKS_PER_THREAD = 8  # groups are dealt out in so many portions: evens out their cost
@@ -96,7 +94,14 @@ class ScenePass:
         self.noise = np.array([typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.correlation = white_noise(len(images))
-        self._rings = np.stack([ring_brightness(im) for im in images])
+        self._stamps = StampRule(
+            sources=sources,
+            geometry=self.geometry,
+            rings=np.stack([ring_brightness(im) for im in images]),
+            noise=self.noise,
+            psf_fwhm=self.psf_fwhm,
+            fixed=options.stamp_side,
+        )
 
     @property
     def n_flux(self) -> int:
@@ -104,53 +109,8 @@ class ScenePass:
         return len(self.geometry.flux_keys)
 
     def stamp_sides(self, state: SceneState) -> Ints:
-        """Return the stamp side of every source [pix].
-
-        A star has 32 px where its light at the edge of that stamp is below a tenth of the noise,
-        else 64, 128 or 256 by the same rule, as far as the PSF is known; a galaxy needs what
-        `light_extent` says.  Where that is more than 256 px, its stamp ends where all its light
-        is below a tenth of the noise of a pixel, or with the image.
-        """
-        galaxy = self.sources.kind != SourceType.STAR
-        if self.options.stamp_side is not None:
-            side = np.full(len(self.sources), self.options.stamp_side)
-            return np.where(galaxy, side, np.minimum(side, SINGLE_SIDE))
-        need = np.where(state.started, 32.0, 64.0)
-        peak = np.abs(np.nan_to_num(state.flux))[:, self.geometry.key]
-        beyond = (peak[:, :, None] * self._rings > 0.1 * self.noise[:, None]).any(axis=1)
-        need = np.maximum(need, np.where(beyond, RING_SIDES, 0.0).max(axis=1, initial=0.0))
-        size = np.hypot(state.theta[:, 3], state.theta[:, 4])
-        ratio = (1.0 - size) / (1.0 + size)
-        radius = np.exp(state.theta[:, 2]) / np.sqrt(ratio)
-        index = self._index(state.theta, slice(None))
-        # The components of a composite compensate each other: no light may be lost.
-        snr = np.where(self.sources.is_composite, np.inf, state.snr)
-        extent = light_extent(radius, index, snr)
-        spill = np.where(state.started & (snr < SPILL_SNR), SPILL, 1.0)
-        need = np.where(galaxy, np.maximum(need, (extent + 2.0 * self.psf_fwhm) / spill), need)
-        # No farther than the images: what wraps around the stamp must not reach their pixels.
-        far = self.geometry.farthest(np.arange(len(need)))
-        sides = next_side(np.minimum(need, np.maximum(2.0 * far + 2.0, far + 0.5 * need)))
-        large = np.flatnonzero(galaxy & (extent > SINGLE_SIDE))
-        if len(large):
-            flux = np.abs(np.nan_to_num(state.flux[large][:, self.geometry.key])) / self.noise
-            known = state.started[large]
-            sides[large] = stamp_side(
-                radius[large],
-                axis_ratio=ratio[large],
-                n=index[large],
-                flux=np.where(known, flux.max(axis=1), np.inf),
-                noise=1.0,
-                limit=self.geometry.reach(large),
-                radii=np.where(known, ENDLESS, extent[large] / radius[large]),
-            )
-        return sides
-
-    def _index(self, theta: Floats, rows: Ints | slice) -> Floats:
-        """Return the Sersic index of some sources, whose parameters are given."""
-        kind = self.sources.kind[rows]
-        law = np.where(kind == SourceType.SERSIC, theta[:, 5], 1.0)
-        return np.where(kind == SourceType.DEV, 4.0, law)
+        """Return the stamp side of every source [pix], see `StampRule`."""
+        return self._stamps.sides(state)
 
     def _sides(self, state: SceneState) -> Ints:
         """Return the sides that the state was fitted with, or else has to have."""
@@ -560,7 +520,7 @@ class ScenePass:
         corner = self.geometry.corners(rows, relative[:, :2], sides[rows])
         kind = self.sources.kind[rows]
         compact = (kind == SourceType.STAR) | (relative[:, 2] < np.log(COMPACT_RADIUS))
-        compact |= self._index(relative, rows) > 2.0
+        compact |= sersic_index(self.sources.kind[rows], relative) > 2.0
         if bright is not None:
             compact &= bright[rows]
         if count is None:

@@ -1,0 +1,86 @@
+"""How large the stamp of each source has to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skyloom._types import Floats, Ints
+
+from ._records import SINGLE_SIDE
+from .images import RING_SIDES, SceneGeometry
+from .sources import Sources, SourceType
+from .state import SceneState
+from .transforms import next_side
+from .wide import ENDLESS, light_extent, stamp_side
+
+__all__ = ["StampRule", "sersic_index"]
+
+SPILL = 1.15  # a galaxy may be so much larger than its stamp: the next has four times the area
+SPILL_SNR = 1000.0  # brighter ones may not: 2e-4 of the peak comes near the noise
+FAINT = 0.1  # sigma of a pixel: light below does not matter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StampRule:
+    """Sides of stamps [pix].
+
+    A star has 32 px where its light at the edge of that stamp is below a tenth of the noise, else
+    64, 128 or 256 by the same rule, as far as the PSF is known; a galaxy needs what
+    `light_extent` says.  Where that is more than 256 px, its stamp ends where all its light is
+    below a tenth of the noise of a pixel, or with the image.
+
+    ``rings`` (B, 3) brightness of the PSFs where stamps end, ``noise`` (B,) of a pixel,
+    ``fixed`` the side of all stamps if that is wanted.
+    """
+
+    sources: Sources
+    geometry: SceneGeometry
+    rings: Floats
+    noise: Floats
+    psf_fwhm: float  # pix
+    fixed: int | None
+
+    def sides(self, state: SceneState) -> Ints:
+        """Return the stamp side of every source [pix]."""
+        galaxy = self.sources.kind != SourceType.STAR
+        if self.fixed is not None:
+            side = np.full(len(self.sources), self.fixed)
+            return np.where(galaxy, side, np.minimum(side, SINGLE_SIDE))
+        need = np.where(state.started, 32.0, 64.0)
+        peak = np.abs(np.nan_to_num(state.flux))[:, self.geometry.key]
+        beyond = (peak[:, :, None] * self.rings > FAINT * self.noise[:, None]).any(axis=1)
+        need = np.maximum(need, np.where(beyond, RING_SIDES, 0.0).max(axis=1, initial=0.0))
+        size = np.hypot(state.theta[:, 3], state.theta[:, 4])
+        ratio = (1.0 - size) / (1.0 + size)
+        radius = np.exp(state.theta[:, 2]) / np.sqrt(ratio)
+        index = sersic_index(self.sources.kind, state.theta)
+        # The components of a composite compensate each other: no light may be lost.
+        snr = np.where(self.sources.is_composite, np.inf, state.snr)
+        extent = light_extent(radius, index, snr)
+        spill = np.where(state.started & (snr < SPILL_SNR), SPILL, 1.0)
+        need = np.where(galaxy, np.maximum(need, (extent + 2.0 * self.psf_fwhm) / spill), need)
+        # No farther than the images: what wraps around the stamp must not reach their pixels.
+        far = self.geometry.farthest(np.arange(len(need)))
+        sides = next_side(np.minimum(need, np.maximum(2.0 * far + 2.0, far + 0.5 * need)))
+        large = np.flatnonzero(galaxy & (extent > SINGLE_SIDE))
+        if len(large):
+            flux = np.abs(np.nan_to_num(state.flux[large][:, self.geometry.key])) / self.noise
+            known = state.started[large]
+            sides[large] = stamp_side(
+                radius[large],
+                axis_ratio=ratio[large],
+                n=index[large],
+                flux=np.where(known, flux.max(axis=1), np.inf),
+                noise=1.0,
+                limit=self.geometry.reach(large),
+                radii=np.where(known, ENDLESS, extent[large] / radius[large]),
+            )
+        return sides
+
+
+def sersic_index(kind: Ints, theta: Floats) -> Floats:
+    """Return the Sersic index of sources of some kinds and parameters (n, 6); 1 for stars."""
+    law = np.where(kind == SourceType.SERSIC, theta[:, 5], 1.0)
+    return np.where(kind == SourceType.DEV, 4.0, law)
