@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from astropy.table import Table
 from flow_toys import (
     BANDS,
     CONFIG,
@@ -22,9 +23,11 @@ from flow_toys import (
     write_inputs,
 )
 
-from skyloom.butler import DataId
+from skyloom.butler import DataId, Handle
+from skyloom.butler.formats import write_dataset
 from skyloom.errors import MissingFile, WrongValue
-from skyloom.flow import RunResult, Stage
+from skyloom.flow import RunResult, Stage, task
+from skyloom.flow.task import Binding
 
 
 @pytest.fixture
@@ -244,3 +247,32 @@ def test_second_run_of_hundreds_of_units_takes_well_below_a_second(root: Path) -
     result = run_toys(root, bands=bands, stages=stages)
     assert result.counts["fit"].skipped == 240
     assert time.perf_counter() - start < 1.0  # about 0.05 s on an idle machine
+
+
+def test_units_that_share_a_table_cannot_change_it_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    written = write_dataset(Table({"x": [1.0, 2.0]}), path, "table")
+
+    def bound() -> Binding:
+        handle: Handle[Table] = Handle(
+            type="rows", data_id=DataId(), path=path, digest=written.digest, format="table"
+        )
+        return Binding(handles={None: handle})
+
+    first = bound().load()
+    first["x"][0] = -1.0
+    first["new"] = [0, 0]
+    second = bound().load()
+    assert second.colnames == ["x"]
+    assert second["x"].tolist() == [1.0, 2.0]
+
+
+def test_few_tables_are_kept(tmp_path: Path) -> None:
+    for number in range(2 * task._MAX_TABLES):
+        path = tmp_path / f"{number}.parquet"
+        written = write_dataset(Table({"x": [number]}), path, "table")
+        handle: Handle[Table] = Handle(
+            type="rows", data_id=DataId(), path=path, digest=written.digest, format="table"
+        )
+        assert Binding(handles={None: handle}).load()["x"][0] == number
+    assert len(task._TABLES) <= task._MAX_TABLES

@@ -295,6 +295,25 @@ def test_a_pass_changes_the_rows_that_it_is_given(pair: Scene) -> None:
     assert state.flux[1].all()
 
 
+def test_the_residual_after_a_pass_is_that_of_the_state_after_it(pair: Scene) -> None:
+    start = start_at(pair, 0.3)
+    scene = ScenePass(pair.images, start, FitOptions())
+    rows = np.arange(2)
+    before = scene.run(SceneState.start(start, scene.n_flux), {0: [rows]}, linear=True)
+    first, _ = scene.residual(before)
+    kept = first.copy()
+    after = scene.run(before, {0: [rows[:1]]})
+    assert after.theta[0, 0] != before.theta[0, 0]
+    found, weight = scene.residual_after(first, before, after, rows[:1])
+    # the second source has not moved, and its stamp has not grown
+    after.side[1] = before.side[1]
+    expected, expected_weight = scene.residual(after)
+    # single precision of pixels near 1e3: models are added and taken away again
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(weight, expected_weight, rtol=1e-5)
+    np.testing.assert_array_equal(first, kept)
+
+
 def test_a_failed_block_keeps_the_state(pair: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(order: np.ndarray, *rest: object) -> None:
         results = next(part for part in rest if isinstance(part, Results))
