@@ -95,7 +95,6 @@ class ScenePass:
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.correlation = white_noise(len(images))
         self._stamps = StampRule(
-            sources=sources,
             geometry=self.geometry,
             rings=np.stack([ring_brightness(im) for im in images]),
             noise=self.noise,
@@ -110,7 +109,7 @@ class ScenePass:
 
     def stamp_sides(self, state: SceneState) -> Ints:
         """Return the stamp side of every source [pix], see `StampRule`."""
-        return self._stamps.sides(state)
+        return self._stamps.sides(self.sources, state)
 
     def _sides(self, state: SceneState) -> Ints:
         """Return the sides that the state was fitted with, or else has to have."""

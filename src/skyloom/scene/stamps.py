@@ -35,18 +35,17 @@ class StampRule:
     ``fixed`` the side of all stamps if that is wanted.
     """
 
-    sources: Sources
     geometry: SceneGeometry
     rings: Floats
     noise: Floats
     psf_fwhm: float  # pix
     fixed: int | None
 
-    def sides(self, state: SceneState) -> Ints:
+    def sides(self, sources: Sources, state: SceneState) -> Ints:
         """Return the stamp side of every source [pix]."""
-        galaxy = self.sources.kind != SourceType.STAR
+        galaxy = sources.kind != SourceType.STAR
         if self.fixed is not None:
-            side = np.full(len(self.sources), self.fixed)
+            side = np.full(len(sources), self.fixed)
             return np.where(galaxy, side, np.minimum(side, SINGLE_SIDE))
         need = np.where(state.started, 32.0, 64.0)
         peak = np.abs(np.nan_to_num(state.flux))[:, self.geometry.key]
@@ -55,9 +54,9 @@ class StampRule:
         size = np.hypot(state.theta[:, 3], state.theta[:, 4])
         ratio = (1.0 - size) / (1.0 + size)
         radius = np.exp(state.theta[:, 2]) / np.sqrt(ratio)
-        index = sersic_index(self.sources.kind, state.theta)
+        index = sersic_index(sources.kind, state.theta)
         # The components of a composite compensate each other: no light may be lost.
-        snr = np.where(self.sources.is_composite, np.inf, state.snr)
+        snr = np.where(sources.is_composite, np.inf, state.snr)
         extent = light_extent(radius, index, snr)
         spill = np.where(state.started & (snr < SPILL_SNR), SPILL, 1.0)
         need = np.where(galaxy, np.maximum(need, (extent + 2.0 * self.psf_fwhm) / spill), need)
