@@ -36,7 +36,7 @@ from skyloom.scene import (
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
-from .psf_cache import bank_of, psf_and_transforms
+from .psf_cache import bank_of, psf_and_transforms, with_transforms
 from .registration import OFFSET_SNR, Registration, band_offsets, no_offsets, offsets_at
 from .scene_table import state_from_table, state_to_table
 from .single_band import FitPart, fit_parts, join_states, state_of_part
@@ -237,8 +237,7 @@ def _band_psf(
         return psf_and_transforms(models[band], gaussians=gaussians)
     frame = Frame.from_dict(frames["frames"][band])
     fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
-    psf = fallback_psf(config, fwhm, frame.working_shape)
-    return psf, PsfTransforms(psf)
+    return with_transforms(fallback_psf(config, fwhm, frame.working_shape))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

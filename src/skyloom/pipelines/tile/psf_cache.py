@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Any
 
@@ -9,9 +10,10 @@ from skyloom.flow import Handle
 from skyloom.psf import FieldPsf, mixture_field
 from skyloom.scene import PsfBank, PsfTransforms
 
-__all__ = ["bank_of", "psf_and_transforms"]
+__all__ = ["bank_of", "psf_and_transforms", "with_transforms"]
 
 _HANDLES: dict[str, Handle[Any]] = {}
+_UNSTORED: dict[str, tuple[FieldPsf, PsfTransforms]] = {}  # fallbacks: at most one per band
 
 
 def psf_and_transforms(
@@ -35,6 +37,12 @@ def _load(digest: str, gaussians: int | None) -> tuple[FieldPsf, PsfTransforms]:
     if gaussians is not None and not arrays.get("is_fallback", False):
         psf = mixture_field(psf, gaussians)
     return psf, PsfTransforms(psf)
+
+
+def with_transforms(psf: FieldPsf) -> tuple[FieldPsf, PsfTransforms]:
+    """Return a PSF that no file holds, and its transforms: always the same for equal PSFs."""
+    key = hashlib.sha256(psf.basis.tobytes()).hexdigest() + f"{psf.shape}"
+    return _UNSTORED.setdefault(key, (psf, PsfTransforms(psf)))
 
 
 @lru_cache(maxsize=64)
