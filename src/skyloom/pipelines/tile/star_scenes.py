@@ -34,7 +34,7 @@ NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth
 WIDE_SIDE = 127  # pix, of the residuals that tell of the wings
 WIDE_NEIGHBOUR_RADIUS = 80.0  # pix: those of bright stars' neighbours that reach them
 MARGIN = 64  # pix around the stars of a cell
-PASSES = 2
+PASSES = 1
 TOLERANCE = 1.0  # of chi-square: the neighbours are known to a sigma then, which is all they need
 
 
