@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyloom.psf._grid import fine_grid, star_grid
-from skyloom.psf._moffat_fit import fit_moffats, moffat_stamps
+from skyloom.psf._moffat_fit import centred_moffats, fit_moffats, moffat_stamps
 from skyloom.psf._moffat_nb import moffat_normal
 from skyloom.psf._polar import accumulate, polar_basis
 from skyloom.psf._regress import fit_shape_field, mode_of, orthonormal_terms
@@ -39,6 +39,27 @@ def test_moffat_stamps_are_those_of_galsim(ln_alpha, beta):
     )
     # GalSim's transform wraps some 1e-4 of the light; our pixel integration is good to 1e-5
     np.testing.assert_allclose(value[0], image.array, atol=3e-4 * image.array.max())
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    ln_alpha=st.floats(0.3, 2.0),
+    e1=st.floats(-0.4, 0.4),
+    e2=st.floats(-0.4, 0.4),
+    oversampling=st.sampled_from([1, 2]),
+)
+def test_centred_stamps_are_stamps_at_the_origin(ln_alpha, e1, e2, oversampling):
+    centre = CENTRE / oversampling
+    grid = {"centre": centre, "width": np.ones(SIDE)}
+    shape, zero = np.array([[ln_alpha, e1, e2], [1.0, 0.0, 0.1]]), np.zeros(2)
+    basis = polar_basis(fwhm=4.0, side=SIDE, shape=shape[0], beta=3.0)
+    coefficients = np.random.default_rng(1).normal(0, 0.1, (2, basis.size))
+    at_origin = moffat_stamps(shape, beta=3.0, x=zero, y=zero, **grid)[0]
+    centred = centred_moffats(shape, beta=3.0, **grid)
+    np.testing.assert_allclose(centred, at_origin, rtol=1e-12)  # the same sums
+    basis.apply(at_origin, coefficients, x=zero, y=zero, centre=centre)
+    basis.apply_centred(centred, coefficients, centre=centre)
+    np.testing.assert_allclose(centred, at_origin, rtol=1e-11, atol=1e-18)  # in another order
 
 
 def numeric(function, step=1e-5):

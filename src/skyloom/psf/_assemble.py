@@ -9,7 +9,7 @@ import numpy as np
 from skyloom._types import Floats, Ints
 
 from ._grid import Grid
-from ._moffat_fit import moffat_stamps
+from ._moffat_fit import centred_moffats
 from ._polar import PolarBasis, PolarFit
 from ._regress import ShapeField
 from .field import FieldPsf, monomials
@@ -50,10 +50,9 @@ def assemble(
         u: Floats, v: Floats, shapes: Floats, blocks: Grid | None = None
     ) -> tuple[Floats, Floats, Floats]:
         """Stamps of total flux one (n, S*S), their flux before, and the Moffat beyond them."""
-        zero = np.zeros(u.size)
         centre = blocks.centre if blocks else fine
         width = blocks.width if blocks else np.ones(wide)
-        stamps, _, _ = moffat_stamps(shapes, beta=beta, x=zero, y=zero, centre=centre, width=width)
+        stamps = centred_moffats(shapes, beta=beta, centre=centre, width=width)
         area = (width[:, None] * width[None, :]).ravel()
         pixels = slice(None) if blocks else native
         inside = stamps.reshape(u.size, -1)[:, pixels] @ area[pixels]
@@ -61,7 +60,7 @@ def assemble(
         beyond = np.maximum(within - inside, 0.0)
         if correction.order >= 0:
             own = monomials(u, v, degree=correction.order) @ correction.images
-            basis.apply(stamps, own, x=zero, y=zero, centre=centre)
+            basis.apply_centred(stamps, own, centre=centre)
         flat = stamps.reshape(u.size, -1)
         total = flat[:, pixels] @ area[pixels] + scale * beyond
         return flat / total[:, None], total, beyond

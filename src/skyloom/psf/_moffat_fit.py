@@ -13,7 +13,7 @@ import numpy as np
 
 from skyloom._types import Bools, Floats
 
-from ._moffat_nb import moffat_fill, moffat_normal
+from ._moffat_nb import moffat_fill, moffat_normal, moffat_values
 from .models import moffat_alpha
 
 __all__ = ["MoffatFits", "fit_moffats", "moffat_stamps"]
@@ -59,6 +59,13 @@ def moffat_stamps(
     width = np.ones(centre.size) if width is None else width
     moffat_fill(x, y, np.ascontiguousarray(shape), beta, centre, width, value, by_x, by_y)
     return value, by_x, by_y
+
+
+def centred_moffats(shape: Floats, *, beta: float, centre: Floats, width: Floats) -> Floats:
+    """Return the values of `moffat_stamps` about (0, 0), for blocks that are symmetric about it."""
+    value = np.empty((shape.shape[0], centre.size, centre.size))
+    moffat_values(np.ascontiguousarray(shape), beta, centre, width, value)
+    return value
 
 
 def fit_moffats(

@@ -20,7 +20,7 @@ import numpy as np
 from skyloom._jit import kernel, kernel_part
 from skyloom._types import Floats
 
-__all__ = ["moffat_fill", "moffat_normal"]
+__all__ = ["moffat_fill", "moffat_normal", "moffat_values"]
 
 _NODE = math.sqrt(0.6) / 2.0
 _OUTER, _MIDDLE = 5.0 / 18.0, 8.0 / 18.0
@@ -98,6 +98,33 @@ def moffat_fill(
                 value[s, j, i] = v_sum
                 by_x[s, j, i] = x_sum
                 by_y[s, j, i] = y_sum
+
+
+@kernel
+def moffat_values(shape: Floats, beta: float, centre: Floats, width: Floats, value: Floats) -> None:
+    """Fill (n, m, m) with profiles about (0, 0), on blocks that are symmetric about it."""
+    m = centre.size
+    for s in range(shape.shape[0]):
+        ln_alpha, e1, e2 = shape[s, 0], shape[s, 1], shape[s, 2]
+        inv_area = math.exp(-2.0 * ln_alpha) / math.sqrt(1.0 - e1 * e1 - e2 * e2)
+        norm = (beta - 1.0) / math.pi * math.exp(-2.0 * ln_alpha)
+        for j in range((m + 1) // 2):  # the other half is the same, seen from the other side
+            for i in range(m):
+                dx, dy = centre[i], centre[j]
+                total, _, rho, ax, ay = _point(dx, dy, e1, e2, beta, inv_area, norm)
+                if rho > _CURVED:
+                    vx, vy = width[i] * width[i] / 12.0, width[j] * width[j] / 12.0
+                    total *= 1.0 + _bend(rho, ax, ay, e1, beta, inv_area, vx, vy)
+                else:
+                    total = 0.0
+                    for q in range(3):
+                        wq = _MIDDLE if q == 1 else _OUTER
+                        for p in range(3):
+                            weight = wq * (_MIDDLE if p == 1 else _OUTER)
+                            x, y = dx + (p - 1) * _NODE * width[i], dy + (q - 1) * _NODE * width[j]
+                            total += weight * _point(x, y, e1, e2, beta, inv_area, norm)[0]
+                value[s, j, i] = total
+                value[s, m - 1 - j, m - 1 - i] = total
 
 
 @kernel_part

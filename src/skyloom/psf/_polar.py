@@ -21,7 +21,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from skyloom._types import Floats, Ints
 
 from ._moffat_fit import moffat_stamps
-from ._polar_nb import polar_fill, polar_functions, polar_normal
+from ._polar_nb import polar_fill, polar_fill_centred, polar_functions, polar_normal
 from ._regress import SINGULAR, orthonormal_terms
 from ._stars import StarState, StarStep
 from .field import monomials, n_monomials
@@ -59,6 +59,12 @@ class PolarBasis:
         """Correct Moffat stamps (n, m, m) in place, coefficients (n, B)."""
         polar_fill(
             x, y, np.ascontiguousarray(coefficients), self.spacing, self.offset, centre, unit
+        )
+
+    def apply_centred(self, unit: Floats, coefficients: Floats, *, centre: Floats) -> None:
+        """Do what `apply` does for stars at (0, 0)."""
+        polar_fill_centred(
+            np.ascontiguousarray(coefficients), self.spacing, self.offset, centre, unit
         )
 
 

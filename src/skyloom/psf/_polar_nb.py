@@ -15,7 +15,7 @@ import numpy as np
 from skyloom._jit import kernel, kernel_part
 from skyloom._types import Floats, Ints
 
-__all__ = ["polar_fill", "polar_functions", "polar_normal"]
+__all__ = ["polar_fill", "polar_fill_centred", "polar_functions", "polar_normal"]
 
 
 @kernel_part
@@ -87,6 +87,27 @@ def polar_fill(
                 for a in range(n):
                     light += coefficient[s, first + a] * value[a]
                 unit[s, q, p] = light
+
+
+@kernel
+def polar_fill_centred(
+    coefficient: Floats, spacing: float, offset: Ints, centre: Floats, unit: Floats
+) -> None:
+    """Do what `polar_fill` does for stars at (0, 0): the functions are the same for all."""
+    m = centre.size
+    angle, value = np.empty(64), np.empty((m, 256))
+    first, number = np.empty(m, np.int64), np.empty(m, np.int64)
+    for q in range(m):
+        for p in range(m):
+            first[p], number[p] = _active(
+                centre[p], centre[q], 1.0, spacing, offset, angle, value[p]
+            )
+        for s in range(coefficient.shape[0]):
+            for p in range(m):
+                factor = 1.0
+                for a in range(number[p]):
+                    factor += coefficient[s, first[p] + a] * value[p, a]
+                unit[s, q, p] *= factor
 
 
 @kernel

@@ -170,10 +170,13 @@ class PsfBank:
             return self._start[key]
 
     def _append(self, values: Pixels) -> None:
-        """Put values behind what is there; room grows by halves, so that little is copied."""
+        """Put values behind what is there; room grows fourfold, so that little is copied.
+
+        Room that nothing was written to takes no memory.
+        """
         end = self._length + values.size
         if end > self._room.size:
-            room = np.empty(max(end, 3 * self._room.size // 2), np.float32)
+            room = np.empty(max(end, 4 * self._room.size), np.float32)
             room[: self._length] = self._room[: self._length]
             self._room = room
         self._room[self._length : end] = values
