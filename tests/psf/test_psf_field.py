@@ -138,3 +138,16 @@ def test_arrays_cannot_be_changed():
     psf = make_psf()
     with pytest.raises(ValueError, match="read-only"):
         psf.basis[0, 0, 0] = 1
+
+
+def test_the_leading_images_are_most_of_the_psf() -> None:
+    rng = np.random.default_rng(8)
+    basis = rng.normal(size=(4, 9, 9)).astype(np.float32)
+    polynomial = rng.normal(size=(4, 3)) * np.array([1.0, 1e-1, 1e-2, 1e-3])[:, None]
+    psf = FieldPsf(basis=basis, polynomial=polynomial, shape=(50, 60), fwhm=3.0)
+    simple = psf.leading(3)
+    assert simple.basis.shape[0] == 3
+    left_out = np.abs(polynomial[3]).sum() * np.abs(basis[3])
+    change = np.abs(psf.samples_at(10.0, 20.0) - simple.samples_at(10.0, 20.0))
+    assert np.all(change <= left_out + 1e-6)  # single precision
+    assert psf.leading(9) is psf

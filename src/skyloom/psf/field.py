@@ -160,6 +160,17 @@ class FieldPsf:
         inner = slice(middle - reach, middle + reach + 1)
         return replace(self, basis=np.ascontiguousarray(self.basis[:, inner, inner]))
 
+    def leading(self, number: int) -> FieldPsf:
+        """Return a simpler PSF of the first images only, those that matter most."""
+        if number >= len(self.basis):
+            return self
+        return replace(
+            self,
+            basis=self.basis[:number].copy(),
+            polynomial=self.polynomial[:number].copy(),
+            cells=None if self.cells is None else self.cells[:number].copy(),
+        )
+
     def to_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return plain arrays for ``numpy.savez``; `from_arrays` restores the PSF exactly."""
         cells = self.cells if self.cells is not None else np.zeros((self.basis.shape[0], 0, 0))

@@ -18,8 +18,10 @@ among them: what the stars do not support shrinks away.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from skyloom._types import Floats
@@ -143,14 +145,22 @@ def with_wings(psf: FieldPsf, wings: WingFit) -> FieldPsf:
     norm = float(np.sqrt((added**2).sum()))
     if norm == 0.0 or abs(light - 1.0) < _LEAST:
         return psf
-    polynomial = np.zeros((psf.polynomial.shape[0] + 1, psf.polynomial.shape[1]))
-    polynomial[:-1] = psf.polynomial / light
-    polynomial[-1, 0] = norm / light  # the images have unit norm
-    cells = None
-    if psf.cells is not None:
-        cells = np.concatenate([psf.cells / light, np.zeros((1, *psf.cells.shape[1:]))])
-    basis = np.concatenate([psf.basis, (added / norm)[None].astype(np.float32)])
-    return replace(psf, basis=basis, polynomial=polynomial, cells=cells)
+    term = np.zeros((1, psf.polynomial.shape[1]))
+    term[0, 0] = norm / light  # the images have unit norm
+    cells = psf.cells
+    if cells is not None:
+        cells = _second(cells / light, np.zeros((1, *cells.shape[1:])))
+    return replace(
+        psf,
+        basis=_second(psf.basis, (added / norm)[None].astype(np.float32)),
+        polynomial=_second(psf.polynomial / light, term),
+        cells=cells,
+    )
+
+
+def _second(images: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return images with a new one after the first, of which all the others are corrections."""
+    return np.concatenate([images[:1], new, images[1:]])
 
 
 def flux_ratio(built: FieldPsf, winged: FieldPsf) -> float:

@@ -69,6 +69,7 @@ FEW_STARS = 5  # with fewer, a PSF much wider than the header says is a galaxy's
 WIDTH_RANGE = (0.5, 1.6)  # of the header's FWHM
 ROUNDS = 6  # of the builder: it has settled by then
 WING_SHARE, WING_STARS = 0.95, 80  # of the squared flux of the stars; stars at most
+NEIGHBOUR_IMAGES = 5  # of the PSF that takes neighbours away: what is left out is 1e-3 of it
 FIELD_SIDE = 127  # pix, of the model that the fit uses: wings of bright stars reach this far
 
 
@@ -294,9 +295,10 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         for _ in range(self.config.skyloom.psf_loops):
             if result.psf is None or psf is None:
                 break
+            simple = psf.leading(NEIGHBOUR_IMAGES)
             alone = isolated_stars(
                 view.band,
-                psf,
+                simple,
                 selection.x,
                 selection.y,
                 start=start,
@@ -309,7 +311,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             wings = measure_wings(
                 alone.residuals.plus(steps),
                 alone.flux,
-                psf=psf,
+                psf=simple,
                 built=result.psf,
                 source_variance=view.band.source_variance,
             )
