@@ -96,3 +96,9 @@ def test_engine_in_ten_lines():
     assert abs(residual.std() / 5.0 - 1.0) < 0.05  # 5120 pixels: 0.01
     lines = blocks("scene.md", "python")[0].splitlines()
     assert len([line for line in lines if line.strip()]) <= 12  # with its imports
+
+
+def test_the_example_of_the_conventions_runs(capsys):
+    exec(blocks("conventions.md", "python")[0], {})  # our own page
+    # sqrt(4 x 2), and (4 - 2) / (4 + 2) along y
+    assert capsys.readouterr().out.split() == ["[2.828]", "[-0.333]", "[0.]"]
