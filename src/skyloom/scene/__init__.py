@@ -23,6 +23,7 @@ from .options import FitOptions
 from .passes import ScenePass
 from .render import render_reference, render_scene
 from .result import ObjectTotals, SceneFit, fit_flags
+from .retype import clear_types
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
@@ -58,6 +59,7 @@ __all__ = [
     "blend_quality",
     "choose_models",
     "choose_models_of_state",
+    "clear_types",
     "decide_types",
     "diagnose",
     "ellipse_from_parameters",

@@ -98,6 +98,9 @@ class ChoiceRules:
     sersic_snr : float
         Least total S/N at which a free index is considered; 0: no condition, as in the Legacy
         Surveys.
+    sersic_after_round : bool
+        Consider a free index for bright round galaxies, too; in the Legacy Surveys only where exp
+        or dev would be chosen.
     try_margin, try_always : float
         exp and dev are worth fitting where rex is better than the star by the first, or either is
         better than no source by the second.
@@ -110,6 +113,7 @@ class ChoiceRules:
     shape_fraction: float = 0.01
     sersic_margin: float = 25.0
     sersic_snr: float = 0.0
+    sersic_after_round: bool = False
     try_margin: float = 1.0
     try_always: float = 400.0
 
@@ -208,6 +212,8 @@ def candidates_to_try(dchisq: Floats, rules: ChoiceRules | None = None) -> Bools
     wanted[:, [_EXP, _DEV]] = likely[:, None]
     kind, _ = decide_types(dchisq, rules)
     wanted[:, _SERSIC] = (kind == EXP) | (kind == DEV)
+    if rules.sersic_after_round:
+        wanted[:, _SERSIC] |= (kind == REX) & (first > rules.try_always) & tried[:, _EXP]
     return np.asarray(wanted & ~tried)
 
 

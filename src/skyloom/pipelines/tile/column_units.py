@@ -61,7 +61,9 @@ _MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
     (r"group_size", "", "sources of its blend group"),
     (r"neighbour_row", "", "row of the neighbour that it is hardest to tell from"),
     (r"flux_correlation", "", "correlation of the two fluxes"),
-    (r"type_suggested", "", "the simplest model that would do"),
+    (r"type_catalog", "", "model that the catalogue gives"),
+    (r"type_changed", "", "fitted as another model, since the catalogue's is clearly wrong"),
+    (r"type_suggested.*", "", "the simplest model that would do"),
     (r"dchisq_.*", "", "chi-square that this model saves against no source"),
     (r"fit_is_reliable|fit_quality_issues", "", "reliability, and what is wrong"),
 )

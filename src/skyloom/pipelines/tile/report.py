@@ -22,7 +22,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, patch_scenes
+from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
 from .report_columns import (
     add_blends,
     add_choice,
@@ -32,6 +32,7 @@ from .report_columns import (
     add_quality,
     add_shapes,
     add_start,
+    add_types,
     blank_unfitted,
 )
 from .report_flags import report_flags
@@ -54,6 +55,7 @@ class ReportInputs:
     summary: Annotated[list[dict[str, Any]], Dataset("epsf_summary")]
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
+    types: Annotated[Table | None, Dataset("types", optional=True)]
     bright: Annotated[Table | None, Dataset("bright_sources", optional=True)]
 
 
@@ -84,13 +86,17 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     log = "patch_log"
 
     @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        return locate_types(field, unit)
+
+    @override
     def run(self, inputs: ReportInputs) -> ReportOutputs:
         tag = str(inputs.unit["patch"])
         bands = [str(b) for b in inputs.payload["bands"]]
         audit = psf_audit(self.config, inputs.summary, bands, tag)
         fits: dict[str | None, Table] = {}
         found = []
-        for part, patch in patch_scenes(self.config, inputs, inputs.sky):
+        for part, patch in patch_scenes(self.config, inputs, inputs.sky, inputs.types):
             state = patch.state(state_of_part(inputs.scene, part.band))
             residual, weight = patch.scene.residual(state)
             fits[part.band] = self._measure(patch, state, (residual, weight), audit)
@@ -107,6 +113,8 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         results = fits[None] if joint else join_band_fits({str(b): t for b, t in fits.items()})
         for name in results.colnames:
             fit[name] = results[name]
+        if inputs.types is not None:
+            add_types(fit, inputs.types)
         local = patch.local(patch.base)
         return ReportOutputs(
             fit=fit,
@@ -143,7 +151,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         add_fluxes(fit, patch, state, local)
         add_quality(fit, patch, state, found=found, local=local, flags=flags)
         add_blends(fit, patch, state, found, local)
-        if self.config.skyloom.model_choice:
+        if self.config.skyloom.model_choice == "check":
             add_choice(fit, patch, state, local, prepared=(residual, weight))
         blank_unfitted(fit, ~state.started[local])
         return fit

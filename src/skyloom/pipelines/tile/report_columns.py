@@ -30,6 +30,7 @@ __all__ = [
     "add_quality",
     "add_shapes",
     "add_start",
+    "add_types",
     "blank_unfitted",
 ]
 
@@ -193,11 +194,36 @@ def add_choice(
     """Add which model would do, and how much each would improve chi-square; nothing is refitted."""
     state.side = patch.scene.stamp_sides(state)
     choice = choose_models_of_state(patch.scene, state, local, prepared)
-    names = {int(kind): kind.name.lower() for kind in SourceType}
-    fit["type_suggested"] = np.array([names.get(int(k), "") for k in choice.kind], dtype="U6")
+    fit["type_suggested"] = _type_names(choice.kind)
     for name in choice.table().colnames:
         if name.startswith("dchisq_"):
             fit[name] = np.asarray(choice.table()[name])
+
+
+def add_types(fit: Table, types: Table) -> None:
+    """Add what was chosen before the last passes, and whether that changed what was fitted."""
+    place = {int(row): i for i, row in enumerate(types["row"])}
+    at = np.array([place.get(int(row), -1) for row in fit["row"]], dtype=np.int64)
+    known = at >= 0
+
+    def column(name: str, missing: float) -> npt.NDArray[Any]:
+        values = np.full(len(at), missing, dtype=types[name].dtype)
+        values[known] = np.asarray(types[name])[at[known]]
+        return values
+
+    before = column("kind_before", -1)
+    fit["type_catalog"] = _type_names(before)
+    fit["type_changed"] = column("kind", -1) != before
+    fit["type_suggested"] = _type_names(column("kind_suggested", -1))
+    for name in types.colnames:
+        if name.startswith("dchisq_"):
+            fit[name] = column(name, np.nan)
+
+
+def _type_names(kind: Ints) -> npt.NDArray[np.str_]:
+    """Return the names of types; empty where there is none."""
+    names = {int(kind): kind.name.lower() for kind in SourceType}
+    return np.array([names.get(int(k), "") for k in kind], dtype="U6")
 
 
 def blank_unfitted(fit: Table, lost: Bools) -> None:

@@ -12,7 +12,7 @@ from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
 from .fit import PatchScene
 
-__all__ = ["report_flags"]
+__all__ = ["near_bright_star", "report_flags"]
 
 POOR_CHI2 = 10.0  # mean chi-square per pixel in any band
 FRAGMENT_SIGMA = -3.0  # a source this negative in a band is not a source
@@ -39,7 +39,7 @@ def report_flags(
     negative = (significance < FRAGMENT_SIGMA).any(axis=1)
     loose = ((found.reduced_chi2 > FRAGMENT_CHI2) & footprint).any(axis=1)
     theta = state.theta[local]
-    lit = near | _near_bright_star(patch, state, theta[:, 0], theta[:, 1])
+    lit = near | near_bright_star(patch, state, theta[:, 0], theta[:, 1])
     extended = (patch.sources.kind[local] != SourceType.STAR) & (
         np.exp(theta[:, 2]) > patch.scene.psf_fwhm
     )
@@ -61,7 +61,7 @@ def report_flags(
     return np.asarray(flags)
 
 
-def _near_bright_star(patch: PatchScene, state: SceneState, x: Floats, y: Floats) -> Bools:
+def near_bright_star(patch: PatchScene, state: SceneState, x: Floats, y: Floats) -> Bools:
     """Tell which positions lie in the halo of a very bright star; the star itself does not."""
     stars = np.flatnonzero(
         (patch.sources.kind == SourceType.STAR) & (state.snr > HALO_SNR) & state.started
