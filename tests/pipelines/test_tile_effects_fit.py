@@ -26,6 +26,7 @@ EFFECTS: dict[str, tuple[str, object, Settings]] = {
     ),
     "moffat_psf.beta": (FITS, 2.5, {"patch_run.min_epsf_nstars_for_use": 99}),
     "skyloom.fit_passes": (FITS, 1, {}),
+    "skyloom.aperture_radius": (FITS, 3.0, {}),
     "skyloom.model_choice": (FITS, "check", {}),
     "skyloom.psf_error": (FITS, 0.05, {}),
     "skyloom.profile": (FITS, "hl13", {}),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .apertures import ApertureFluxes, measure_apertures
 from .blends import BlendQuality, blend_quality
 from .choice import CANDIDATES, NO_SOURCE, ChoiceReason, ChoiceRules, decide_types
 from .diagnostics import SourceDiagnostics, diagnose
@@ -36,6 +37,7 @@ __all__ = [
     "NO_SOURCE",
     "PARAMETERS",
     "WHITE_NOISE_LIMIT",
+    "ApertureFluxes",
     "BlendGroups",
     "BlendQuality",
     "ChoiceReason",
@@ -67,6 +69,7 @@ __all__ = [
     "fit_scene",
     "forced_photometry",
     "kernel_tables",
+    "measure_apertures",
     "measure_noise_correlation",
     "noise_record",
     "parameters_from_ellipse",

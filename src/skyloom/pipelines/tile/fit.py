@@ -120,6 +120,7 @@ class PatchScene:
             keep_shape=np.asarray(groups["near_saturated"])[self.rows],
         )
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
+        self.fwhm = np.array([psf.fwhm for psf, _ in pairs])
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0

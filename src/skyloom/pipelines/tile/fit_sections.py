@@ -387,6 +387,9 @@ class SkyloomConfig(Config):
     exponential, exponential, de Vaucouleurs and Sersic models to every source and report what
     each improves (`dchisq_*`) and which would do (`type_suggested`), nothing else changes. auto:
     moreover fit a source whose type is clearly wrong as the better one (`type_changed`)."""
+    aperture_radius: Annotated[PositiveFloat | None, Unit("FWHM")] = 1.5
+    """Radius of the circular apertures that check the fit (`APFLUX_{band}` and so on), in units of
+    the FWHM of the PSF of each band; null: no apertures."""
     correlated_noise: bool = True
     """Measure how the noise of neighbouring pixels is correlated, and let it count in the errors
     where the correlation of nearest neighbours exceeds 0.02."""

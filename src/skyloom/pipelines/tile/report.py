@@ -23,6 +23,7 @@ from skyloom.scene import (
 
 from .config import TileConfig
 from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
+from .report_apertures import add_apertures
 from .report_columns import (
     add_blends,
     add_choice,
@@ -37,7 +38,7 @@ from .report_columns import (
 )
 from .report_flags import report_flags
 from .report_meta import add_psf, hit_limit, patch_meta, psf_audit
-from .single_band import join_band_fits, state_of_part
+from .single_band import FitPart, join_band_fits, state_of_part
 
 __all__ = ["ReportPatch"]
 
@@ -73,10 +74,11 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 2
+    version = 3
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
+        "skyloom.aperture_radius",
         "skyloom.model_choice",
         "patch_run.min_epsf_nstars_for_use",
         "patch_run.psf_model",
@@ -99,7 +101,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         for part, patch in patch_scenes(self.config, inputs, inputs.sky, inputs.types):
             state = patch.state(state_of_part(inputs.scene, part.band))
             residual, weight = patch.scene.residual(state)
-            fits[part.band] = self._measure(patch, state, (residual, weight), audit)
+            fits[part.band] = self._measure(part, patch, state, (residual, weight), audit)
             found.append((patch, state, residual))
         patch, state, _ = found[0]
         fit = Table({"row": patch.base})
@@ -132,6 +134,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
 
     def _measure(
         self,
+        part: FitPart,
         patch: PatchScene,
         state: SceneState,
         prepared: tuple[npt.NDArray[Any], npt.NDArray[Any]],
@@ -151,6 +154,10 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         add_fluxes(fit, patch, state, local)
         add_quality(fit, patch, state, found=found, local=local, flags=flags)
         add_blends(fit, patch, state, found, local)
+        if (radius := self.config.skyloom.aperture_radius) is not None:
+            add_apertures(
+                fit, patch, state, local, prepared=prepared, radius=radius, noise=part.sky
+            )
         if self.config.skyloom.model_choice == "check":
             add_choice(fit, patch, state, local, prepared=(residual, weight))
         blank_unfitted(fit, ~state.started[local])
