@@ -36,6 +36,7 @@ from skyloom.scene import (
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
+from .patch_log import group_records
 from .psf_cache import bank_of, psf_and_transforms
 from .registration import OFFSET_SNR, Registration, band_offsets, no_offsets, offsets_at
 from .retype import newly_retyped, retyped_kinds, retyped_start, retyped_state
@@ -159,6 +160,13 @@ class PatchScene:
         parts = BlendGroups(group=group, block=block).members()
         return {g: [local[rows] for rows in blocks] for g, blocks in parts.items()}
 
+    def prior_counts(self) -> dict[str, int]:
+        """Return how many of the sources that this patch fits have priors by the catalogue."""
+        shapes = (self.start.prior_ivar[self.owned] > 0.0).T
+        fluxes = (self.start.flux_prior_ivar[self.owned] > 0.0).any(axis=1)
+        known = {"position": shapes[0], "radius": shapes[2], "ellipticity": shapes[3]}
+        return {name: int(rows.sum()) for name, rows in {**known, "flux": fluxes}.items()}
+
     def state(self, table: Table | None, types: Table | None = None) -> SceneState:
         """Return the state of this scene's sources after a pass.
 
@@ -279,6 +287,7 @@ class FitOutputs:
 
     fitted: Annotated[Table, Dataset("scene_pass")]
     sky: Annotated[dict[str, Any], Dataset("sky_statistics")]
+    log: Annotated[dict[str, Any], Dataset("pass_log")]
 
 
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
@@ -298,24 +307,28 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     @override
     def run(self, inputs: FitInputs) -> FitOutputs:
         tables, sky, noise = {}, [], []
+        groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else _first_sky(inputs.start, inputs.frames)
         for part, patch in patch_scenes(self.config, inputs, level, inputs.types):
             before = state_of_part(inputs.before, part.band)
-            tables[part.band], sums, found = self._fit(inputs, part, patch, before)
+            state = patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
+            after, tables[part.band], sums, found = self._fit(inputs, part, patch, state)
+            own = patch.own_groups()
+            groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)
             sky.append(sums)
             noise.append(found)
         return FitOutputs(
             fitted=join_states(tables),
             sky={"sums": np.concatenate(sky), "noise": np.concatenate(noise)},
+            log={"groups": groups},
         )
 
     def _fit(
-        self, inputs: FitInputs, part: FitPart, patch: PatchScene, before: Table | None
-    ) -> tuple[Table, Floats, Floats]:
-        """Fit one scene; return its own sources and the sums for sky and noise."""
+        self, inputs: FitInputs, part: FitPart, patch: PatchScene, state: SceneState
+    ) -> tuple[SceneState, Table, Floats, Floats]:
+        """Fit one scene; return its state, its own sources and the sums for sky and noise."""
         number, last = int(inputs.unit["pass"]), last_pass(self.config)
         first = number == 0
-        state = patch.state(before, newly_retyped(inputs.types, number - 1))
         residual, weight = patch.scene.residual(state)
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
@@ -341,7 +354,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             sums = patch.sky_statistics(residual, weight, after)
             if self.config.skyloom.correlated_noise and number == last - 1:
                 noise = patch.noise_statistics(residual, weight)
-        return table, sums, noise
+        return after, table, sums, noise
 
 
 def _first_sky(start: dict[str, dict[str, Any]], frames: dict[str, Any]) -> dict[str, Any]:

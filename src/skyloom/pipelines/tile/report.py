@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from skyloom.scene import (
 
 from .config import TileConfig
 from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
+from .patch_log import fit_stages_meta, log_text
 from .report_apertures import add_apertures
 from .report_columns import (
     add_blends,
@@ -57,6 +58,7 @@ class ReportInputs:
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
     types: Annotated[Table | None, Dataset("types", optional=True)]
+    passes: Annotated[dict[int, dict[str, Any]], Dataset("pass_log", gather="pass")]
     bright: Annotated[Table | None, Dataset("bright_sources", optional=True)]
 
 
@@ -68,6 +70,7 @@ class ReportOutputs:
     catalog: Annotated[Table, Dataset("patch_catalog")]
     meta: Annotated[dict[str, Any], Dataset("patch_meta")]
     white: Annotated[dict[str, Any], Dataset("patch_white")]
+    log: Annotated[str, Dataset("patch_fit_log")]
 
 
 class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
@@ -121,15 +124,26 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         return ReportOutputs(
             fit=fit,
             catalog=_catalog(fit, inputs.sources, patch.base),
-            meta=patch_meta(
-                self.config,
-                patch,
-                audit,
-                tag=tag,
-                state=state if joint else None,
-                local=local,
-            ),
+            meta={
+                **patch_meta(
+                    self.config,
+                    patch,
+                    audit,
+                    tag=tag,
+                    state=state if joint else None,
+                    local=local,
+                ),
+                **fit_stages_meta(inputs.passes),
+            },
             white=_white(found),
+            log=log_text(
+                tag,
+                names=_names(inputs.sources),
+                audit=audit,
+                priors=_most(p.prior_counts() for p, _, _ in found),
+                passes=inputs.passes,
+                fit=fit,
+            ),
         )
 
     def _measure(
@@ -162,6 +176,21 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
             add_choice(fit, patch, state, local, prepared=(residual, weight))
         blank_unfitted(fit, ~state.started[local])
         return fit
+
+
+def _most(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Return the largest numbers of all fits: only flux priors differ between bands."""
+    most: dict[str, int] = {}
+    for count in counts:
+        most = {name: max(n, most.get(name, 0)) for name, n in count.items()}
+    return most
+
+
+def _names(sources: Table) -> list[str]:
+    """Return what the log calls the rows: their IDs, or else their numbers."""
+    if "ID" in sources.colnames:
+        return [str(name) for name in sources["ID"]]
+    return [f"row {number}" for number in range(len(sources))]
 
 
 def _catalog(fit: Table, sources: Table, base: Ints) -> Table:

@@ -20,6 +20,7 @@ from skyloom.scene import (
 )
 
 from .fit import PatchScene
+from .patch_log import bounds_hit
 
 __all__ = [
     "add_blends",
@@ -33,8 +34,6 @@ __all__ = [
     "add_types",
     "blank_unfitted",
 ]
-
-BOUND_NAMES = ("pos.x", "pos.y", "shape.logre", "shape.ee1", "shape.ee2", "sersicindex")
 
 
 def add_start(fit: Table, patch: PatchScene, tag: str) -> None:
@@ -54,28 +53,9 @@ def add_optimiser(
     fit["opt_converged"] = state.converged[local]
     fit["opt_hit_max_iters"] = hit_limit
     fit["opt_last_dlnp"] = 0.5 * state.last_decrease[local]
-    names = _bounds_hit(patch, state, local)
+    names = bounds_hit(patch.sources, state, local)
     fit["flag_bound_stalled"] = np.array([bool(n) for n in names], dtype=np.bool_)
     fit["flag_bound_stalled_which_parameter"] = np.array(names, dtype=np.str_)
-
-
-def _bounds_hit(patch: PatchScene, state: SceneState, local: Ints) -> list[str]:
-    """Name the bounded free parameters that ended at a limit, per source."""
-    sources = patch.sources
-    names = []
-    for i in local:
-        found = []
-        if not state.frozen[i]:
-            for c, name in enumerate(BOUND_NAMES):
-                if not sources.free[i, c]:
-                    continue
-                margin = 1e-6 * max(1.0, abs(state.theta[i, c]))
-                if state.theta[i, c] <= sources.lower[i, c] + margin:
-                    found.append(f"{name}@lower")
-                elif state.theta[i, c] >= sources.upper[i, c] - margin:
-                    found.append(f"{name}@upper")
-        names.append(",".join(found))
-    return names
 
 
 def add_positions(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
