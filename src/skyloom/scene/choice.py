@@ -104,6 +104,10 @@ class ChoiceRules:
     try_margin, try_always : float
         exp and dev are worth fitting where rex is better than the star by the first, or either is
         better than no source by the second.
+    try_share : float
+        They are not worth it where rex gains less over the star than this share of what they would
+        have to gain: what is not extended has no ellipse.  0.1 halves the cost of a tile; by
+        default always, as in the Legacy Surveys.
     """
 
     penalty: tuple[float, float, float, float, float] = (2.0, 3.0, 5.0, 5.0, 6.0)
@@ -116,6 +120,7 @@ class ChoiceRules:
     sersic_after_round: bool = False
     try_margin: float = 1.0
     try_always: float = 400.0
+    try_share: float = -np.inf
 
 
 def decide_types(
@@ -209,6 +214,9 @@ def candidates_to_try(dchisq: Floats, rules: ChoiceRules | None = None) -> Bools
     extended = gain[:, _REX] > gain[:, _STAR] + rules.try_margin
     begun = tried[:, _STAR] | tried[:, _REX]
     likely = begun & (extended | (first > rules.try_always))
+    star = _star_or_nothing(gain)
+    cut = np.maximum(rules.galaxy_margin, rules.star_fraction * star)
+    likely &= ~(tried[:, _REX] & (gain[:, _REX] - star < rules.try_share * cut))
     wanted[:, [_EXP, _DEV]] = likely[:, None]
     kind, _ = decide_types(dchisq, rules)
     wanted[:, _SERSIC] = (kind == EXP) | (kind == DEV)

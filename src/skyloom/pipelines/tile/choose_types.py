@@ -34,6 +34,7 @@ from skyloom.scene import (
 
 from .config import TileConfig
 from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
+from .report_columns import TRY_SHARE
 from .report_flags import near_bright_star
 
 __all__ = ["ChooseTypes", "JoinTypes"]
@@ -42,7 +43,7 @@ EDGE = 2.0  # FWHM from the frame edge: the core has to be whole
 MOVED = 0.5  # FWHM: a model that goes this far explains something else
 REACH = 40.0  # pix, of the light that a wrong model of a galaxy leaves
 BRIGHT = 200.0  # S/N: brighter sources are no pieces of a halo
-RULES = ChoiceRules(sersic_after_round=True)
+RULES = ChoiceRules(sersic_after_round=True, try_share=TRY_SHARE)
 _COLUMNS = {
     **{n: np.zeros(0, np.int64) for n in ("row", "kind", "kind_before", "kind_suggested")},
     **{n: np.zeros(0) for n in ("gain", "x", "y")},
