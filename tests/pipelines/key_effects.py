@@ -31,7 +31,7 @@ SETTINGS = {
     "crop": {"margin": 4},
     "plotting": {"dpi": 50},
     # what the tests of these settings switch on costs time in all the others
-    "skyloom": {"plots": "none", "psf_loops": 0, "fit_passes": 2, "model_choice": False},
+    "skyloom": {"plots": "none", "psf_loops": 0, "fit_passes": 2, "model_choice": "catalog"},
 }
 
 

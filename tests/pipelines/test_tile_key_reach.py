@@ -30,7 +30,7 @@ from skyloom.pipelines.tile.merge import is_merged
 from skyloom.pipelines.tile.pipeline import build_pipeline, tile_layout
 from skyloom.pipelines.tile.preflight import check_inputs
 from skyloom.pipelines.tile.psf_cache import psf_and_transforms
-from skyloom.pipelines.tile.report import ReportPatch
+from skyloom.pipelines.tile.report_meta import hit_limit
 from skyloom.pipelines.tile.run import _ignoring_warnings, worker_count
 from skyloom.pipelines.tile.start import scene_sources, start_values
 
@@ -240,12 +240,12 @@ def test_a_fallback_psf_stays_as_it_is_whatever_psf_model_says(finished_tile: Pa
 
 @pytest.mark.parametrize(("margin", "hit"), [(0, [False, True]), (1, [True, True])])
 def test_the_margin_of_the_iteration_limit(margin: int, hit: list[bool]) -> None:
-    stage = ReportPatch(config(patch_run__n_opt_iters=5, patch_run__flag_maxiter_margin=margin))
+    settings = config(patch_run__n_opt_iters=5, patch_run__flag_maxiter_margin=margin)
     state: Any = SimpleNamespace(
         converged=np.array([False, False, True]), iterations=np.array([4, 5, 5])
     )
-    assert stage._hit_limit(state, np.arange(2)).tolist() == hit
-    assert not stage._hit_limit(state, np.array([2])).any()
+    assert hit_limit(settings, state, np.arange(2)).tolist() == hit
+    assert not hit_limit(settings, state, np.array([2])).any()
 
 
 def test_null_means_that_positions_are_free() -> None:

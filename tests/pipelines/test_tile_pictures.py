@@ -62,7 +62,7 @@ def finished(tile_original: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     path = folder / "config.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     # one pass, 200 pixels: what the fit is like does not matter here
-    config["skyloom"] = {"plots": "all", "fit_passes": 1, "model_choice": False}
+    config["skyloom"] = {"plots": "all", "fit_passes": 1, "model_choice": "catalog"}
     config["epsf"] |= {"epsf_ngrid": 1, "ngrid": 2, "cutout_size": 41, "edge_pad": 2}
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     assert run_tile(path, executor="serial", progress="quiet").exit_status == 0

@@ -85,6 +85,18 @@ def test_de_vaucouleurs_galaxies_are_seen() -> None:
     assert_array_equal(found.reason[found.kind == DEV], ChoiceReason.DEV_IS_BETTER)
 
 
+@pytest.mark.parametrize(("kind", "r"), [(STAR, 1.0), (EXP, 0.5), (DEV, 1.0), (DEV, 2.5)])
+def test_what_is_not_tried_would_not_have_won(kind: int, r: float) -> None:
+    scene = field(kind, r, (15.0, 300.0), 5)
+    every = choice(scene, EXP, 6)
+    some = choice(scene, EXP, 6, rules=ChoiceRules(try_share=0.1))
+    assert_array_equal(some.kind, every.kind)
+    assert_array_equal(some.dchisq[:, :2], every.dchisq[:, :2])
+    if kind == STAR:
+        tried = np.isfinite(some.dchisq[:, 2]).sum(), np.isfinite(every.dchisq[:, 2]).sum()
+        assert tried[0] < 0.5 * tried[1]
+
+
 def test_compact_de_vaucouleurs_galaxies_need_a_better_psf_than_one_per_cent() -> None:
     scene = field(DEV, 1.5, (80.0, 160.0), 5)
     assert share(choice(scene, EXP, 6), REX) > 0.8

@@ -179,6 +179,20 @@ def test_models_are_tried_in_turn() -> None:
     assert turn(50.0, 60.0, 80.0, 71.0, 85.0) == []
 
 
+def test_what_is_not_extended_has_no_ellipse() -> None:
+    rules = ChoiceRules(try_share=0.1)
+
+    def turn(star: float, rex: float) -> list[int]:
+        dchisq = np.array([[star, rex, NAN, NAN, NAN]])
+        return np.flatnonzero(candidates_to_try(dchisq, rules)[0]).tolist()
+
+    assert turn(1000.0, 1001.1) == []  # exp would have to gain 12
+    assert turn(1000.0, 1001.3) == [EXP_COLUMN, DEV_COLUMN]
+    assert turn(1e6, 1e6 + 900.0) == []  # 10 000
+    assert turn(1e6, 1e6 + 1100.0) == [EXP_COLUMN, DEV_COLUMN]
+    assert turn(NAN, 500.0) == [STAR_COLUMN, EXP_COLUMN, DEV_COLUMN]
+
+
 @settings(deadline=None)
 @given(truth=st.lists(gains, min_size=5, max_size=5).map(np.array))
 def test_trials_end_and_never_lose_a_better_simple_model(truth: np.ndarray) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from .apertures import ApertureFluxes, measure_apertures
 from .blends import BlendQuality, blend_quality
 from .choice import CANDIDATES, NO_SOURCE, ChoiceReason, ChoiceRules, decide_types
 from .diagnostics import SourceDiagnostics, diagnose
@@ -23,6 +24,7 @@ from .options import FitOptions
 from .passes import ScenePass
 from .render import render_reference, render_scene
 from .result import ObjectTotals, SceneFit, fit_flags
+from .retype import clear_types
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
@@ -35,6 +37,7 @@ __all__ = [
     "NO_SOURCE",
     "PARAMETERS",
     "WHITE_NOISE_LIMIT",
+    "ApertureFluxes",
     "BlendGroups",
     "BlendQuality",
     "ChoiceReason",
@@ -58,6 +61,7 @@ __all__ = [
     "blend_quality",
     "choose_models",
     "choose_models_of_state",
+    "clear_types",
     "decide_types",
     "diagnose",
     "ellipse_from_parameters",
@@ -65,6 +69,7 @@ __all__ = [
     "fit_scene",
     "forced_photometry",
     "kernel_tables",
+    "measure_apertures",
     "measure_noise_correlation",
     "noise_record",
     "parameters_from_ellipse",

@@ -98,9 +98,16 @@ class ChoiceRules:
     sersic_snr : float
         Least total S/N at which a free index is considered; 0: no condition, as in the Legacy
         Surveys.
+    sersic_after_round : bool
+        Consider a free index for bright round galaxies, too; in the Legacy Surveys only where exp
+        or dev would be chosen.
     try_margin, try_always : float
         exp and dev are worth fitting where rex is better than the star by the first, or either is
         better than no source by the second.
+    try_share : float
+        They are not worth it where rex gains less over the star than this share of what they would
+        have to gain: what is not extended has no ellipse.  0.1 halves the cost of a tile; by
+        default always, as in the Legacy Surveys.
     """
 
     penalty: tuple[float, float, float, float, float] = (2.0, 3.0, 5.0, 5.0, 6.0)
@@ -110,8 +117,10 @@ class ChoiceRules:
     shape_fraction: float = 0.01
     sersic_margin: float = 25.0
     sersic_snr: float = 0.0
+    sersic_after_round: bool = False
     try_margin: float = 1.0
     try_always: float = 400.0
+    try_share: float = -np.inf
 
 
 def decide_types(
@@ -205,9 +214,14 @@ def candidates_to_try(dchisq: Floats, rules: ChoiceRules | None = None) -> Bools
     extended = gain[:, _REX] > gain[:, _STAR] + rules.try_margin
     begun = tried[:, _STAR] | tried[:, _REX]
     likely = begun & (extended | (first > rules.try_always))
+    star = _star_or_nothing(gain)
+    cut = np.maximum(rules.galaxy_margin, rules.star_fraction * star)
+    likely &= ~(tried[:, _REX] & (gain[:, _REX] - star < rules.try_share * cut))
     wanted[:, [_EXP, _DEV]] = likely[:, None]
     kind, _ = decide_types(dchisq, rules)
     wanted[:, _SERSIC] = (kind == EXP) | (kind == DEV)
+    if rules.sersic_after_round:
+        wanted[:, _SERSIC] |= (kind == REX) & (first > rules.try_always) & tried[:, _EXP]
     return np.asarray(wanted & ~tried)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from .passes import ScenePass
 from .sources import SourceType
 from .state import SceneState
 
-__all__ = ["SourceDiagnostics", "diagnose"]
+__all__ = ["NOWHERE", "SourceDiagnostics", "diagnose", "in_chunks", "positions_in_images"]
 
 CHUNK = 64  # sources whose stamps are in memory at a time
 NOWHERE = -1e6  # pix: the place, off all images, of a source without position
@@ -100,19 +101,18 @@ def diagnose(
     bad = (weight <= 0.0).astype(np.uint8)
     nowhere = np.zeros((1, 2), np.int64)
 
-    def measure(start: int) -> None:
-        chunk = rows[start : start + CHUNK]
+    def measure(part: slice) -> None:
+        chunk = rows[part]
         members, theta = scene.members(chunk, state.theta, sides, nowhere, offset=state.offset)
         values = unit_stamps(
             members, theta, np.ones((len(chunk), geometry.n_images), np.bool_), scene.tables
         )
         flux = np.nan_to_num(state.flux[chunk])
-        found = out[start : start + CHUNK]
-        footprint_statistics(members, values, flux, images, light, bad, scene.noise, found)
+        footprint_statistics(members, values, flux, images, light, bad, scene.noise, out[part])
         centre, reach = _neighbourhoods(members, theta, seeing)
-        residual_peaks(images, centre, reach, peaks[start : start + CHUNK])
+        residual_peaks(images, centre, reach, peaks[part])
 
-    scene.in_threads(measure, range(0, len(rows), CHUNK))
+    in_chunks(scene, measure, len(rows))
     others = _fraction_of_others(out[..., 7], out[..., 8])
     if model is None:
         others[:] = np.nan
@@ -134,14 +134,26 @@ def diagnose(
     )
 
 
+def in_chunks(scene: ScenePass, measure: Callable[[slice], None], number: int) -> None:
+    """Call ``measure`` for portions of so many sources, whose stamps fit into memory."""
+    starts = range(0, number, CHUNK)
+    scene.in_threads(measure, [slice(start, min(start + CHUNK, number)) for start in starts])
+
+
+def positions_in_images(members: Members, theta: Floats) -> Floats:
+    """Return where sources lie in each image, shape (m, B, 2) [pix]."""
+    jacobian = members.jac.reshape(*members.jac.shape[:2], 2, 2)
+    shift = np.einsum("mbij,mj->mbi", jacobian, theta[:, :2])
+    return np.asarray(members.origin + members.pos + shift)
+
+
 def _neighbourhoods(members: Members, theta: Floats, fwhm: Floats) -> tuple[Floats, Floats]:
     """Return centres (m, B, 2) and radii (m, B) of what counts as near a source, in each image."""
     jacobian = members.jac.reshape(*members.jac.shape[:2], 2, 2)
-    shift = np.einsum("mbij,mj->mbi", jacobian, theta[:, :2])
     scale = np.sqrt(np.abs(np.linalg.det(jacobian)))
     radius = np.where(members.kind == SourceType.STAR, 0.0, np.exp(theta[:, 2]))
     reach = np.maximum(fwhm, radius[:, None] * scale + 0.5 * fwhm)
-    centre = members.origin + members.pos + shift
+    centre = positions_in_images(members, theta)
     return np.nan_to_num(centre, nan=NOWHERE), np.nan_to_num(reach)
 
 

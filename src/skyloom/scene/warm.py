@@ -6,10 +6,13 @@ import numpy as np
 
 from skyloom.psf import GaussianMixturePsf
 
+from .apertures import measure_apertures
 from .fit import fit_scene
 from .images import SceneImage
 from .options import FitOptions
+from .passes import ScenePass
 from .sources import Sources, SourceType
+from .state import SceneState
 
 __all__ = ["warm_up"]
 
@@ -31,4 +34,8 @@ def warm_up() -> None:
     )
     at = np.array([19.0, 23.0])
     sources = Sources.create(np.array([SourceType.STAR, SourceType.SERSIC]), at, at)
-    fit_scene([image], sources, FitOptions(passes=1, frozen_snr=0.0, max_iterations=2))
+    options = FitOptions(passes=1, frozen_snr=0.0, max_iterations=2)
+    fit_scene([image], sources, options)
+    scene = ScenePass([image], sources, options)
+    state = SceneState.start(sources, 1, 1)
+    measure_apertures(scene, state, np.arange(2), scene.residual(state), radius=np.array([3.0]))

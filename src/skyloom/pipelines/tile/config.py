@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
 
 from skyloom.config import (
     Config,
@@ -83,6 +83,18 @@ class TileConfig(Config):
     skyloom: SkyloomConfig = SkyloomConfig()
 
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        joint = self.patch_run.enable_multi_band_simultaneous_fitting
+        if self.skyloom.model_choice == "auto" and not joint:
+            msg = (
+                "skyloom.model_choice = auto needs all bands in one fit, since bands by themselves "
+                "could choose different types; set "
+                "patch_run.enable_multi_band_simultaneous_fitting: true, or model_choice: check"
+            )
+            raise ValueError(msg)
+        return self
 
     @property
     def directory(self) -> Path:

@@ -36,8 +36,10 @@ from skyloom.scene import (
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
+from .patch_log import group_records
 from .psf_cache import bank_of, psf_and_transforms, with_transforms
 from .registration import OFFSET_SNR, Registration, band_offsets, no_offsets, offsets_at
+from .retype import newly_retyped, retyped_kinds, retyped_start, retyped_state
 from .scene_table import state_from_table, state_to_table
 from .single_band import FitPart, fit_parts, join_states, state_of_part
 from .sky import SkyField, absorbed_sums, sky_sums
@@ -50,6 +52,7 @@ __all__ = [
     "PatchScene",
     "fit_stages",
     "last_pass",
+    "locate_types",
     "patch_scenes",
 ]
 
@@ -71,6 +74,7 @@ FIT_KEYS = (
 )
 
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
+TYPES_PASSES = (1, 2)  # types are chosen after them: positions and shapes have been free
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
 
 
@@ -87,6 +91,7 @@ class PatchScene:
         models: dict[str, Handle[Any]],
         frames: dict[str, Any],
         sky: dict[str, npt.NDArray[Any]],
+        types: Table | None = None,
     ) -> None:
         self.bands = [str(b) for b in payload["bands"]]
         self.shape = (int(frames["shape"][0]), int(frames["shape"][1]))
@@ -104,16 +109,19 @@ class PatchScene:
         self.shift, self.shift_before = sky["shift"], sky["shift_before"]
         self.sky_sigma: Floats = payload["sky_sigma"]
         start = start_values(sources, self.bands, self.shape, config.patch_run)
-        kind = np.asarray(groups["kind"])[self.rows]
+        kind = np.asarray(groups["kind"])
+        if types is not None:
+            start, kind = retyped_start(start, types), retyped_kinds(kind, types)
         self.start = start
         self.sources: Sources = scene_sources(
             start,
             self.rows,
-            kind=kind,
+            kind=kind[self.rows],
             max_shift=config.patch_run.pos_max_shift_pix,
             keep_shape=np.asarray(groups["near_saturated"])[self.rows],
         )
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
+        self.fwhm = np.array([psf.fwhm for psf, _ in pairs])
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
@@ -152,9 +160,21 @@ class PatchScene:
         parts = BlendGroups(group=group, block=block).members()
         return {g: [local[rows] for rows in blocks] for g, blocks in parts.items()}
 
-    def state(self, table: Table | None) -> SceneState:
-        """Return the state of this scene's sources after a pass."""
+    def prior_counts(self) -> dict[str, int]:
+        """Return how many of the sources that this patch fits have priors by the catalogue."""
+        shapes = (self.start.prior_ivar[self.owned] > 0.0).T
+        fluxes = (self.start.flux_prior_ivar[self.owned] > 0.0).any(axis=1)
+        known = {"position": shapes[0], "radius": shapes[2], "ellipticity": shapes[3]}
+        return {name: int(rows.sum()) for name, rows in {**known, "flux": fluxes}.items()}
+
+    def state(self, table: Table | None, types: Table | None = None) -> SceneState:
+        """Return the state of this scene's sources after a pass.
+
+        ``types`` that were chosen after it, if any.
+        """
         state = state_from_table(table, self.rows, self.sources, self.bands)
+        if types is not None:
+            retyped_state(state, types, self.rows, self.bands)
         x, y = state.theta[:, 0], state.theta[:, 1]
         before = offsets_at(self.shift_before, x, y, self.shape)
         state.offset_mean = offsets_at(self.shift, x, y, self.shape)
@@ -209,9 +229,12 @@ class _PatchInputs(Protocol):
 
 
 def patch_scenes(
-    config: TileConfig, inputs: _PatchInputs, sky: dict[str, Any]
+    config: TileConfig, inputs: _PatchInputs, sky: dict[str, Any], types: Table | None = None
 ) -> Iterator[tuple[FitPart, PatchScene]]:
-    """Yield the scenes of a patch: one with all bands, or one for each band."""
+    """Yield the scenes of a patch: one with all bands, or one for each band.
+
+    ``types`` that were chosen instead of the catalogue's, if any.
+    """
     joint = config.patch_run.enable_multi_band_simultaneous_fitting
     for part in fit_parts(inputs.payload, sky, joint=joint):
         scene = PatchScene(
@@ -222,6 +245,7 @@ def patch_scenes(
             models=inputs.models,
             frames=inputs.frames,
             sky=part.sky,
+            types=types,
         )
         yield part, scene
 
@@ -253,6 +277,7 @@ class FitInputs:
     before: Annotated[Table | None, Dataset("scene", optional=True)]
     start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
+    types: Annotated[Table | None, Dataset("types", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +286,7 @@ class FitOutputs:
 
     fitted: Annotated[Table, Dataset("scene_pass")]
     sky: Annotated[dict[str, Any], Dataset("sky_statistics")]
+    log: Annotated[dict[str, Any], Dataset("pass_log")]
 
 
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
@@ -275,29 +301,33 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     def locate(self, field: str, unit: DataId) -> DataId:
         if field in {"before", "sky"}:
             return unit.replace({"pass": int(unit["pass"]) - 1})
-        return unit
+        return locate_types(field, unit)
 
     @override
     def run(self, inputs: FitInputs) -> FitOutputs:
         tables, sky, noise = {}, [], []
+        groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else _first_sky(inputs.start, inputs.frames)
-        for part, patch in patch_scenes(self.config, inputs, level):
+        for part, patch in patch_scenes(self.config, inputs, level, inputs.types):
             before = state_of_part(inputs.before, part.band)
-            tables[part.band], sums, found = self._fit(inputs, part, patch, before)
+            state = patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
+            after, tables[part.band], sums, found = self._fit(inputs, part, patch, state)
+            own = patch.own_groups()
+            groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)
             sky.append(sums)
             noise.append(found)
         return FitOutputs(
             fitted=join_states(tables),
             sky={"sums": np.concatenate(sky), "noise": np.concatenate(noise)},
+            log={"groups": groups},
         )
 
     def _fit(
-        self, inputs: FitInputs, part: FitPart, patch: PatchScene, before: Table | None
-    ) -> tuple[Table, Floats, Floats]:
-        """Fit one scene; return its own sources and the sums for sky and noise."""
+        self, inputs: FitInputs, part: FitPart, patch: PatchScene, state: SceneState
+    ) -> tuple[SceneState, Table, Floats, Floats]:
+        """Fit one scene; return its state, its own sources and the sums for sky and noise."""
         number, last = int(inputs.unit["pass"]), last_pass(self.config)
         first = number == 0
-        state = patch.state(before)
         residual, weight = patch.scene.residual(state)
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
@@ -324,7 +354,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             sums = patch.sky_statistics(residual, weight, after)
             if self.config.skyloom.correlated_noise and number == last - 1:
                 noise = patch.noise_statistics(residual, weight)
-        return table, sums, noise
+        return after, table, sums, noise
 
 
 def _first_sky(start: dict[str, dict[str, Any]], frames: dict[str, Any]) -> dict[str, Any]:
@@ -405,6 +435,14 @@ def _correlations(parts: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[An
     }
 
 
+def locate_types(field: str, unit: DataId) -> DataId:
+    """Return the pass after which the types of a pass were last chosen; -1 for none."""
+    if field != "types":
+        return unit
+    done = [p for p in TYPES_PASSES if p < int(unit["pass"])]
+    return unit.replace({"pass": max(done, default=-1)})
+
+
 def last_pass(config: TileConfig) -> int:
     """Return the number of the last pass."""
     return int(config.skyloom.fit_passes)
@@ -412,6 +450,7 @@ def last_pass(config: TileConfig) -> int:
 
 def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
     """Return the stages from start values to patch catalogues, in order."""
+    from .choose_types import ChooseTypes, JoinTypes  # noqa: PLC0415
     from .groups import Groups  # noqa: PLC0415
     from .payloads import Payloads  # noqa: PLC0415
     from .report import ReportPatch  # noqa: PLC0415
@@ -421,6 +460,10 @@ def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
         fixed = DataId({"pass": number})
         stages.append(FitPass(config, name=f"fit-{number}", fixed=fixed))
         stages.append(JoinScene(config, name=f"scene-{number}", fixed=fixed))
+        is_early = number in TYPES_PASSES and number < last_pass(config)
+        if is_early and config.skyloom.model_choice == "auto":
+            stages.append(ChooseTypes(config, name=f"choose-types-{number}", fixed=fixed))
+            stages.append(JoinTypes(config, name=f"types-{number}", fixed=fixed))
     last = DataId({"pass": last_pass(config)})
     stages += [ReportPatch(config, fixed=last), Registration(config, fixed=last)]
     return stages

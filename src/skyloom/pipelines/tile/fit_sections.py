@@ -59,6 +59,11 @@ def _psfstar_mode(value: Any) -> Any:
     return value
 
 
+def _model_choice(value: Any) -> Any:
+    """Accept the switch that this key was before."""
+    return {True: "check", False: "catalog"}[value] if isinstance(value, bool) else value
+
+
 class EpsfConfig(Config):
     """PSF models from stars, in a grid of cells for each band."""
 
@@ -375,9 +380,16 @@ class SkyloomConfig(Config):
     """Passes over the blend groups; each sees the others' latest models."""
     psf_loops: NonNegativeInt = 2
     """Times that the PSF is built again on the residuals of the fitted scene."""
-    model_choice: bool = True
-    """Fit star, round exponential, exponential, de Vaucouleurs and Sersic models to every source
-    and report what each improves (``dchisq_*``) and which would do (``type_suggested``)."""
+    model_choice: Annotated[Literal["catalog", "check", "auto"], BeforeValidator(_model_choice)] = (
+        "check"
+    )
+    """catalog (or false): types as the catalogue says. check (or true): fit star, round
+    exponential, exponential, de Vaucouleurs and Sersic models to every source and report what
+    each improves (`dchisq_*`) and which would do (`type_suggested`), nothing else changes. auto:
+    moreover fit a source whose type is clearly wrong as the better one (`type_changed`)."""
+    aperture_radius: Annotated[PositiveFloat | None, Unit("FWHM")] = 1.5
+    """Radius of the circular apertures that check the fit (`APFLUX_{band}` and so on), in units of
+    the FWHM of the PSF of each band; null: no apertures."""
     correlated_noise: bool = True
     """Measure how the noise of neighbouring pixels is correlated, and let it count in the errors
     where the correlation of nearest neighbours exceeds 0.02."""
@@ -395,3 +407,13 @@ class SkyloomConfig(Config):
     at 3 sigma where the signal-to-noise is below 3 (LIM_*)."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
+
+    @model_validator(mode="after")
+    def _check_passes(self) -> Self:
+        if self.model_choice == "auto" and self.fit_passes < 2:
+            msg = (
+                f"fit_passes = {self.fit_passes} must be at least 2 with model_choice = auto: "
+                "types are chosen after the first pass and fitted in the others"
+            )
+            raise ValueError(msg)
+        return self

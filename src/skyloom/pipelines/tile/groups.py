@@ -47,18 +47,20 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
     """Decide model, blend group and patches of every source.
 
     Columns of the product: ``row``; ``kind`` (`SourceType`, -1 not fitted); ``saturated``,
-    ``near_saturated``, ``forced_star``; ``hidden`` (modelled, not reported); ``group`` and
+    ``near_saturated``, ``forced_star``; ``hidden`` (modelled, not reported); ``open_type`` (its
+    type may be changed); ``group`` and
     ``block`` (lowest row); ``patch`` (tag of the patch whose base box holds the source) and
     ``unit`` (tag of the patch that fits its group: that of the group's lowest row).
     """
 
     name = "groups"
-    version = 1
+    version = 2
     config_keys = (
         "patch_run.gal_model",
         "patch_run.re_fallback_pix",
         "patch_run.sersic_n_init",
         "patch_run.fallback_default_fwhm_pix",
+        "skyloom.model_choice",
     )
     light = True
 
@@ -97,6 +99,7 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
         near = saturation_reach(start.x, start.y, np.array(blobs).reshape(-1, 3))
         near &= active | hidden
         near &= ~saturated
+        open_type = active & ~saturated & ~near & (self.config.skyloom.model_choice == "auto")
         return GroupsOutputs(
             groups=Table(
                 {
@@ -108,6 +111,7 @@ class Groups(Stage[TileConfig, GroupsInputs, GroupsOutputs]):
                     "group": group.astype(np.int64),
                     "block": block.astype(np.int64),
                     "hidden": hidden,
+                    "open_type": open_type,
                     "patch": np.where(active, place, ""),
                     "unit": unit,
                 }

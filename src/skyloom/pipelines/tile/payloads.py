@@ -26,6 +26,7 @@ from .start import start_values
 __all__ = ["Payloads", "reach_of"]
 
 STAMP_HALF = 32  # pix, of a star's stamp
+OPEN_HALF = 64  # pix, of a source that may turn out to be a galaxy
 WIDEST_HALF = 128  # pix, of the largest stamp
 LIT = 64  # pix: light of bright stars beyond this is below the noise
 
@@ -88,6 +89,7 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
         frame_box = Box.of_shape(frames[0].working_shape)
         start = start_values(inputs.sources, bands, frame_box.shape, self.config.patch_run)
         half = reach_of(np.asarray(inputs.groups["kind"]), start.log_r)
+        half = np.maximum(half, np.where(inputs.groups["open_type"], OPEN_HALF, 0))
         plans = {}
         for patch in _strips(patches_from_rows(inputs.patches))[inputs.strip]:
             plan = _plan(patch, inputs.groups, x=start.x, y=start.y, half=half, frame=frame_box)
