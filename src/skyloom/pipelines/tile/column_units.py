@@ -15,6 +15,7 @@ _MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
     (r"excluded_(crop|saturation|any)", "", "the row was not fitted for this reason"),
     (r"excluded_reason", "", "why the row was not fitted"),
     (r"gaia_source_id", "", "Gaia DR3 identifier of the matched star"),
+    (r"gaia_epoch", "yr", "Julian year at which the Gaia star stood where it was matched or added"),
     (r"_is_injected_gaia", "", "a Gaia star that the input catalogue lacked"),
     (r"_is_halo_source", "", "fitted for its neighbours only"),
     (r"affected_by_bright_mask", "", "in the mask of bright sources that no row lists"),
