@@ -26,6 +26,7 @@ from .result import ObjectTotals, SceneFit, fit_flags
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
+from .structure import ResidualStructure, residual_structure
 from .transforms import PsfBank, PsfTransforms, kernel_tables
 from .uncertainty import noise_record
 from .warm import warm_up
@@ -47,6 +48,7 @@ __all__ = [
     "ObjectTotals",
     "PsfBank",
     "PsfTransforms",
+    "ResidualStructure",
     "SceneFit",
     "SceneImage",
     "ScenePass",
@@ -70,6 +72,7 @@ __all__ = [
     "parameters_from_ellipse",
     "render_reference",
     "render_scene",
+    "residual_structure",
     "warm_up",
     "with_positive_power",
 ]

@@ -52,6 +52,7 @@ _MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
     (rf"sky_{_BAND}", "scaled counts", "sky level taken off, per pixel"),
     (rf"pair_flux(_err)?_{_BAND}", "scaled counts", "flux together with the neighbour"),
     (rf"residual_peak_{_BAND}", "", "most significant residual nearby [sigma], with its sign"),
+    (rf"structure_{_BAND}", "", "part of the surface brightness that is structure, large galaxies"),
     (rf"fracflux_{_BAND}", "", "share of other sources in the light under this one"),
     (rf"chi2_{_BAND}", "", "mean of squared residuals over their variances, footprint pixels"),
     (rf"n_(good|above)_{_BAND}", "pix", "pixels of the fit, usable and above the noise"),

@@ -31,6 +31,7 @@ from skyloom.scene import (
 from .config import TileConfig
 from .fit import FIT_KEYS, PatchScene, patch_scenes
 from .single_band import join_band_fits, state_of_part
+from .structured import add_structure
 
 __all__ = ["ReportPatch"]
 
@@ -72,7 +73,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 2
+    version = 3
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
@@ -137,6 +138,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         _add_fluxes(fit, patch, state, local)
         _add_quality(fit, patch, state, found=found, local=local, flags=flags)
         _add_blends(fit, patch, state, found, local)
+        add_structure(fit, patch, state, found, local, prepared=prepared)
         if self.config.skyloom.model_choice:
             _add_choice(fit, patch, state, local, prepared=(residual, weight))
         _blank_unfitted(fit, ~state.started[local])
