@@ -28,6 +28,7 @@ EFFECTS: dict[str, tuple[str, object, Settings]] = {
     "skyloom.fit_passes": (FITS, 1, {}),
     "skyloom.model_choice": (FITS, True, {}),
     "skyloom.psf_error": (FITS, 0.05, {}),
+    "skyloom.bright_stars": (FITS, False, {}),
     "skyloom.profile": (FITS, "hl13", {}),
     "skyloom.correlated_noise": ("skyloom/scene/pass1/*_sky.npz", False, {}),
 }  # fmt: skip

@@ -29,7 +29,7 @@ from skyloom.plots import (
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, patch_scenes
+from .fit import FIT_KEYS, PatchScene, halos_for, patch_scenes
 from .single_band import state_of_part
 
 __all__ = ["DrawCutouts", "DrawPatch", "DrawResidual", "source_names"]
@@ -181,6 +181,7 @@ class CutoutInputs:
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
+    halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,11 +211,15 @@ class DrawCutouts(Stage[TileConfig, CutoutInputs, CutoutOutputs]):
     )
 
     @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        return halos_for(unit) if field == "halos" else unit
+
+    @override
     def run(self, inputs: CutoutInputs) -> CutoutOutputs:
         """Return the pictures."""
         fits = [
             (patch, patch.state(state_of_part(inputs.scene, part.band)))
-            for part, patch in patch_scenes(self.config, inputs, inputs.sky)
+            for part, patch in patch_scenes(self.config, inputs, inputs.sky, inputs.halos)
         ]
         patch = fits[0][0]
         run, dpi = self.config.patch_run, self.config.plotting.dpi

@@ -29,7 +29,8 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, patch_scenes
+from .fit import FIT_KEYS, PatchScene, halos_for, patch_scenes
+from .halo_flags import on_spikes
 from .single_band import join_band_fits, state_of_part
 from .structured import add_structure
 
@@ -57,6 +58,7 @@ class ReportInputs:
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
     bright: Annotated[Table | None, Dataset("bright_sources", optional=True)]
+    halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 3
+    version = 4
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
@@ -86,13 +88,17 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     log = "patch_log"
 
     @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        return halos_for(unit) if field == "halos" else unit
+
+    @override
     def run(self, inputs: ReportInputs) -> ReportOutputs:
         tag = str(inputs.unit["patch"])
         bands = [str(b) for b in inputs.payload["bands"]]
         audit = self._psf_audit(inputs.summary, bands, tag)
         fits: dict[str | None, Table] = {}
         found = []
-        for part, patch in patch_scenes(self.config, inputs, inputs.sky):
+        for part, patch in patch_scenes(self.config, inputs, inputs.sky, inputs.halos):
             state = patch.state(state_of_part(inputs.scene, part.band))
             residual, weight = patch.scene.residual(state)
             fits[part.band] = self._measure(patch, state, (residual, weight), audit)
@@ -444,6 +450,7 @@ def _all_flags(
         (FitFlag.HALO_FRAGMENT, lit & (negative | (extended & loose))),
         (FitFlag.POOR_FIT, np.asarray(poor)),
         (FitFlag.EDGE, np.asarray(edge)),
+        (FitFlag.SPIKE, on_spikes(patch, state, local)),
         (FitFlag.NO_EPSF, np.full(len(base), any(not a["used_epsf"] for a in audit.values()))),
     ]
     for bit, where in bits:
