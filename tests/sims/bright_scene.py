@@ -129,7 +129,7 @@ def distance_to_bright(truth: Table) -> np.ndarray:
 
 
 def compared(tile: SimTile, work: Path) -> Table:
-    """Return one row per true source and band: distance, S/N, pull, error [mag], flags."""
+    """Return a row per true source and band: distance, S/N of a star, pull, error [mag], flags."""
     table = read_csv(work / "output_catalog.csv")
     order = {i: k for k, i in enumerate(column_as_text(table, "ID").tolist())}
     truth = tile.truth
@@ -143,6 +143,9 @@ def compared(tile: SimTile, work: Path) -> Table:
         true = np.asarray(truth[f"flux_{band.name}"]) * scale
         flux = column_as_float(table, f"FLUX_{band.name}_fit")[rows]
         error = column_as_float(table, f"FLUXERR_{band.name}_fit")[rows]
+        # S/N of a star of this flux, the same for every run
+        area = 4.0 * np.pi * (band.fwhm / 2.3548) ** 2
+        expected = np.sqrt(area * band.sky_sigma**2 + true / scale / band.gain) * scale
         with np.errstate(invalid="ignore", divide="ignore"):
             dmag = -2.5 * np.log10(np.maximum(flux, 1e-3 * true) / true)
         parts.append(
@@ -152,7 +155,7 @@ def compared(tile: SimTile, work: Path) -> Table:
                     "band": [band.name] * len(truth),
                     "distance": distance,
                     "star": np.asarray(truth["TYPE"]) == "STAR",
-                    "snr": true / error,
+                    "snr": true / expected,
                     "pull": (flux - true) / error,
                     "dmag": dmag,
                     "flags": np.nan_to_num(column_as_float(table, "fit_flags")).astype(int)[rows],

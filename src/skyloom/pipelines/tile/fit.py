@@ -51,6 +51,7 @@ __all__ = [
     "PatchScene",
     "fit_stages",
     "halos_for",
+    "last_halos",
     "last_pass",
     "patch_scenes",
 ]
@@ -429,6 +430,11 @@ def last_pass(config: TileConfig) -> int:
     return int(config.skyloom.fit_passes)
 
 
+def last_halos(config: TileConfig) -> int:
+    """Return the number of the pass after which halos are measured for the last time."""
+    return min(LAST_HALOS, last_pass(config) - 1)
+
+
 def halos_for(unit: DataId) -> DataId:
     """Return where a pass finds the halos of bright stars: those of the pass before, or earlier."""
     return unit.replace({"pass": min(int(unit["pass"]) - 1, LAST_HALOS)})
@@ -446,7 +452,7 @@ def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
         fixed = DataId({"pass": number})
         stages.append(FitPass(config, name=f"fit-{number}", fixed=fixed))
         stages.append(JoinScene(config, name=f"scene-{number}", fixed=fixed))
-        if config.skyloom.bright_stars and number <= min(LAST_HALOS, last_pass(config) - 1):
+        if config.skyloom.bright_stars and number <= last_halos(config):
             stages.append(Halos(config, name=f"halos-{number}", fixed=fixed))
     last = DataId({"pass": last_pass(config)})
     stages += [ReportPatch(config, fixed=last), Registration(config, fixed=last)]

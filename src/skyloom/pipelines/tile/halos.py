@@ -1,14 +1,15 @@
 """Stages ``halos-k``: what bright stars leave behind after the first passes.
 
 For each very bright star the residual of all models is looked at, in a box of its own: the halo in
-rings, then spikes.  Later passes take the halos off and leave the spikes out.  Boxes belong to
+rings and, the last time, spikes: before that, models that are still wrong look like spikes.  Later
+passes take the halos off and leave the spikes out.  Boxes belong to
 stars, not to patches, so that patches change nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -27,7 +28,7 @@ from skyloom.images import Frame
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, patch_scenes
+from .fit import FIT_KEYS, PatchScene, last_halos, patch_scenes
 from .halo_field import HaloField, StarHalo
 from .payloads import box_payloads, reach_of, rows_reaching
 from .single_band import state_of_part
@@ -140,30 +141,53 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
         bands = [str(b) for b in inputs.frames["bands"]]
         for part, patch in patch_scenes(self.config, view, inputs.sky, field.to_arrays()):
             state = patch.state(state_of_part(inputs.scene, part.band))
+            residual, weight = patch.scene.residual(state)
+            planes = (residual, weight, patch.scene.model(residual))
             for b, band in enumerate(patch.bands):
                 number = bands.index(band)
-                _measure(field, patch, state, row, (b, number), core=core, outer=outer)
+                left = _add_halo(
+                    field, patch, state, row, (b, number), planes=planes, core=core, outer=outer
+                )
+                if int(self.fixed["pass"]) == last_halos(self.config):
+                    _add_spikes(field, patch, left, number)
 
 
-def _measure(
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Left:
+    """What a star and its halo leave in a box: planes of one band, the star [pix of the box]."""
+
+    excess: Floats
+    weight: Floats
+    star: Floats  # with its halo
+    others: Floats
+    x: float
+    y: float
+    inner: float
+    outer: float
+
+
+def _add_halo(
     field: HaloField,
     patch: PatchScene,
     state: SceneState,
     row: int,
     bands: tuple[int, int],
     *,
+    planes: Sequence[npt.NDArray[Any]],
     core: float,
     outer: float,
-) -> None:
-    """Add halo and spikes of one star in one band, by its number in the scene and in the tile."""
+) -> _Left:
+    """Add the halo of one star in one band, by its number in the scene and in the tile.
+
+    ``planes``: residual, weight and model of the scene, flat.
+    """
     b, band = bands
     local = int(patch.local(np.array([row]))[0])
     x, y = (float(v) for v in state.theta[local, :2] + state.offset[local, b])
-    whole, weights = patch.scene.residual(state)
-    residual, weight = (patch.planes(p)[b].astype(np.float64) for p in (whole, weights))
+    residual, weight, model = (patch.planes(p)[b].astype(np.float64) for p in planes)
     star = patch.scene.model_of(state, local, b, (0, 0), patch.box.shape).astype(np.float64)
-    others = patch.planes(patch.scene.model(whole))[b] - star
-    inner = max(core, 0.0) + INNER * patch.scene.psf_fwhm
+    others = model - star
+    inner = core + INNER * patch.scene.psf_fwhm
     dy, dx = np.mgrid[patch.box.y0 : patch.box.y1, patch.box.x0 : patch.box.x1]
     dx, dy = dx - x, dy - y
     dark = np.abs(others) < DARK * float(patch.sky_sigma[b])
@@ -174,15 +198,29 @@ def _measure(
             StarHalo(row=row, band=band, x=x, y=y, radius=found.radius, terms=found.terms)
         )
         light = halo_light(dx, dy, found.radius, found.terms)
-    streaks = radial_streaks(
-        residual - light,
-        weight,
-        star + light,
-        others,
+    return _Left(
+        excess=residual - light,
+        weight=weight,
+        star=star + light,
+        others=others,
         x=x - patch.box.x0,
         y=y - patch.box.y0,
         inner=inner,
         outer=outer,
+    )
+
+
+def _add_spikes(field: HaloField, patch: PatchScene, left: _Left, band: int) -> None:
+    """Add the spikes of one star in one band, by its number in the tile."""
+    streaks = radial_streaks(
+        left.excess,
+        left.weight,
+        left.star,
+        left.others,
+        x=left.x,
+        y=left.y,
+        inner=left.inner,
+        outer=left.outer,
         fwhm=patch.scene.psf_fwhm,
     )
     field.add_spikes(band, streaks, patch.box)
