@@ -50,3 +50,5 @@ class FitFlag(QualityFlag):
     MASKED_CORE = 16384, "masked pixels inside the core"
     NO_EPSF = 32768, "at least one band used a fallback PSF from the header"
     CLOSE_PAIR = 65536, "a neighbour nearer than half a FWHM: trust the sum of both, not the parts"
+    STRUCTURED = 131072, "a galaxy with arms, a bar, a ring: more than its smooth model can follow"
+    SPIKE = 262144, "a spike or bleed trail of a bright star was masked on it"

@@ -58,7 +58,7 @@ def test_missing_columns_count_as_false_and_converged():
 def test_every_issue_has_a_sentence_and_the_order_is_hard_then_soft():
     assert [*HARD_ISSUES, *SOFT_ISSUES] == [
         *("excluded", "no_fit_result", "hit_max_iters", "bound_stalled", "bright_mask"),
-        *("not_converged", "all_psf_fallback"),
+        *("not_converged", "all_psf_fallback", "structured"),
     ]
 
 

@@ -403,6 +403,15 @@ def run_zero_point(tmp_path: Path, merged: Table, mags: np.ndarray) -> Any:
     return ZeroPoint(config()).run(ZeroPointInputs(merged=merged, gaia=gaia))
 
 
+def catalog_inputs(merged: Table, zero_points: dict[str, Any] | None) -> CatalogInputs:
+    return CatalogInputs(
+        merged=merged,
+        zero_points=zero_points,
+        frames={"bands": [], "frames": {}},
+        wcs=FitsImages(header=sky_header()),
+    )
+
+
 def test_the_zero_point_calibrates_the_catalogue(tmp_path: Path) -> None:
     merged = merged_stars()
     mags = 25.25 - 2.5 * np.log10(merged["FLUX_r_fit"])
@@ -411,9 +420,7 @@ def test_the_zero_point_calibrates_the_catalogue(tmp_path: Path) -> None:
     assert zp["zp"] == pytest.approx(25.25, abs=1e-6)  # six decimals in the file
     assert len(out.stars) == 12
     assert len(out.per_object) == 11  # without the unreliable one
-    catalog = (
-        Catalog(config()).run(CatalogInputs(merged=merged, zero_points=out.zero_points)).catalog
-    )
+    catalog = Catalog(config()).run(catalog_inputs(merged, out.zero_points)).catalog
     np.testing.assert_allclose(catalog["MAG_r_fit"], mags, atol=1e-6)
     assert catalog.colnames[5:7] == ["MAG_r_fit", "MAGERR_r_fit"]
     assert list(catalog["ID"]) == list(merged["ID"])
@@ -425,6 +432,6 @@ def test_without_gaia_the_catalogue_stays_as_it_is(caplog: pytest.LogCaptureFixt
     assert out.summary is None
     assert "no GaiaXP" in out.zero_points["reason"]
     for zero_points in (out.zero_points, None):
-        inputs = CatalogInputs(merged=merged, zero_points=zero_points)
+        inputs = catalog_inputs(merged, zero_points)
         assert Catalog(config()).run(inputs).catalog.colnames == merged.colnames
     assert "skipped" in caplog.text

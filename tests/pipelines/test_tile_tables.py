@@ -92,6 +92,9 @@ EFFECT: dict[str, str] = {
     "skyloom.plots": f"{DRAWN}::test_the_command_line_wins_over_the_key",
     "skyloom.zp_estimate": f"{ZP_KEYS}::test_the_estimate_that_calibrates_is_a_choice",
     "skyloom.zp_surface": f"{ZP_KEYS}::test_a_surface_flattens_the_magnitudes",
+    "skyloom.gaia_epoch": (
+        "pipelines/test_tile_epochs.py::test_the_key_overrules_the_headers_and_needs_none"
+    ),
     "skyloom.faint_magnitudes": f"{ZP_KEYS}::test_faint_sources_get_what_was_asked_for",
     **{
         f"epsf.{key}": f"{DRAWN}::test_the_keys_of_the_original_switch_single_pictures"

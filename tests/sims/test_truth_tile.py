@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skyloom.catalogs import read_csv
+from skyloom.catalogs import column_as_float, read_csv
+from skyloom.flags import FitFlag
 from skyloom.pipelines.tile import run_tile
 from skyloom.sim import read_truth
 from skyloom.sim.assess import Assessment, SnrBin, assess_tile, pool_assessments
@@ -35,6 +36,8 @@ def run(config: Path, folder: Path) -> tuple[Assessment, float]:
     bands = [name[5:-4] for name in catalog.colnames if name.startswith("FLUX_")]
     found = assess_tile(catalog, truth, bands=bands, position_error_columns=columns)
     assert len(catalog) >= len(read_csv(folder / "input_catalog.csv"))
+    flags = np.nan_to_num(column_as_float(catalog, "fit_flags")).astype(int)
+    assert ((flags & FitFlag.STRUCTURED) > 0).mean() < 0.01  # its galaxies are smooth
     return found, seconds
 
 

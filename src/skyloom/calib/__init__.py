@@ -14,6 +14,13 @@ from skyloom.calib.magnitudes import (
     asinh_magnitude,
     softening,
 )
+from skyloom.calib.motion import (
+    GAIA_EPOCH,
+    at_epoch,
+    has_motion,
+    julian_year,
+    moved_positions,
+)
 from skyloom.calib.reference import GaiaReference, read_gaia_xp
 from skyloom.calib.scatter import (
     ScatterFit,
@@ -48,6 +55,7 @@ from skyloom.calib.zp_data import (
 )
 
 __all__ = [
+    "GAIA_EPOCH",
     "Augmentation",
     "BandZeroPoint",
     "FaintMagnitudes",
@@ -69,15 +77,19 @@ __all__ = [
     "absolute_spectrum",
     "apply_zero_points",
     "asinh_magnitude",
+    "at_epoch",
     "augment_catalog",
     "choose_surface",
     "effective_number",
     "fit_scatter",
     "gaia_box",
+    "has_motion",
+    "julian_year",
     "mad_clip",
     "match_one_to_one",
     "measure_trend",
     "measure_zero_points",
+    "moved_positions",
     "read_filter",
     "read_filters",
     "read_gaia_xp",

@@ -229,7 +229,11 @@ def _assemble(
     zp_ref: float,
     pos_err_pix: float | None,
 ) -> Table:
-    """Build the augmented table: every column for the original rows and for the added ones."""
+    """Build the augmented table: every column for the original rows and for the added ones.
+
+    Where stars were moved, ``gaia_epoch`` [Julian year] says when they stood where they were
+    matched; for added rows this is the epoch of RA and Dec.
+    """
     assert gaia.source_id is not None
     columns, table = catalog.columns, catalog.table
     ids = np.where(star >= 0, gaia.source_id[star], "") if len(gaia) else [""] * len(star)
@@ -244,14 +248,18 @@ def _assemble(
     if pos_err_pix is not None:
         new[columns.pos_err or "POS_ERR"] = np.full(len(added), pos_err_pix)
     old: dict[str, list[str]] = {"gaia_source_id": list(ids)}
+    if gaia.epoch is not None:
+        new["gaia_epoch"] = gaia.epoch[added]
+        old["gaia_epoch"] = ["" if s < 0 else repr(float(gaia.epoch[s])) for s in star]
     for band in bands:
         flux = _reference_flux(gaia, band, zp_ref)
         new[columns.flux.get(band, f"FLUX_{band}")] = np.nan_to_num(flux[added])  # 0: aperture
         if band in columns.flux:
             old[columns.flux[band]] = _backfilled(table, columns.flux[band], star, flux)
+    known = [name for name in ("gaia_source_id", "gaia_epoch") if name in new]
     created = [] if not len(added) else [name for name in new if name not in table.colnames]
     out = Table(meta=dict(table.meta))
-    for name in dict.fromkeys([*table.colnames, "gaia_source_id", *created]):
+    for name in dict.fromkeys([*table.colnames, *known, *created]):
         out[name] = _column(table, name, old.get(name), new.get(name), len(added))
     return out
 

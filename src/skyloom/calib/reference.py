@@ -33,6 +33,10 @@ class GaiaReference:
     mags: dict[str, Floats] = field(default_factory=dict)  # band -> AB mag
     mag_errs: dict[str, Floats] = field(default_factory=dict)  # band -> mag
     bp_rp: Floats | None = None  # mag
+    pmra: Floats | None = None  # mas / yr, includes cos Dec; None: no such column
+    pmdec: Floats | None = None  # mas / yr
+    ref_epoch: Floats | None = None  # Julian year of the file's positions
+    epoch: Floats | None = None  # Julian year of ra, dec; None: they are the file's
 
     def __len__(self) -> int:
         return len(self.ra)
@@ -48,10 +52,14 @@ class GaiaReference:
             ra=self.ra[keep],
             dec=self.dec[keep],
             source_id=None if self.source_id is None else self.source_id[keep],
-            g_mag=None if self.g_mag is None else self.g_mag[keep],
+            g_mag=_some(self.g_mag, keep),
             mags={band: values[keep] for band, values in self.mags.items()},
             mag_errs={band: values[keep] for band, values in self.mag_errs.items()},
-            bp_rp=None if self.bp_rp is None else self.bp_rp[keep],
+            bp_rp=_some(self.bp_rp, keep),
+            pmra=_some(self.pmra, keep),
+            pmdec=_some(self.pmdec, keep),
+            ref_epoch=_some(self.ref_epoch, keep),
+            epoch=_some(self.epoch, keep),
         )
 
     def colour(self, band: str) -> tuple[str, Floats] | None:
@@ -88,6 +96,10 @@ class GaiaReference:
                 raise _lacks(self.name, name)
 
 
+def _some(values: Floats | None, keep: Bools) -> Floats | None:
+    return None if values is None else values[keep]
+
+
 def _lacks(where: str, name: str) -> BadTable:
     return BadTable(
         f"GaiaXP CSV missing required column: {name} ({where}); add the column, or set "
@@ -105,7 +117,9 @@ def read_gaia_xp(path: Path | str) -> GaiaReference:
     path : path
         Columns ``ra``, ``dec`` [deg ICRS], ``source_id`` (kept as text: it does not fit a float),
         ``phot_g_mean_mag`` [mag], ``mag_{band}`` [AB mag]; optional ``magerr_{band}`` [mag] and
-        ``bp_rp``, or ``phot_bp_mean_mag`` and ``phot_rp_mean_mag`` [mag].
+        ``bp_rp``, or ``phot_bp_mean_mag`` and ``phot_rp_mean_mag`` [mag]; ``pmra``, ``pmdec``
+        [mas / yr, pmra includes cos Dec], one without the other is
+        ignored; ``ref_epoch`` [Julian year].
 
     Raises
     ------
@@ -127,12 +141,13 @@ def read_gaia_xp(path: Path | str) -> GaiaReference:
         ra=column_as_float(table, "ra"),
         dec=column_as_float(table, "dec"),
         source_id=source_id,
-        g_mag=column_as_float(table, "phot_g_mean_mag") if "phot_g_mean_mag" in names else None,
+        g_mag=_optional(table, "phot_g_mean_mag"),
         mags={n[len(_MAG) :]: column_as_float(table, n) for n in names if n.startswith(_MAG)},
         mag_errs={
             n[len(_MAG_ERR) :]: column_as_float(table, n) for n in names if n.startswith(_MAG_ERR)
         },
         bp_rp=_bp_rp(table),
+        **_motions(table, str(path)),
     )
 
 
@@ -143,3 +158,22 @@ def _bp_rp(table: Table) -> Floats | None:
     if {blue, red} <= set(table.colnames):
         return column_as_float(table, blue) - column_as_float(table, red)
     return None
+
+
+def _optional(table: Table, name: str) -> Floats | None:
+    return column_as_float(table, name) if name in table.colnames else None
+
+
+def _motions(table: Table, where: str) -> dict[str, Floats | None]:
+    """Return proper motions and the epoch of the positions."""
+    found = {name: _optional(table, name) for name in ("pmra", "pmdec", "ref_epoch")}
+    if (found["pmra"] is None) != (found["pmdec"] is None):
+        there, lacking = ("pmdec", "pmra") if found["pmra"] is None else ("pmra", "pmdec")
+        log.warning(
+            "%s has %s but no %s: stars are not moved; add the column [mas / yr]",
+            where,
+            there,
+            lacking,
+        )
+        found["pmra"] = found["pmdec"] = None
+    return found

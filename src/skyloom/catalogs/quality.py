@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from skyloom._types import Bools
+from skyloom._types import Bools, Floats
 from skyloom.catalogs.band_columns import band_column, fitted_bands
 from skyloom.catalogs.values import column_as_bool, column_as_float, text_array
+from skyloom.flags import FitFlag
 
 __all__ = ["HARD_ISSUES", "SOFT_ISSUES", "quality_issues"]
 
@@ -24,6 +25,7 @@ HARD_ISSUES = {
 SOFT_ISSUES = {
     "not_converged": "the optimiser did not report convergence",
     "all_psf_fallback": "no band had an ePSF of its own",
+    "structured": "a galaxy with structure that its smooth model cannot follow",
 }
 """Issues that are only listed."""
 
@@ -36,9 +38,9 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
     table : Table
         Reads ``excluded_any, x_pix_white_fit, opt_converged, opt_hit_max_iters,
         flag_bound_stalled, affected_by_bright_mask, psf_fallback_band_count,
-        psf_used_epsf_band_count``.  Missing columns and cells count as false (converged: true).
-        Where each band was fitted by itself, the columns of all bands: a limit or a bound counts
-        in any band, a missing fit or position in all of them.
+        psf_used_epsf_band_count, fit_flags``.  Missing columns and cells count as false
+        (converged: true).  Where each band was fitted by itself, the columns of all bands: a limit
+        or a bound counts in any band, a missing fit or position in all of them.
 
     Returns
     -------
@@ -79,9 +81,14 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
             (number("psf_fallback_band_count") > 0)
             & (np.nan_to_num(number("psf_used_epsf_band_count")) == 0)
         ),
+        "structured": _has_flag(number("fit_flags"), FitFlag.STRUCTURED),
     }
     names = [*HARD_ISSUES, *SOFT_ISSUES]
     flags = np.column_stack([found[name] for name in names])
     issues = [",".join(n for n, f in zip(names, row, strict=True) if f) for row in flags]
     reliable = ~flags[:, : len(HARD_ISSUES)].any(axis=1)
     return np.asarray(reliable), text_array(issues)
+
+
+def _has_flag(flags: Floats, bit: FitFlag) -> Bools:
+    return (np.nan_to_num(flags).astype(np.int64) & int(bit)) > 0

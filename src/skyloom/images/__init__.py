@@ -1,5 +1,6 @@
 """Images: FITS files, frames (one band of a tile) and pixel masks."""
 
+from skyloom.images.dates import DATE_KEYWORDS, header_mjd
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.frame import (
     Frame,
@@ -13,10 +14,12 @@ from skyloom.images.frame import (
 from skyloom.images.mask import MaskBit
 
 __all__ = [
+    "DATE_KEYWORDS",
     "FitsImage",
     "Frame",
     "MaskBit",
     "frame_wcs",
+    "header_mjd",
     "nonfinite_and_saturated",
     "opened_fits",
     "read_frame",

@@ -19,6 +19,7 @@ from astropy.wcs import WCS
 from skyloom._types import Pixels
 from skyloom.errors import BadHeader, InputError, Mismatch
 from skyloom.geometry import Box, WcsTolerance, compare_wcs, crop_box, cropped_wcs, pixel_scale
+from skyloom.images.dates import header_mjd
 from skyloom.images.fits import FitsImage
 from skyloom.images.mask import MaskBit
 
@@ -51,6 +52,7 @@ class Frame:
     saturation_adu: float  # ADU, inf where unknown; the threshold of the mask
     pixel_scale: float  # arcsec / pix
     fwhm_pix: float | None  # pix, of the header; None where it says nothing
+    mjd_utc: float | None = None  # d, when it was taken; None where the header does not say
 
     @property
     def sky_sigma(self) -> float:
@@ -86,6 +88,7 @@ class Frame:
             "saturation_adu": self.saturation_adu if math.isfinite(self.saturation_adu) else None,
             "pixel_scale": self.pixel_scale,
             "fwhm_pix": self.fwhm_pix,
+            "mjd_utc": self.mjd_utc,
         }
 
     @classmethod
@@ -195,6 +198,7 @@ def _frame_and_wcs(
         saturation_adu=_saturation(image, saturation_divisor),
         pixel_scale=scale_arcsec,
         fwhm_pix=_fwhm(image, scale_arcsec),
+        mjd_utc=header_mjd(image.keyword),
     )
     return frame, wcs
 

@@ -13,3 +13,4 @@ class MaskBit(QualityFlag):
     NONFINITE = 1, "the pixel is NaN or infinite"
     SATURATED = 2, "the raw value reaches SATURATE / saturation_divisor"
     BRIGHT = 4, "inside the ellipse of a bright detection that the catalogue does not list"
+    SPIKE = 8, "a diffraction spike or bleed trail of a bright star"

@@ -28,6 +28,7 @@ from .retype import clear_types
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
 from .state import SceneState
+from .structure import ResidualStructure, residual_structure
 from .transforms import PsfBank, PsfTransforms, kernel_tables
 from .uncertainty import noise_record
 from .warm import warm_up
@@ -50,6 +51,7 @@ __all__ = [
     "ObjectTotals",
     "PsfBank",
     "PsfTransforms",
+    "ResidualStructure",
     "SceneFit",
     "SceneImage",
     "ScenePass",
@@ -75,6 +77,7 @@ __all__ = [
     "parameters_from_ellipse",
     "render_reference",
     "render_scene",
+    "residual_structure",
     "warm_up",
     "with_positive_power",
 ]

@@ -85,7 +85,7 @@ def _tables(frames: list[Frame], spots: dict[str, SpotCheck], config: TileConfig
     wcs = frame_wcs(first)
     found = list(catalog_findings(config, bands, first, wcs, spots[_reference(spots)]))
     n_sources = int(found[0].numbers.get("inside") or 0)
-    found += gaia_findings(config, bands, first, wcs)
+    found += gaia_findings(config, frames, wcs)
     cost = tile_cost(
         config,
         shape=first.working_shape,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats
-from skyloom.calib import read_gaia_xp
+from skyloom.calib import GAIA_EPOCH, at_epoch, has_motion, read_gaia_xp
 from skyloom.catalogs import load_catalog, source_types
 from skyloom.detect.spot_check import SpotCheck
 from skyloom.errors import UserMistake
@@ -22,6 +22,7 @@ from skyloom.images import Frame
 from .check_bands import match_offset
 from .check_report import Finding, Status
 from .config import TileConfig
+from .epochs import EPOCH_KEY, TileEpoch, tile_epoch
 
 __all__ = ["catalog_findings", "gaia_findings"]
 
@@ -133,10 +134,8 @@ def _types(counts: Counter[str], config: TileConfig) -> Finding:
     )
 
 
-def gaia_findings(
-    config: TileConfig, bands: list[str], frame: Frame, wcs: WCS
-) -> Iterator[Finding]:
-    """Judge the GaiaXP table."""
+def gaia_findings(config: TileConfig, frames: Sequence[Frame], wcs: WCS) -> Iterator[Finding]:
+    """Judge the GaiaXP table against the frames; the first one's working region counts."""
     path = config.inputs.gaiaxp_synphot_csv
     if not (config.zp.enabled or config.epsf.use_gaiaxp):
         return
@@ -156,8 +155,10 @@ def gaia_findings(
     except UserMistake as error:
         yield Finding(topic="Gaia", status=Status.PROBLEM, message=error.message)
         return
+    epoch = tile_epoch(frames, config)
+    gaia = at_epoch(gaia, epoch.year)
     x, y = sky_to_pixel(wcs, gaia.ra, gaia.dec)
-    inside = Box.of_shape(frame.working_shape).contains(x, y)
+    inside = Box.of_shape(frames[0].working_shape).contains(x, y)
     low, high = config.zp.gaia_mag_min, config.zp.gaia_mag_max
     usable = inside
     if gaia.g_mag is not None:
@@ -172,7 +173,9 @@ def gaia_findings(
         else "widen zp.gaia_mag_min, zp.gaia_mag_max, or check that the table covers the field",
         numbers={"inside": int(inside.sum()), "usable": int(usable.sum())},
     )
-    for band in bands:
+    if gaia.pmra is not None:
+        yield _epoch(epoch, int((~has_motion(gaia))[inside].sum()))
+    for band in (frame.band for frame in frames):
         mags = gaia.mag(band)
         count = 0 if mags is None else int(np.isfinite(mags[usable]).sum())
         few = count < _FEW_GAIA
@@ -186,3 +189,24 @@ def gaia_findings(
             else "",
             numbers={"stars": count},
         )
+
+
+def _epoch(epoch: TileEpoch, still: int) -> Finding:
+    """Judge whether Gaia stars can be moved to the date of the images."""
+    status, message, remedy = Status.OK, epoch.text, ""
+    if epoch.year is None:
+        status, remedy = Status.WARNING, f"write one of these keywords, or set {EPOCH_KEY}"
+        message += f": Gaia stars stay at {GAIA_EPOCH}"
+    elif epoch.is_spread:
+        status = Status.WARNING
+        message += f"; bands up to {epoch.spread:.1f} yr apart: fast stars have no one position"
+        remedy = "leave bands out, or accept it for fast stars"
+    if still:
+        message += f"; {still} stars without a proper motion"
+    return Finding(
+        topic="Gaia epoch",
+        status=status,
+        message=message,
+        remedy=remedy,
+        numbers={"jyear": epoch.year, "spread": epoch.spread, "still": still},
+    )

@@ -33,7 +33,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
+from .fit import FIT_KEYS, PatchScene, locate_state, locate_types, patch_scenes
 from .report_columns import TRY_SHARE
 from .report_flags import near_bright_star
 
@@ -64,6 +64,7 @@ class ChooseInputs:
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
     types: Annotated[Table | None, Dataset("types", optional=True)]
+    halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class ChooseTypes(Stage[TileConfig, ChooseInputs, ChooseOutputs]):
 
     @override
     def locate(self, field: str, unit: DataId) -> DataId:
-        return locate_types(field, unit)
+        return locate_state(field, unit)
 
     @override
     def run(self, inputs: ChooseInputs) -> ChooseOutputs:
@@ -98,7 +99,7 @@ class ChooseTypes(Stage[TileConfig, ChooseInputs, ChooseOutputs]):
             rows = np.intersect1d(rows, types["row"][np.asarray(types["held"])])
             if len(rows) == 0:
                 return ChooseOutputs(types=Table(_COLUMNS))
-        ((_, patch),) = patch_scenes(self.config, inputs, inputs.sky, types)
+        ((_, patch),) = patch_scenes(self.config, inputs, inputs.sky)
         state = patch.state(inputs.scene)
         state.side = patch.scene.stamp_sides(state)
         prepared = patch.scene.residual(state)

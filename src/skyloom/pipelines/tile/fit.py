@@ -20,7 +20,7 @@ from skyloom._types import Floats, Ints
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
-from skyloom.images import Frame
+from skyloom.images import Frame, MaskBit
 from skyloom.psf import FieldPsf
 from skyloom.scene import (
     BlendGroups,
@@ -35,6 +35,7 @@ from skyloom.scene import (
 
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
+from .halo_field import HaloField
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
 from .patch_log import group_records
 from .psf_cache import bank_of, psf_and_transforms, with_transforms
@@ -51,7 +52,9 @@ __all__ = [
     "JoinScene",
     "PatchScene",
     "fit_stages",
+    "last_halos",
     "last_pass",
+    "locate_state",
     "locate_types",
     "patch_scenes",
 ]
@@ -70,11 +73,13 @@ FIT_KEYS = (
     "skyloom.correlated_noise",
     "skyloom.psf_error",
     "skyloom.fit_passes",
+    "skyloom.bright_stars",
     *FALLBACK_KEYS,
 )
 
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
 TYPES_PASSES = (1, 2)  # types are chosen after them: positions and shapes have been free
+LAST_HALOS = 1  # pass after which halos of bright stars are measured for the last time
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
 
 
@@ -91,7 +96,8 @@ class PatchScene:
         models: dict[str, Handle[Any]],
         frames: dict[str, Any],
         sky: dict[str, npt.NDArray[Any]],
-        types: Table | None = None,
+        types: Table | None,
+        halos: HaloField,
     ) -> None:
         self.bands = [str(b) for b in payload["bands"]]
         self.shape = (int(frames["shape"][0]), int(frames["shape"][1]))
@@ -103,7 +109,11 @@ class PatchScene:
         self.box = Box(x0, x0 + nx, y0, y0 + ny)
         self.base_box = Box(*(int(v) for v in payload["base_box"]))
         self.roi_box = Box(*(int(v) for v in payload["roi_box"]))
-        self.mask: npt.NDArray[np.uint8] = payload["mask"]
+        number = {str(band): b for b, band in enumerate(frames["bands"])}
+        self.mask: npt.NDArray[np.uint8] = payload["mask"].copy()
+        for b, band in enumerate(self.bands):
+            spikes = halos.mask(number[band], self.box)
+            self.mask[b][spikes] |= np.uint8(MaskBit.SPIKE)
         self.groups = groups
         self.sky = SkyField.from_arrays(sky)
         self.shift, self.shift_before = sky["shift"], sky["shift_before"]
@@ -118,18 +128,22 @@ class PatchScene:
             self.rows,
             kind=kind[self.rows],
             max_shift=config.patch_run.pos_max_shift_pix,
-            keep_shape=np.asarray(groups["near_saturated"])[self.rows],
+            near_halo=np.asarray(groups["near_saturated"])[self.rows],
         )
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         self.fwhm = np.array([psf.fwhm for psf, _ in pairs])
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
-            sigma = float(self.sky_sigma[b])
+            variance = float(self.sky_sigma[b]) ** 2
+            halo = halos.light(number[band], self.box)
+            noisy = variance + payload["source_variance"][b] * np.maximum(halo, 0.0)
             images.append(
                 SceneImage(
-                    data=np.where(good, payload["image"][b], 0) - self.sky.surface(b, self.box),
-                    ivar=np.where(good, np.float32(sigma**-2), np.float32(0)),
+                    data=np.where(good, payload["image"][b], 0)
+                    - self.sky.surface(b, self.box)
+                    - halo.astype(np.float32),
+                    ivar=np.where(good, 1.0 / noisy, 0.0).astype(np.float32),
                     psf=pairs[b][0],
                     flux_key=band,
                     sky_key=band,
@@ -226,15 +240,17 @@ class _PatchInputs(Protocol):
     def models(self) -> dict[str, Handle[Any]]: ...
     @property
     def frames(self) -> dict[str, Any]: ...
+    @property
+    def types(self) -> Table | None: ...  # chosen instead of the catalogue's
+    @property
+    def halos(self) -> dict[str, Any] | None: ...
 
 
 def patch_scenes(
-    config: TileConfig, inputs: _PatchInputs, sky: dict[str, Any], types: Table | None = None
+    config: TileConfig, inputs: _PatchInputs, sky: dict[str, Any]
 ) -> Iterator[tuple[FitPart, PatchScene]]:
-    """Yield the scenes of a patch: one with all bands, or one for each band.
-
-    ``types`` that were chosen instead of the catalogue's, if any.
-    """
+    """Yield the scenes of a patch: one with all bands, or one for each band."""
+    known = HaloField.from_arrays(inputs.halos)
     joint = config.patch_run.enable_multi_band_simultaneous_fitting
     for part in fit_parts(inputs.payload, sky, joint=joint):
         scene = PatchScene(
@@ -245,7 +261,8 @@ def patch_scenes(
             models=inputs.models,
             frames=inputs.frames,
             sky=part.sky,
-            types=types,
+            types=inputs.types,
+            halos=known,
         )
         yield part, scene
 
@@ -278,6 +295,7 @@ class FitInputs:
     start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
     types: Annotated[Table | None, Dataset("types", optional=True)]
+    halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +310,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 2
+    version = 3
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -301,14 +319,14 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     def locate(self, field: str, unit: DataId) -> DataId:
         if field in {"before", "sky"}:
             return unit.replace({"pass": int(unit["pass"]) - 1})
-        return locate_types(field, unit)
+        return locate_state(field, unit)
 
     @override
     def run(self, inputs: FitInputs) -> FitOutputs:
         tables, sky, noise = {}, [], []
         groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else _first_sky(inputs.start, inputs.frames)
-        for part, patch in patch_scenes(self.config, inputs, level, inputs.types):
+        for part, patch in patch_scenes(self.config, inputs, level):
             before = state_of_part(inputs.before, part.band)
             state = patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
             after, tables[part.band], sums, found = self._fit(inputs, part, patch, state)
@@ -448,10 +466,26 @@ def last_pass(config: TileConfig) -> int:
     return int(config.skyloom.fit_passes)
 
 
+def last_halos(config: TileConfig) -> int:
+    """Return the number of the pass after which halos are measured for the last time."""
+    return min(LAST_HALOS, last_pass(config) - 1)
+
+
+def locate_state(field: str, unit: DataId) -> DataId:
+    """Return where a pass finds what was chosen and measured before it.
+
+    Types by `locate_types`; halos of bright stars are those of the pass before, or earlier.
+    """
+    if field == "halos":
+        return unit.replace({"pass": min(int(unit["pass"]) - 1, LAST_HALOS)})
+    return locate_types(field, unit)
+
+
 def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
     """Return the stages from start values to patch catalogues, in order."""
     from .choose_types import ChooseTypes, JoinTypes  # noqa: PLC0415
     from .groups import Groups  # noqa: PLC0415
+    from .halos import Halos  # noqa: PLC0415
     from .payloads import Payloads  # noqa: PLC0415
     from .report import ReportPatch  # noqa: PLC0415
 
@@ -464,6 +498,8 @@ def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
         if is_early and config.skyloom.model_choice == "auto":
             stages.append(ChooseTypes(config, name=f"choose-types-{number}", fixed=fixed))
             stages.append(JoinTypes(config, name=f"types-{number}", fixed=fixed))
+        if config.skyloom.bright_stars and number <= last_halos(config):
+            stages.append(Halos(config, name=f"halos-{number}", fixed=fixed))
     last = DataId({"pass": last_pass(config)})
     stages += [ReportPatch(config, fixed=last), Registration(config, fixed=last)]
     return stages

@@ -405,6 +405,13 @@ class SkyloomConfig(Config):
     faint_magnitudes: Literal["none", "asinh", "limits"] = "none"
     """What faint sources get besides: asinh magnitudes (ASINH_*, any sign of flux), or upper limits
     at 3 sigma where the signal-to-noise is below 3 (LIM_*)."""
+    bright_stars: bool = True
+    """Measure halos and diffraction spikes of very bright stars after the first pass; in those that
+    follow take the halos off and mask the spikes."""
+    gaia_epoch: Annotated[Float | None, Ge(1900), Le(2100), Unit("Julian year")] = None
+    """Year to which Gaia stars are moved by their proper motions; null: the dates in the headers
+    (MJD-OBS, MJD-AVG, DATE-OBS, DATE-AVG), their median for the catalogue and each band's own for
+    its PSF stars; 2016.0 leaves the stars of Gaia DR3 where they are."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
 

@@ -99,6 +99,7 @@ class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
     """Read the headers of all images, check that they match, fix the working frame."""
 
     name = "load"
+    version = 2
     light = True
     config_keys = (
         "image_scaling.zp_ref",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from typing_extensions import override
 
-from skyloom._types import Floats, Ints
+from skyloom._types import Floats, Ints, Pixels
 from skyloom.butler import DataId, FitsImages
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.flow import Dataset, Dim, Handle, Stage, Upstream
@@ -20,10 +20,10 @@ from skyloom.geometry import Box, Patch, cropped_wcs, patches_from_rows
 from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
 
 from .config import TileConfig
-from .load import working_wcs
+from .load import band_frame, working_wcs
 from .start import start_values
 
-__all__ = ["Payloads", "reach_of"]
+__all__ = ["Payloads", "box_payloads", "reach_of", "rows_reaching"]
 
 STAMP_HALF = 32  # pix, of a star's stamp
 OPEN_HALF = 64  # pix, of a source that may turn out to be a galaxy
@@ -105,12 +105,8 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
         archives = {tag: _empty_archive(plan, bands, frames) for tag, plan in plans.items()}
         for b, (band, frame) in enumerate(zip(bands, frames, strict=True)):
             image = scaled_pixels(read_pixels(frame, strip), frame)
-            mask = inputs.masks[band].read()["mask"][strip.slices].copy()
-            level = inputs.saturation[band]["level"]
-            if level is not None:
-                mask[saturated_pixels(image, level)] |= np.uint8(MaskBit.SATURATED)
-            if inputs.bright is not None:
-                mask[inputs.bright.images["BRIGHT"][strip.slices] > 0] |= np.uint8(MaskBit.BRIGHT)
+            known = inputs.masks[band].read()["mask"]
+            mask = _whole_mask(known, strip, image, inputs.saturation[band], inputs.bright)
             for tag, plan in plans.items():
                 cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
                 archives[tag]["image"][b] = image[cut]
@@ -125,6 +121,60 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     @property
     def _skip_empty(self) -> bool:
         return bool(self.config.patch_inputs.skip_empty_patch)
+
+
+def _whole_mask(
+    mask: npt.NDArray[np.uint8],
+    box: Box,
+    image: Pixels,
+    saturation: Mapping[str, Any],
+    bright: FitsImages | None,
+) -> npt.NDArray[np.uint8]:
+    """Return all that is wrong with the pixels of a box, whose image is given."""
+    out = mask[box.slices].copy()
+    level = saturation["level"]
+    if level is not None:
+        out[saturated_pixels(image, level)] |= np.uint8(MaskBit.SATURATED)
+    if bright is not None:
+        out[bright.images["BRIGHT"][box.slices] > 0] |= np.uint8(MaskBit.BRIGHT)
+    return out
+
+
+def box_payloads(
+    boxes: Sequence[Box],
+    rows: Sequence[Ints],
+    *,
+    frames: dict[str, Any],
+    images: Mapping[str, Handle[Any]],
+    masks: Mapping[str, Handle[Any]],
+    saturation: Mapping[str, dict[str, Any]],
+    bright: FitsImages | None,
+) -> list[dict[str, npt.NDArray[Any]]]:
+    """Return archives as those of patches for some boxes, which fit and report nothing.
+
+    Parameters
+    ----------
+    boxes : sequence of Box
+        In the working frame.
+    rows : sequence of ndarray of int
+        Sources whose light reaches each box.
+    frames, images, masks, saturation, bright
+        As in `PayloadInputs`.
+    """
+    bands = [str(b) for b in frames["bands"]]
+    known = [band_frame(frames, band, images[band]) for band in bands]
+    nothing = np.zeros(0, np.int64)
+    archives = [
+        _archive(box, bands, known, rows=own, owned=nothing, base=nothing, boxes=(box, box))
+        for box, own in zip(boxes, rows, strict=True)
+    ]
+    for b, (band, frame) in enumerate(zip(bands, known, strict=True)):
+        mask = masks[band].read()["mask"]
+        for box, archive in zip(boxes, archives, strict=True):
+            image = scaled_pixels(read_pixels(frame, box), frame)
+            archive["image"][b] = image
+            archive["mask"][b] = _whole_mask(mask, box, image, saturation[band], bright)
+    return archives
 
 
 def _cards(wcs: WCS) -> npt.NDArray[np.str_]:
@@ -158,21 +208,49 @@ def _plan(
     for row in owned:
         box = box.union(Box.around(float(x[row]), float(y[row]), int(half[row])))
     box = box.clipped(frame)
+    rows = rows_reaching(groups, x, y, half, box)
+    return {"patch": patch, "box": box, "owned": owned, "base": base, "rows": rows}
+
+
+def rows_reaching(groups: Table, x: Floats, y: Floats, half: Ints, box: Box) -> Ints:
+    """Return the fitted sources whose light reaches a box; ``half`` is that of `reach_of`."""
     active = np.asarray(groups["kind"]) >= 0
     far = np.where(np.asarray(groups["saturated"]) | np.asarray(groups["hidden"]), WIDEST_HALF, LIT)
     reach = np.maximum(half, far)
     near = active & (x + reach >= box.x0) & (x - reach < box.x1)
     near &= (y + reach >= box.y0) & (y - reach < box.y1)
-    return {"patch": patch, "box": box, "owned": owned, "base": base, "rows": np.flatnonzero(near)}
+    return np.flatnonzero(near)
 
 
 def _empty_archive(
     plan: dict[str, Any], bands: list[str], frames: list[Frame]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the archive of a patch with its pixels still to be filled in."""
-    patch, box = plan["patch"], plan["box"]
+    patch = plan["patch"]
+    return _archive(
+        plan["box"],
+        bands,
+        frames,
+        rows=plan["rows"],
+        owned=plan["owned"],
+        base=plan["base"],
+        boxes=(patch.base, patch.roi),
+    )
+
+
+def _archive(
+    box: Box,
+    bands: list[str],
+    frames: list[Frame],
+    *,
+    rows: Ints,
+    owned: Ints,
+    base: Ints,
+    boxes: tuple[Box, Box],
+) -> dict[str, npt.NDArray[Any]]:
+    """Return an archive without pixels; ``boxes`` are the base box and the region of interest."""
     shape = (len(bands), *box.shape)
-    corners = {"base_box": patch.base, "roi_box": patch.roi}
+    corners = dict(zip(("base_box", "roi_box"), boxes, strict=True))
     return {
         "bands": np.array(bands),
         "image": np.empty(shape, np.float32),
@@ -182,8 +260,8 @@ def _empty_archive(
         "sky_sigma": np.array([f.sky_sigma for f in frames]),
         "source_variance": np.array([f.source_variance_per_count for f in frames]),
         "scale": np.array([f.scale for f in frames]),
-        "rows": plan["rows"],
-        "owned": plan["owned"],
-        "base": plan["base"],
+        "rows": rows,
+        "owned": owned,
+        "base": base,
         **{k: np.array([b.x0, b.x1, b.y0, b.y1]) for k, b in corners.items()},
     }

@@ -29,7 +29,7 @@ from skyloom.plots import (
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
+from .fit import FIT_KEYS, PatchScene, locate_state, patch_scenes
 from .single_band import state_of_part
 
 __all__ = ["DrawCutouts", "DrawPatch", "DrawResidual", "source_names"]
@@ -182,6 +182,7 @@ class CutoutInputs:
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
     types: Annotated[Table | None, Dataset("types", optional=True)]
+    halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,14 +213,14 @@ class DrawCutouts(Stage[TileConfig, CutoutInputs, CutoutOutputs]):
 
     @override
     def locate(self, field: str, unit: DataId) -> DataId:
-        return locate_types(field, unit)
+        return locate_state(field, unit)
 
     @override
     def run(self, inputs: CutoutInputs) -> CutoutOutputs:
         """Return the pictures."""
         fits = [
             (patch, patch.state(state_of_part(inputs.scene, part.band)))
-            for part, patch in patch_scenes(self.config, inputs, inputs.sky, inputs.types)
+            for part, patch in patch_scenes(self.config, inputs, inputs.sky)
         ]
         patch = fits[0][0]
         run, dpi = self.config.patch_run, self.config.plotting.dpi

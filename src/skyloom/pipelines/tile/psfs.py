@@ -14,7 +14,7 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Bools, Floats, Ints, Pixels
-from skyloom.calib import GaiaReference, read_gaia_xp
+from skyloom.calib import GaiaReference
 from skyloom.detect import CellBackground, cell_background
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
@@ -39,6 +39,7 @@ from skyloom.psf import (
 from skyloom.scene import SourceType
 
 from .config import TileConfig, config_subset
+from .epochs import EPOCH_KEY, gaia_of_band
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .fit_sections import PatchRunConfig
 from .sky import SkyField
@@ -108,6 +109,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         "patch_run.min_epsf_nstars_for_use",
         *FALLBACK_KEYS,
         "skyloom.psf_loops",
+        EPOCH_KEY,
         *NOT_IN_KEY,
     )
 
@@ -226,7 +228,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         mode = settings.psfstar_mode
         seeds = None
         if settings.use_gaiaxp and "gaia" in mode and inputs.gaia is not None:
-            seeds = _seeds(read_gaia_xp(inputs.gaia.path), inputs.band, frame, settings)
+            gaia = gaia_of_band(inputs.gaia.path, inputs.band, inputs.frames, self.config)
+            seeds = _seeds(gaia, inputs.band, frame, settings)
         elif mode == "sep+gaia":
             mode = "sep"
         hints = np.flatnonzero(start.active & (start.kind == SourceType.STAR))

@@ -22,7 +22,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, locate_types, patch_scenes
+from .fit import FIT_KEYS, PatchScene, locate_state, patch_scenes
 from .patch_log import fit_stages_meta, log_text
 from .report_apertures import add_apertures
 from .report_columns import (
@@ -40,6 +40,7 @@ from .report_columns import (
 from .report_flags import report_flags
 from .report_meta import add_psf, hit_limit, patch_meta, psf_audit
 from .single_band import FitPart, join_band_fits, state_of_part
+from .structured import add_structure
 
 __all__ = ["ReportPatch"]
 
@@ -60,6 +61,7 @@ class ReportInputs:
     types: Annotated[Table | None, Dataset("types", optional=True)]
     passes: Annotated[dict[int, dict[str, Any]], Dataset("pass_log", gather="pass")]
     bright: Annotated[Table | None, Dataset("bright_sources", optional=True)]
+    halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 3
+    version = 5
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
@@ -92,7 +94,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
 
     @override
     def locate(self, field: str, unit: DataId) -> DataId:
-        return locate_types(field, unit)
+        return locate_state(field, unit)
 
     @override
     def run(self, inputs: ReportInputs) -> ReportOutputs:
@@ -101,7 +103,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         audit = psf_audit(self.config, inputs.summary, bands, tag)
         fits: dict[str | None, Table] = {}
         found = []
-        for part, patch in patch_scenes(self.config, inputs, inputs.sky, inputs.types):
+        for part, patch in patch_scenes(self.config, inputs, inputs.sky):
             state = patch.state(state_of_part(inputs.scene, part.band))
             residual, weight = patch.scene.residual(state)
             fits[part.band] = self._measure(part, patch, state, (residual, weight), audit)
@@ -168,6 +170,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         add_fluxes(fit, patch, state, local)
         add_quality(fit, patch, state, found=found, local=local, flags=flags)
         add_blends(fit, patch, state, found, local)
+        add_structure(fit, patch, state, found, local, prepared=prepared)
         if (radius := self.config.skyloom.aperture_radius) is not None:
             add_apertures(
                 fit, patch, state, local, prepared=prepared, radius=radius, noise=part.sky

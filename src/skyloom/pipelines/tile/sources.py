@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from skyloom._types import Bools, Floats
 from skyloom.butler import Array, FitsImages
-from skyloom.calib import Augmentation, augment_catalog, read_gaia_xp
+from skyloom.calib import Augmentation, augment_catalog
 from skyloom.catalogs import (
     SourceCatalog,
     column_as_float,
@@ -29,6 +29,7 @@ from skyloom.geometry import Box, sky_to_pixel
 from skyloom.images import MaskBit
 
 from .config import TileConfig
+from .epochs import EPOCH_KEY, gaia_of_tile
 from .load import working_wcs
 
 __all__ = ["BASE_COLUMNS", "Sources", "base_table", "saturated_pixels"]
@@ -84,6 +85,7 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
         "zp.match_radius_arcsec",
         "zp.min_box_size_pix",
         "zp.gaia_pos_err_pix",
+        EPOCH_KEY,
     )
 
     @override
@@ -157,7 +159,7 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
         ny, nx = inputs.frames["shape"]
         result = augment_catalog(
             catalog,
-            read_gaia_xp(inputs.gaia.path),
+            gaia_of_tile(inputs.gaia.path, inputs.frames, cfg),
             wcs=wcs,
             shape=(ny, nx),
             active=~np.asarray(catalog.table["excluded_any"]),

@@ -26,6 +26,8 @@ _TYPES = {t.name: int(t) for t in SourceType}
 RADIUS_LIMITS = (0.1, 1000.0)  # pix; the documented bounds of the radius
 START_RADIUS = (0.3, 100.0)  # pix; start values are clipped to this
 SERSIC_LIMITS = (0.29, 6.3)
+HALO_LOG_R = 0.4  # how far ln r of a source in a halo may grow: two errors of a catalogue
+HALO_SHEAR = 0.15  # how far its ellipticity may move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +105,13 @@ def scene_sources(
     *,
     kind: Ints,
     max_shift: float | None,
-    keep_shape: Bools | None = None,
+    near_halo: Bools | None = None,
 ) -> Sources:
     """Return the engine's description of some rows; ``kind`` overrules the catalogue's.
 
-    Sources with ``keep_shape``, those in the halo of a saturated star, keep the catalogue's shape:
-    free, they grow into needles that follow the halo.
+    Shapes of ``near_halo``, sources in the halo of a saturated star, stay near the catalogue's:
+    free, they grow into needles that follow the halo; fixed, they keep what the halo did to the
+    catalogue.  They may shrink as far as they want.
     """
     sources = Sources.create(
         kind,
@@ -123,15 +126,21 @@ def scene_sources(
         n_limits=SERSIC_LIMITS,
     )
     extra = np.where(sources.free, start.prior_ivar[rows], 0.0)
-    free = sources.free.copy()
-    if keep_shape is not None:
-        free[keep_shape, 2:] = False
+    free, lower, upper = sources.free.copy(), sources.lower.copy(), sources.upper.copy()
+    if near_halo is not None:
+        free[near_halo, 5] = False
+        theta = sources.theta[near_halo]
+        upper[near_halo, 2] = theta[:, 2] + HALO_LOG_R
+        lower[near_halo, 3:5] = np.maximum(theta[:, 3:5] - HALO_SHEAR, -1.0)
+        upper[near_halo, 3:5] = np.minimum(theta[:, 3:5] + HALO_SHEAR, 1.0)
     total = sources.prior_ivar + extra
     safe = np.where(total > 0.0, total, 1.0)
     mean = (sources.prior_ivar * sources.prior_mean + extra * sources.theta) / safe
     return replace(
         sources,
         free=free,
+        lower=lower,
+        upper=upper,
         prior_mean=np.where(total > 0.0, mean, 0.0),
         prior_ivar=total,
         flux_prior_mean=start.flux_prior_mean[rows],

@@ -30,7 +30,10 @@ __all__ = ["synthesize_csv"]
 log = logging.getLogger(__name__)
 
 _NEEDED: Final = ("ra", "dec", "phot_g_mean_mag")
-_COLOURS: Final = ("bp_rp", "phot_bp_mean_mag", "phot_rp_mean_mag")
+_CARRIED: Final = (
+    *("bp_rp", "phot_bp_mean_mag", "phot_rp_mean_mag"),
+    *("pmra", "pmdec", "ref_epoch"),
+)
 
 
 def synthesize_csv(
@@ -50,8 +53,9 @@ def synthesize_csv(
     filters : path
         Folder of filter curves; a file's name without its ending is the band.
     out : path
-        CSV for ``inputs.gaiaxp_synphot_csv``: ``source_id, ra, dec, phot_g_mean_mag``, a colour
-        where there is one, ``mag_{band}`` and ``magerr_{band}``.
+        CSV for ``inputs.gaiaxp_synphot_csv``: ``source_id, ra, dec, phot_g_mean_mag``; a colour,
+        proper motions and ``ref_epoch`` where the table has them; ``mag_{band}``,
+        ``magerr_{band}``.
     sources : path, optional
         Table with the positions and G magnitudes; not needed where the spectra's tables have them.
     model : path, optional
@@ -114,7 +118,7 @@ def _with_magnitudes(found: SyntheticPhotometry, stars: Table) -> Table:
     rows = [i for i, s in enumerate(found.source_id.tolist()) if s in place]
     at = [place[s] for s in found.source_id[rows].tolist()]
     table = Table({"source_id": found.source_id[rows]})
-    for name in (*_NEEDED, *(n for n in _COLOURS if n in stars.colnames)):
+    for name in (*_NEEDED, *(n for n in _CARRIED if n in stars.colnames)):
         table[name] = column_as_float(stars, name)[at]
     for band, mag in found.mag.items():
         table[f"mag_{band}"] = np.round(mag[rows], 6)

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.table import Table
 from typing_extensions import override
 
-from skyloom.butler import Array
+from skyloom.butler import Array, FitsImages
 from skyloom.calib import (
     ZeroPoints,
     ZeroPointSurface,
@@ -24,6 +24,8 @@ from skyloom.flow import Dataset, Handle, Stage
 
 from .column_units import column_units
 from .config import TileConfig
+from .epochs import EPOCH_KEY, position_facts
+from .load import working_wcs
 
 __all__ = ["Catalog", "ZeroPoint"]
 
@@ -163,6 +165,8 @@ class CatalogInputs:
 
     merged: Annotated[Table, Dataset("merged")]
     zero_points: Annotated[dict[str, Any] | None, Dataset("zero_points", optional=True)]
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    wcs: Annotated[FitsImages, Dataset("wcs")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,10 +181,10 @@ class Catalog(Stage[TileConfig, CatalogInputs, CatalogOutputs]):
     """Write the catalogue, with magnitudes where there are zero points."""
 
     name = "catalog"
-    version = 2
+    version = 3
     light = True
     tolerant = True  # without zero points it is still a catalogue
-    config_keys = ("skyloom.faint_magnitudes",)
+    config_keys = ("skyloom.faint_magnitudes", EPOCH_KEY)
 
     @override
     def run(self, inputs: CatalogInputs) -> CatalogOutputs:
@@ -199,7 +203,9 @@ class Catalog(Stage[TileConfig, CatalogInputs, CatalogOutputs]):
             faint=self.config.skyloom.faint_magnitudes,
             surfaces=surfaces,
         )
-        return CatalogOutputs(catalog=catalog, units=column_units(catalog))
+        frame = working_wcs(inputs.wcs).wcs.radesys or "ICRS"
+        facts = {"positions": position_facts(inputs.frames, self.config, frame)}
+        return CatalogOutputs(catalog=catalog, units={**column_units(catalog), **facts})
 
 
 def _number(value: float | None) -> float:

@@ -1,0 +1,284 @@
+"""Stages ``halos-k``: what bright stars leave behind after the first passes.
+
+For each very bright star the residual of all models is looked at, in a box of its own: the halo in
+rings and, the last time, spikes: before that, models that are still wrong look like spikes.  Later
+passes take the halos off and leave the spikes out.  Boxes belong to
+stars, not to patches, so that patches change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+from typing_extensions import override
+
+from skyloom._types import Bools, Floats, Ints
+from skyloom.butler import FitsImages
+from skyloom.detect.halo import halo_light, halo_profile
+from skyloom.detect.spikes import radial_streaks
+from skyloom.flow import Dataset, Handle, Stage
+from skyloom.geometry import Box
+from skyloom.images import Frame
+from skyloom.scene import SceneState, SourceType
+
+from .config import TileConfig
+from .fit import FIT_KEYS, PatchScene, last_halos, patch_scenes
+from .halo_field import HaloField, StarHalo
+from .payloads import box_payloads, reach_of, rows_reaching
+from .single_band import state_of_part
+from .start import start_values
+
+__all__ = ["Halos"]
+
+log = logging.getLogger(__name__)
+
+MIN_SNR: Final = 1500.0  # of all bands, without saturation: fainter stars are their PSF
+REACH: Final = (50.0, 80.0, 200.0)  # pix: least; at an S/N of 5000, growing as its root; most
+INNER: Final = 2.0  # FWHM from the centre, or from the edge of the saturated core
+AT_ONCE: Final = 32  # stars whose pixels are in memory
+MARGIN: Final = 4  # pix
+DARK: Final = 1.0  # sigma of the sky: with more light of other sources a pixel tells no halo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalosInputs:
+    """The tile after a pass."""
+
+    frames: Annotated[dict[str, Any], Dataset("frames")]
+    sources: Annotated[Table, Dataset("sources")]
+    groups: Annotated[Table, Dataset("groups")]
+    images: Annotated[dict[str, Handle[Any]], Dataset("raw_image", gather="band", lazy=True)]
+    masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
+    saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
+    bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
+    models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
+    scene: Annotated[Table, Dataset("scene")]
+    sky: Annotated[dict[str, Any], Dataset("sky_field")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalosOutputs:
+    """Halos and spikes; see `HaloField`."""
+
+    halos: Annotated[dict[str, npt.NDArray[Any]], Dataset("halos")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Box:
+    """What `patch_scenes` needs of the box of a star."""
+
+    payload: dict[str, Any]
+    sources: Table
+    groups: Table
+    models: dict[str, Handle[Any]]
+    frames: dict[str, Any]
+    types: Table | None
+    halos: dict[str, Any]
+
+
+class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
+    """Measure halos and spikes of bright stars on the residual of a pass."""
+
+    version = 1
+    dimensions = ("pass",)
+    config_keys = FIT_KEYS
+
+    @override
+    def run(self, inputs: HalosInputs) -> HalosOutputs:
+        bands = [str(b) for b in inputs.frames["bands"]]
+        shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
+        start = start_values(inputs.sources, bands, shape, self.config.patch_run)
+        half = reach_of(np.asarray(inputs.groups["kind"]), start.log_r)
+        core = _saturated_radii(inputs.saturation, len(start.x))
+        field = HaloField()
+        snr = _snr(inputs.scene, inputs.frames, self.config.patch_run.fallback_default_fwhm_pix)
+        stars = _bright_stars(inputs.scene, inputs.groups, core > 0.0, snr)
+        for first in range(0, len(stars), AT_ONCE):
+            some = stars[first : first + AT_ONCE]
+            outers = [_reach(snr) for _, snr in some]
+            boxes = [
+                Box.around(float(start.x[row]), float(start.y[row]), int(outer) + MARGIN).clipped(
+                    Box.of_shape(shape)
+                )
+                for (row, _), outer in zip(some, outers, strict=True)
+            ]
+            payloads = box_payloads(
+                boxes,
+                [rows_reaching(inputs.groups, start.x, start.y, half, box) for box in boxes],
+                frames=inputs.frames,
+                images=inputs.images,
+                masks=inputs.masks,
+                saturation=inputs.saturation,
+                bright=inputs.bright,
+            )
+            for (row, _), outer, payload in zip(some, outers, payloads, strict=True):
+                self._look(inputs, field, payload, row, core=float(core[row]), outer=outer)
+        _tell(field, len(stars), bands, shape)
+        return HalosOutputs(halos=field.to_arrays())
+
+    def _look(
+        self,
+        inputs: HalosInputs,
+        field: HaloField,
+        payload: dict[str, Any],
+        row: int,
+        *,
+        core: float,
+        outer: float,
+    ) -> None:
+        """Add what is found about one star, in all bands; known halos are taken off before."""
+        view = _Box(
+            payload=payload,
+            sources=inputs.sources,
+            groups=inputs.groups,
+            models=inputs.models,
+            frames=inputs.frames,
+            types=None,  # chosen later
+            halos=field.to_arrays(),
+        )
+        bands = [str(b) for b in inputs.frames["bands"]]
+        for part, patch in patch_scenes(self.config, view, inputs.sky):
+            state = patch.state(state_of_part(inputs.scene, part.band))
+            residual, weight = patch.scene.residual(state)
+            planes = (residual, weight, patch.scene.model(residual))
+            for b, band in enumerate(patch.bands):
+                number = bands.index(band)
+                left = _add_halo(
+                    field, patch, state, row, (b, number), planes=planes, core=core, outer=outer
+                )
+                if int(self.fixed["pass"]) == last_halos(self.config):
+                    _add_spikes(field, patch, left, number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Left:
+    """What a star and its halo leave in a box: planes of one band, the star [pix of the box]."""
+
+    excess: Floats
+    weight: Floats
+    star: Floats  # with its halo
+    others: Floats
+    x: float
+    y: float
+    inner: float
+    outer: float
+
+
+def _add_halo(
+    field: HaloField,
+    patch: PatchScene,
+    state: SceneState,
+    row: int,
+    bands: tuple[int, int],
+    *,
+    planes: Sequence[npt.NDArray[Any]],
+    core: float,
+    outer: float,
+) -> _Left:
+    """Add the halo of one star in one band, by its number in the scene and in the tile.
+
+    ``planes``: residual, weight and model of the scene, flat.
+    """
+    b, band = bands
+    local = int(patch.local(np.array([row]))[0])
+    x, y = (float(v) for v in state.theta[local, :2] + state.offset[local, b])
+    residual, weight, model = (patch.planes(p)[b].astype(np.float64) for p in planes)
+    star = patch.scene.model_of(state, local, b, (0, 0), patch.box.shape).astype(np.float64)
+    others = model - star
+    inner = core + INNER * patch.scene.psf_fwhm
+    dy, dx = np.mgrid[patch.box.y0 : patch.box.y1, patch.box.x0 : patch.box.x1]
+    dx, dy = dx - x, dy - y
+    dark = np.abs(others) < DARK * float(patch.sky_sigma[b])
+    found = halo_profile(residual, weight, dark, dx=dx, dy=dy, inner=inner, outer=outer)
+    light = np.zeros(residual.shape)
+    if found.is_significant:
+        field.halos.append(
+            StarHalo(row=row, band=band, x=x, y=y, radius=found.radius, terms=found.terms)
+        )
+        light = halo_light(dx, dy, found.radius, found.terms)
+    return _Left(
+        excess=residual - light,
+        weight=weight,
+        star=star + light,
+        others=others,
+        x=x - patch.box.x0,
+        y=y - patch.box.y0,
+        inner=inner,
+        outer=outer,
+    )
+
+
+def _add_spikes(field: HaloField, patch: PatchScene, left: _Left, band: int) -> None:
+    """Add the spikes of one star in one band, by its number in the tile."""
+    streaks = radial_streaks(
+        left.excess,
+        left.weight,
+        left.star,
+        left.others,
+        x=left.x,
+        y=left.y,
+        inner=left.inner,
+        outer=left.outer,
+        fwhm=patch.scene.psf_fwhm,
+    )
+    field.add_spikes(band, streaks, patch.box)
+
+
+def _reach(snr: float) -> float:
+    """Return how far from a star its halo is looked for [pix]."""
+    least, typical, most = REACH
+    return float(np.clip(typical * np.sqrt(snr / 5000.0), least, most))
+
+
+def _bright_stars(
+    scene: Table, groups: Table, saturated: Bools, snr: Floats
+) -> list[tuple[int, float]]:
+    """Return rows and S/N of the stars to look at, brightest first."""
+    if len(scene) == 0:
+        return []
+    row = np.asarray(scene["row"], dtype=np.int64)
+    star = np.asarray(groups["kind"])[row] == SourceType.STAR
+    chosen = np.flatnonzero(star & ((snr > MIN_SNR) | saturated[row]))
+    order = chosen[np.lexsort((row[chosen], -snr[chosen]))]
+    return [(int(row[k]), float(snr[k])) for k in order]
+
+
+def _snr(scene: Table, frames: dict[str, Any], default_fwhm: float) -> Floats:
+    """Return the S/N of all bands that each row would have as a star without saturation."""
+    total = np.zeros(len(scene))
+    for band, values in frames["frames"].items():
+        frame = Frame.from_dict(values)
+        area = 4.0 * np.pi * ((frame.fwhm_pix or default_fwhm) / 2.3548) ** 2
+        prefix = "" if f"flux_{band}" in scene.colnames else f"{band}/"  # each band by itself
+        flux = np.maximum(np.nan_to_num(np.asarray(scene[f"{prefix}flux_{band}"])), 0.0)
+        variance = area * frame.sky_sigma**2 + frame.source_variance_per_count * flux
+        total += flux**2 / variance
+    return np.sqrt(total)
+
+
+def _saturated_radii(saturation: Mapping[str, dict[str, Any]], rows: int) -> Floats:
+    """Return the radius [pix] of the saturated core of each row, 0 without one."""
+    area: Floats = np.zeros(rows)
+    for found in saturation.values():
+        at: Ints = np.array(found["rows"], dtype=np.int64)
+        np.maximum.at(area, at, np.array(found["area"], dtype=np.float64))
+    return np.sqrt(area / np.pi)
+
+
+def _tell(field: HaloField, n_stars: int, bands: list[str], shape: tuple[int, int]) -> None:
+    """Say what was found."""
+    if n_stars == 0:
+        return
+    pixels = len(field.to_arrays()["spikes"])
+    log.info(
+        "bright stars: %d looked at, %d halos, %.3f %% of the pixels in spikes",
+        n_stars,
+        len(field.halos),
+        100.0 * pixels / (len(bands) * shape[0] * shape[1]),
+    )
