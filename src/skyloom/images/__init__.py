@@ -3,6 +3,7 @@
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.frame import (
     Frame,
+    HeaderOverride,
     frame_wcs,
     nonfinite_and_saturated,
     read_frame,
@@ -15,6 +16,7 @@ from skyloom.images.mask import MaskBit
 __all__ = [
     "FitsImage",
     "Frame",
+    "HeaderOverride",
     "MaskBit",
     "frame_wcs",
     "nonfinite_and_saturated",

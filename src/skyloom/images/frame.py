@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from skyloom.images.mask import MaskBit
 
 __all__ = [
     "Frame",
+    "HeaderOverride",
     "frame_wcs",
     "nonfinite_and_saturated",
     "read_frame",
@@ -33,6 +34,18 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderOverride:
+    """What the user says about an image, instead of its header."""
+
+    hdu: int | str | None = None  # of the pixels; None: the first that holds an image
+    keywords: Mapping[str, float | str] = field(default_factory=dict)
+
+
+_AS_IT_IS = HeaderOverride()
+_OR_SET = "or give it under skyloom.images as"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +142,25 @@ def read_pixels(frame: Frame, box: Box | None = None) -> Pixels:
         Region in working coordinates (that is, relative to the crop); default: all of it.
     """
     working = Box.of_shape(frame.working_shape) if box is None else box
-    return FitsImage.open(frame.path).read(working.shifted(frame.box.x0, frame.box.y0))
+    return _opened(frame).read(working.shifted(frame.box.x0, frame.box.y0))
 
 
 def frame_wcs(frame: Frame) -> WCS:
     """Read the WCS of a frame's working region."""
-    return cropped_wcs(FitsImage.open(frame.path).wcs(), frame.box)
+    return cropped_wcs(_opened(frame).wcs(), frame.box)
+
+
+def _opened(frame: Frame) -> FitsImage:
+    return FitsImage.open(frame.path, frame.hdu)
 
 
 def read_frame(
-    path: Path | str, *, zp_ref: float, saturation_divisor: float = 1.3, margin: int = 0
+    path: Path | str,
+    *,
+    zp_ref: float,
+    saturation_divisor: float = 1.3,
+    margin: int = 0,
+    override: HeaderOverride = _AS_IT_IS,
 ) -> Frame:
     """Read what the pipeline needs from the header of one band.
 
@@ -153,6 +175,8 @@ def read_frame(
         A pixel counts as saturated from ``SATURATE / saturation_divisor`` on.
     margin : int
         Pixels cut from each side for the working region.
+    override : HeaderOverride
+        HDU and keywords that the user gives; a keyword that stands there need not be in the header.
 
     Raises
     ------
@@ -161,14 +185,14 @@ def read_frame(
     BadHeader
         If keywords are missing or have no usable value; one message names all of them.
     """
-    frame, _ = _frame_and_wcs(Path(path), zp_ref, saturation_divisor, margin)
+    frame, _ = _frame_and_wcs(Path(path), zp_ref, saturation_divisor, margin, override)
     return frame
 
 
 def _frame_and_wcs(
-    path: Path, zp_ref: float, saturation_divisor: float, margin: int
+    path: Path, zp_ref: float, saturation_divisor: float, margin: int, override: HeaderOverride
 ) -> tuple[Frame, WCS]:
-    image = FitsImage.open(path)
+    image = FitsImage.open(path, override.hdu).with_keywords(override.keywords)
     problems: list[str] = []
     band = _band(image, problems)
     zp_auto = _zero_point(image, problems)
@@ -201,7 +225,7 @@ def _frame_and_wcs(
 
 def _band(image: FitsImage, problems: list[str]) -> str:
     value = image.keyword("FILTER")
-    remedy = "write the name of the band into the keyword FILTER"
+    remedy = f"write the name of the band into the keyword FILTER, {_OR_SET} filter"
     if value is None:
         problems.append(f"Missing FILTER in {image.where}; {remedy}")
         return ""
@@ -218,7 +242,7 @@ def _band(image: FitsImage, problems: list[str]) -> str:
 
 def _zero_point(image: FitsImage, problems: list[str]) -> float:
     value = image.number("ZP_AUTO")
-    remedy = "write the AB magnitude of one ADU into the keyword ZP_AUTO"
+    remedy = f"write the AB magnitude of one ADU into the keyword ZP_AUTO, {_OR_SET} zp_auto"
     if value is None:
         problems.append(f"Missing ZP_AUTO in {image.where}; {remedy}")
     elif not math.isfinite(value):
@@ -231,7 +255,8 @@ def _zero_point(image: FitsImage, problems: list[str]) -> float:
 def _positive(image: FitsImage, name: str, meaning: str, problems: list[str]) -> float:
     value = image.number(name)
     label = f"{name} (e-/ADU)" if name == "EGAIN" else name
-    remedy = f"write the {meaning} into the keyword {name}"
+    setting = {"SKYSIG": "sky_sigma", "EGAIN": "gain"}[name]
+    remedy = f"write the {meaning} into the keyword {name}, {_OR_SET} {setting}"
     if value is None:
         kind = "Missing" if name == "SKYSIG" else "Bad/Missing"
         problems.append(f"{kind} {label} in {image.where}; {remedy}")
@@ -270,6 +295,7 @@ def read_frames(
     saturation_divisor: float = 1.3,
     margin: int = 0,
     tolerance: WcsTolerance | None = None,
+    overrides: Mapping[Path, HeaderOverride] | None = None,
 ) -> tuple[Frame, ...]:
     """Read the frames of a tile, in the order of the image list, and check that they match.
 
@@ -279,6 +305,8 @@ def read_frames(
         As for `read_frame`.
     tolerance : WcsTolerance, optional
         Compare each WCS with the first; None compares shapes and band names only.
+    overrides : mapping of Path to HeaderOverride, optional
+        What the user says instead of the headers, by path.
 
     Raises
     ------
@@ -289,9 +317,11 @@ def read_frames(
     frames: list[Frame] = []
     errors: list[InputError] = []
     reference: WCS | None = None
-    for path in paths:
+    overrides = overrides or {}
+    for path in map(Path, paths):
+        override = overrides.get(path, _AS_IT_IS)
         try:
-            frame, wcs = _frame_and_wcs(Path(path), zp_ref, saturation_divisor, margin)
+            frame, wcs = _frame_and_wcs(path, zp_ref, saturation_divisor, margin, override)
         except InputError as error:
             errors.append(error)
             continue

@@ -22,6 +22,8 @@ from skyloom.config import (
     UserPath,
 )
 
+from .image_sections import ImageConfig
+
 __all__ = [
     "EpsfConfig",
     "MergeConfig",
@@ -395,3 +397,6 @@ class SkyloomConfig(Config):
     at 3 sigma where the signal-to-noise is below 3 (LIM_*)."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
+    images: dict[str, ImageConfig] = Field(default_factory=dict)
+    """What overrules the header of an image, by file name, path as in the image list, or band as
+    FILTER names it."""

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from skyloom.images import (
 )
 
 from .config import TileConfig
+from .image_overrides import header_overrides, settings_of_images
 from .sky import first_level
 
 __all__ = ["Load", "Masks", "White", "band_frame", "read_tile_frames", "white_of", "working_wcs"]
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 _STRIP_PIXELS: Final = 4_000_000  # of one strip; the stack holds about 30 bytes for each
 
 
-def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
+def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
     """Read and check the headers of a tile's images, in the order of the image list.
 
     Parameters
@@ -44,13 +46,17 @@ def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
     paths : list of path
         One image per band.
     config : TileConfig
-        Reads ``image_scaling``, ``crop``, ``checks`` and ``source_saturation_cut``.
+        Reads ``image_scaling``, ``crop``, ``checks``, ``source_saturation_cut`` and
+        ``skyloom.images``.
 
     Raises
     ------
     InputError
         With the problems of all files.
+    WrongValue
+        If a name in ``skyloom.images`` does not mean one of them.
     """
+    settings = settings_of_images(paths, config.skyloom.images)
     checks = config.checks
     tolerance = WcsTolerance(
         crval=checks.wcs_tolerance.crval,
@@ -64,6 +70,7 @@ def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
         saturation_divisor=config.source_saturation_cut.saturation_divisor,
         margin=config.crop.margin if config.crop.enabled else 0,
         tolerance=tolerance if checks.require_wcs_alignment else None,
+        overrides=header_overrides(settings),
     )
 
 
@@ -106,6 +113,7 @@ class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
         "crop.margin",
         "checks",
         "source_saturation_cut.saturation_divisor",
+        "skyloom.images",
     )
 
     @override
