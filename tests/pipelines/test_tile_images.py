@@ -14,7 +14,7 @@ from skyloom.errors import BadHeader, UnreadableFile, UserMistake, WrongValue
 from skyloom.images import frame_wcs, read_pixels
 from skyloom.pipelines.tile import TileConfig, run_tile
 from skyloom.pipelines.tile.config import load_config
-from skyloom.pipelines.tile.image_overrides import settings_of_images
+from skyloom.pipelines.tile.image_overrides import find_images
 from skyloom.pipelines.tile.image_sections import ImageConfig
 from skyloom.pipelines.tile.load import read_tile_frames
 
@@ -130,9 +130,8 @@ def test_an_image_is_named_by_band_file_or_path(tmp_path: Path, name: str) -> No
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
     paths = [image(tmp_path / "one/a.fits"), image(tmp_path / "two/b.fits", FILTER="g")]
-    settings = ImageConfig(gain=9.0)
-    found = settings_of_images(paths, {name.format(folder=tmp_path): settings})
-    assert found == {paths[1]: settings}
+    name = name.format(folder=tmp_path)
+    assert find_images(paths, {name: ImageConfig()}) == {paths[1]: name}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_a_name_that_means_no_image_or_two_is_refused(
         (tmp_path / folder).mkdir()
     paths = [image(tmp_path / "one/a.fits"), image(tmp_path / "two/a.fits", FILTER="g")]
     with pytest.raises(WrongValue, match=words):
-        settings_of_images(paths, dict.fromkeys(names, ImageConfig()))
+        find_images(paths, dict.fromkeys(names, ImageConfig()))
 
 
 def test_a_link_in_the_list_is_known_by_its_path(tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ def test_a_link_in_the_list_is_known_by_its_path(tmp_path: Path) -> None:
     text = "skyloom: {images: {r.fits: {gain: 3}}}"
     (tmp_path / "tile.yaml").write_text(text, encoding="utf-8")
     images = load_config(tmp_path / "tile.yaml").skyloom.images
-    assert settings_of_images([target], images)[target].gain == 3.0
+    assert images[find_images([target], images)[target]].gain == 3.0
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,28 @@ from skyloom.images.frame import (
     HeaderOverride,
     frame_wcs,
     nonfinite_and_saturated,
+    pixels_and_mask,
     read_frame,
     read_frames,
     read_pixels,
     scaled_pixels,
 )
-from skyloom.images.mask import MaskBit
+from skyloom.images.maps import MapFile, PixelMaps, check_maps
+from skyloom.images.mask import UNUSABLE, MaskBit
 
 __all__ = [
+    "UNUSABLE",
     "FitsImage",
     "Frame",
     "HeaderOverride",
+    "MapFile",
     "MaskBit",
+    "PixelMaps",
+    "check_maps",
     "frame_wcs",
     "nonfinite_and_saturated",
     "opened_fits",
+    "pixels_and_mask",
     "read_frame",
     "read_frames",
     "read_pixels",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -164,17 +165,21 @@ class FitsImage:
             If the pixels cannot be read.
         """
         whole = Box.of_shape(self.shape)
-        box = whole if box is None else box
+        data = self.section(whole if box is None else box)
+        return np.ascontiguousarray(data, dtype=np.float32)
+
+    def section(self, box: Box) -> npt.NDArray[Any]:
+        """Read a box of pixels in the type that they have on disk; see `read`."""
+        whole = Box.of_shape(self.shape)
         if box.clipped(whole) != box or box.is_empty:
             raise ValueError(f"{self.where}: {box} is not inside the image {self.shape}")
         with opened_fits(self.path) as hdus:
             try:
-                data = hdus[self.hdu].section[box.slices]
+                return np.asarray(hdus[self.hdu].section[box.slices])
             except MemoryError:
                 raise
             except Exception as error:  # the codecs of tile compression have types of their own
                 raise _unreadable(self.path, error, hdu=self.hdu) from error
-        return np.ascontiguousarray(data, dtype=np.float32)
 
 
 def _find_image(path: Path, hdus: fits.HDUList, wanted: int | str | None) -> int:

@@ -20,13 +20,15 @@ from skyloom._types import Pixels
 from skyloom.errors import BadHeader, InputError, Mismatch
 from skyloom.geometry import Box, WcsTolerance, compare_wcs, crop_box, cropped_wcs, pixel_scale
 from skyloom.images.fits import FitsImage
-from skyloom.images.mask import MaskBit
+from skyloom.images.maps import PixelMaps
+from skyloom.images.mask import UNUSABLE, MaskBit
 
 __all__ = [
     "Frame",
     "HeaderOverride",
     "frame_wcs",
     "nonfinite_and_saturated",
+    "pixels_and_mask",
     "read_frame",
     "read_frames",
     "read_pixels",
@@ -41,10 +43,12 @@ class HeaderOverride:
     """What the user says about an image, instead of its header."""
 
     hdu: int | str | None = None  # of the pixels; None: the first that holds an image
+    needs_sky_sigma: bool = True  # False: a map tells the noise, SKYSIG is not looked at
     keywords: Mapping[str, float | str] = field(default_factory=dict)
 
 
 _AS_IT_IS = HeaderOverride()
+_NO_MAPS = PixelMaps()
 _OR_SET = "or give it under skyloom.images as"
 
 
@@ -59,11 +63,12 @@ class Frame:
     box: Box  # working region in the whole image
     zp_auto: float  # AB mag of one ADU
     scale: float  # scaled counts per ADU
-    sky_sigma_adu: float  # ADU
+    sky_sigma_adu: float  # ADU; NaN where a map tells the noise
     gain: float  # electron / ADU
     saturation_adu: float  # ADU, inf where unknown; the threshold of the mask
     pixel_scale: float  # arcsec / pix
     fwhm_pix: float | None  # pix, of the header; None where it says nothing
+    maps: PixelMaps = _NO_MAPS
 
     @property
     def sky_sigma(self) -> float:
@@ -84,7 +89,7 @@ class Frame:
         return self.box.shape
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; an infinite saturation level becomes None."""
+        """Return plain values for JSON; an infinite saturation level and NaN become None."""
         box = self.box
         return {
             "band": self.band,
@@ -94,24 +99,28 @@ class Frame:
             "box": [box.x0, box.x1, box.y0, box.y1],
             "zp_auto": self.zp_auto,
             "scale": self.scale,
-            "sky_sigma_adu": self.sky_sigma_adu,
+            "sky_sigma_adu": None if math.isnan(self.sky_sigma_adu) else self.sky_sigma_adu,
             "gain": self.gain,
             "saturation_adu": self.saturation_adu if math.isfinite(self.saturation_adu) else None,
             "pixel_scale": self.pixel_scale,
             "fwhm_pix": self.fwhm_pix,
+            **({"maps": self.maps.as_dict()} if self.maps.files else {}),
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Frame:
         """Rebuild a frame from `as_dict`."""
-        saturation = values["saturation_adu"]
+        saturation, sigma = values["saturation_adu"], values["sky_sigma_adu"]
+        maps = values.get("maps")
         return cls(
             **{
                 **values,
                 "path": Path(values["path"]),
                 "shape": (values["shape"][0], values["shape"][1]),
                 "box": Box(*values["box"]),
+                "sky_sigma_adu": math.nan if sigma is None else sigma,
                 "saturation_adu": math.inf if saturation is None else saturation,
+                "maps": _NO_MAPS if maps is None else PixelMaps.from_dict(maps),
             }
         )
 
@@ -132,7 +141,7 @@ def nonfinite_and_saturated(raw: Pixels, frame: Frame) -> npt.NDArray[np.uint8]:
 
 
 def read_pixels(frame: Frame, box: Box | None = None) -> Pixels:
-    """Read raw pixels [ADU] of a frame.
+    """Read raw pixels [ADU] of a frame, NaN where its maps say that they are of no use.
 
     Parameters
     ----------
@@ -141,8 +150,29 @@ def read_pixels(frame: Frame, box: Box | None = None) -> Pixels:
     box : Box, optional
         Region in working coordinates (that is, relative to the crop); default: all of it.
     """
+    raw, bits = _raw_and_bits(frame, box)
+    if bits is not None:
+        raw[bits > 0] = np.nan
+    return raw
+
+
+def pixels_and_mask(frame: Frame) -> tuple[Pixels, npt.NDArray[np.uint8]]:
+    """Read raw pixels [ADU] of a frame as `read_pixels` does, and the bits of its mask.
+
+    A pixel that the maps mark and that reaches the saturation level has the bits of both.
+    """
+    raw, bits = _raw_and_bits(frame, None)
+    mask = nonfinite_and_saturated(raw, frame)
+    if bits is not None:
+        mask |= bits
+        raw[mask & np.uint8(UNUSABLE) > 0] = np.nan
+    return raw, mask
+
+
+def _raw_and_bits(frame: Frame, box: Box | None) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
     working = Box.of_shape(frame.working_shape) if box is None else box
-    return _opened(frame).read(working.shifted(frame.box.x0, frame.box.y0))
+    place = working.shifted(frame.box.x0, frame.box.y0)
+    return _opened(frame).read(place), frame.maps.bits(place)
 
 
 def frame_wcs(frame: Frame) -> WCS:
@@ -196,7 +226,9 @@ def _frame_and_wcs(
     problems: list[str] = []
     band = _band(image, problems)
     zp_auto = _zero_point(image, problems)
-    sky_sigma = _positive(image, "SKYSIG", "sky rms in ADU", problems)
+    sky_sigma = math.nan
+    if override.needs_sky_sigma:
+        sky_sigma = _positive(image, "SKYSIG", "sky rms in ADU", problems)
     gain = _positive(image, "EGAIN", "gain in e-/ADU", problems)
     wcs = None
     try:

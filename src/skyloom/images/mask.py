@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from skyloom.flags import QualityFlag
 
-__all__ = ["MaskBit"]
+__all__ = ["UNUSABLE", "MaskBit"]
 
 
 class MaskBit(QualityFlag):
@@ -13,3 +15,9 @@ class MaskBit(QualityFlag):
     NONFINITE = 1, "the pixel is NaN or infinite"
     SATURATED = 2, "the raw value reaches SATURATE / saturation_divisor"
     BRIGHT = 4, "inside the ellipse of a bright detection that the catalogue does not list"
+    MASKED = 8, "the mask map of the image marks it"
+    NO_WEIGHT = 16, "the weight or rms map of the image is not positive there"
+
+
+UNUSABLE: Final = MaskBit.NONFINITE | MaskBit.MASKED | MaskBit.NO_WEIGHT
+"""Pixels that say nothing; they are read as NaN."""

@@ -15,11 +15,13 @@ from skyloom.images import Frame, read_pixels
 
 from .check_report import Finding, Status
 from .config import TileConfig
+from .noise import NOISE_RATIO, SkyNoise
 
 __all__ = ["band_findings", "match_offset", "measure_band"]
 
 _FWHM_RATIO: Final = 1.25  # the header's FWHM serves for apertures and the fallback PSF only
-_NOISE: Final = (1.1, 2.0)  # rms over SKYSIG: warning, problem; errors scale with it
+_NOISE: Final = (NOISE_RATIO, 2.0)  # rms over stated: warning, problem; errors scale with it
+_NOISE_SPREAD: Final = 1.2  # highest over lowest of nine cut-outs; their errors are below 1 %
 _CORRELATED: Final = 0.02  # as in the fit
 _LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
 _OFFSET: Final = (0.25, 1.0)  # pix
@@ -27,12 +29,14 @@ _MATCH: Final = 4.0  # pix
 _FEW_STARS: Final = 6  # over the field: fewer cannot tell how the PSF changes
 
 
-def measure_band(frame: Frame, config: TileConfig) -> SpotCheck:
+def measure_band(noise: SkyNoise, config: TileConfig) -> SpotCheck:
     """Read the cut-outs of a band, within the working frame, and measure them."""
+    frame = noise.frame
     shape = frame.working_shape
     cuts = [(box, read_pixels(frame, box)) for box in spot_boxes(shape)]
+    sigma = [noise.of(box) / frame.scale for box, _ in cuts]
     fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
-    return check_spots(cuts, fwhm=float(np.clip(fwhm, 1.5, 20.0)), shape=shape)
+    return check_spots(cuts, sigma=sigma, fwhm=float(np.clip(fwhm, 1.5, 20.0)), shape=shape)
 
 
 def band_findings(
@@ -45,6 +49,7 @@ def band_findings(
         yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
         return
     yield _noise(frame, spots)
+    yield _noise_spread(frame, spots)
     yield _correlation(frame, spots)
     yield _level(frame, spots)
     yield _fwhm(frame, spots, config)
@@ -80,16 +85,33 @@ def _beyond(value: float, limits: tuple[float, float]) -> Status:
 
 
 def _noise(frame: Frame, spots: SpotCheck) -> Finding:
-    ratio = spots.sky_rms / frame.sky_sigma_adu
+    ratio = spots.noise_ratio
+    stated = f"SKYSIG {frame.sky_sigma_adu:.4g}"
+    remedy = "write the measured rms into the keyword SKYSIG"
+    if frame.maps.noise is not None:
+        stated = f"{frame.maps.noise.path.name} compared pixel by pixel"
+        remedy = "correct the map, or its unit (weight_type)"
     return _of(
         frame,
         "sky rms",
         _beyond(max(ratio, 1.0 / ratio), _NOISE),
-        f"{spots.sky_rms:.4g} ADU measured, SKYSIG {frame.sky_sigma_adu:.4g}: ratio {ratio:.2f}",
-        "write the measured rms into the keyword SKYSIG: all errors scale with it",
+        f"{spots.sky_rms:.4g} ADU measured, {stated}: ratio {ratio:.2f}",
+        f"{remedy}: all errors scale with it",
         measured=spots.sky_rms,
-        header=frame.sky_sigma_adu,
+        header=None if math.isnan(frame.sky_sigma_adu) else frame.sky_sigma_adu,
         ratio=ratio,
+    )
+
+
+def _noise_spread(frame: Frame, spots: SpotCheck) -> Finding:
+    varies = spots.noise_spread > _NOISE_SPREAD
+    return _of(
+        frame,
+        "noise over the field",
+        Status.WARNING if varies else Status.OK,
+        f"measured over stated noise differs by a factor {spots.noise_spread:.2f} between cut-outs",
+        "give a weight_map or rms_map of the image under skyloom.images",
+        spread=spots.noise_spread,
     )
 
 

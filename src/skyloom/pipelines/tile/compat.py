@@ -145,9 +145,18 @@ def _with_path(config: ConfigT, key: str, base: Path, document: YamlDocument) ->
 
 
 def _with_image_paths(config: ConfigT, directory: Path) -> ConfigT:
-    """Make names of ``skyloom.images`` that are paths of files absolute; others are file names."""
+    """Make the paths of ``skyloom.images`` absolute: maps, and names that are paths of files."""
     section = _section(config, "skyloom")
-    images = {_image_name(name, directory): v for name, v in section.images.items()}
+    images = {
+        _image_name(name, directory): image.model_copy(
+            update={
+                key: resolve_path(path, directory)
+                for key in ("weight_map", "rms_map", "mask_map")
+                if (path := getattr(image, key)) is not None
+            }
+        )
+        for name, image in section.images.items()
+    }
     if len(images) < len(section.images):
         return config  # two names of one file: refused when the images are looked up
     return config.model_copy(update={"skyloom": section.model_copy(update={"images": images})})

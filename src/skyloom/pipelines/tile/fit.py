@@ -16,7 +16,7 @@ import numpy.typing as npt
 from astropy.table import Table, vstack
 from typing_extensions import override
 
-from skyloom._types import Floats, Ints
+from skyloom._types import Floats, Ints, Pixels
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
@@ -102,7 +102,7 @@ class PatchScene:
         self.groups = groups
         self.sky = SkyField.from_arrays(sky)
         self.shift, self.shift_before = sky["shift"], sky["shift_before"]
-        self.sky_sigma: Floats = payload["sky_sigma"]
+        self.sky_sigma = [_sky_sigma(payload, b) for b in range(len(self.bands))]
         start = start_values(sources, self.bands, self.shape, config.patch_run)
         kind = np.asarray(groups["kind"])[self.rows]
         self.start = start
@@ -117,11 +117,10 @@ class PatchScene:
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
-            sigma = float(self.sky_sigma[b])
             images.append(
                 SceneImage(
                     data=np.where(good, payload["image"][b], 0) - self.sky.surface(b, self.box),
-                    ivar=np.where(good, np.float32(sigma**-2), np.float32(0)),
+                    ivar=np.where(good, np.float32(self.sky_sigma[b] ** -2.0), np.float32(0)),
                     psf=pairs[b][0],
                     flux_key=band,
                     sky_key=band,
@@ -191,6 +190,12 @@ class PatchScene:
         x, y = after.theta[own, 0], after.theta[own, 1]
         taken = absorbed_sums(after.sky_absorbed[own], x, y, self.shape)
         return np.concatenate([np.stack(seen), taken], axis=1)
+
+
+def _sky_sigma(payload: dict[str, npt.NDArray[Any]], b: int) -> float | Pixels:
+    """Return the sky noise of a band in a payload: one number, or that of each pixel."""
+    plane = int(payload["sky_sigma_plane"][b]) if "sky_sigma_plane" in payload else -1
+    return float(payload["sky_sigma"][b]) if plane < 0 else payload["sky_sigma_map"][plane]
 
 
 class _PatchInputs(Protocol):

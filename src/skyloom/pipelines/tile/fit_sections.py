@@ -398,5 +398,5 @@ class SkyloomConfig(Config):
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
     images: dict[str, ImageConfig] = Field(default_factory=dict)
-    """What overrules the header of an image, by file name, path as in the image list, or band as
-    FILTER names it."""
+    """What overrules the header of an image, and its maps, by file name, path as in the image list,
+    or band as FILTER names it."""

@@ -1,18 +1,19 @@
-"""Which settings of ``skyloom.images`` are meant for which image."""
+"""Which settings of ``skyloom.images`` are meant for which image, and what they change."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from skyloom.errors import InputError, WrongValue
-from skyloom.images import FitsImage, HeaderOverride
+from skyloom.images import FitsImage, Frame, HeaderOverride, MapFile, PixelMaps, check_maps
 
 from .image_sections import ImageConfig
 
-__all__ = ["header_overrides", "settings_of_images"]
+__all__ = ["find_images", "header_overrides", "with_maps"]
 
 _KEYWORDS: Final = {
     "filter": "FILTER",
@@ -25,9 +26,7 @@ _KEYWORDS: Final = {
 """Setting -> the keyword in whose place it stands."""
 
 
-def settings_of_images(
-    paths: Sequence[Path], images: Mapping[str, ImageConfig]
-) -> dict[Path, ImageConfig]:
+def find_images(paths: Sequence[Path], images: Mapping[str, ImageConfig]) -> dict[Path, str]:
     """Find the image that each name of ``skyloom.images`` means.
 
     Parameters
@@ -42,11 +41,10 @@ def settings_of_images(
     WrongValue
         If a name fits no image or several, or two names fit the same; the message names all.
     """
-    found: dict[Path, ImageConfig] = {}
-    names: dict[Path, str] = {}
+    found: dict[Path, str] = {}
     problems: list[str] = []
     bands: dict[Path, str] = {}
-    for name, settings in images.items():
+    for name in images:
         meant = [path for path in dict.fromkeys(paths) if _is_path(name, path)]
         if not meant:
             bands = bands or {path: _band(path) for path in paths}
@@ -54,13 +52,13 @@ def settings_of_images(
         if len(meant) != 1:
             problems.append(_unclear(name, meant, paths, bands))
         elif meant[0] in found:
-            other = names[meant[0]]
+            other = found[meant[0]]
             problems.append(
                 f"skyloom.images.{name}: means the same image as {other!r}, {meant[0]}; "
                 "join the two"
             )
         else:
-            found[meant[0]], names[meant[0]] = settings, name
+            found[meant[0]] = name
     if problems:
         raise WrongValue("\n".join(problems), key="skyloom.images", problems=problems)
     return found
@@ -94,16 +92,56 @@ def _unclear(
     return f"skyloom.images.{name}: no image of the list has this band, file name or path; {remedy}"
 
 
-def header_overrides(settings: Mapping[Path, ImageConfig]) -> dict[Path, HeaderOverride]:
-    """Return what overrules the headers, by image."""
+def header_overrides(
+    names: Mapping[Path, str], images: Mapping[str, ImageConfig]
+) -> dict[Path, HeaderOverride]:
+    """Return what overrules the headers, by image; ``names`` are those of `find_images`."""
     return {
         path: HeaderOverride(
-            hdu=image.hdu,
+            hdu=images[name].hdu,
+            needs_sky_sigma=not images[name].states_noise,
             keywords={
                 keyword: value
-                for name, keyword in _KEYWORDS.items()
-                if (value := getattr(image, name)) is not None
+                for setting, keyword in _KEYWORDS.items()
+                if (value := getattr(images[name], setting)) is not None
             },
         )
-        for path, image in settings.items()
+        for path, name in names.items()
     }
+
+
+def with_maps(
+    frames: Sequence[Frame], names: Mapping[Path, str], images: Mapping[str, ImageConfig]
+) -> tuple[Frame, ...]:
+    """Return the frames with the maps that belong to them.
+
+    Raises
+    ------
+    InputError
+        With the problems of all maps; it has the class of the first.
+    """
+    out: list[Frame] = []
+    problems: list[InputError] = []
+    for frame in frames:
+        name = names.get(frame.path)
+        maps = PixelMaps() if name is None else _maps(images[name])
+        keys = {kind: f"skyloom.images.{name}.{kind}_map" for kind in maps.files}
+        problems += check_maps(maps, shape=frame.shape, box=frame.box, keys=keys)
+        out.append(replace(frame, maps=maps))
+    if problems:
+        messages = [problem.message for problem in problems]
+        raise type(problems[0])("\n".join(messages), problems=messages)
+    return tuple(out)
+
+
+def _maps(image: ImageConfig) -> PixelMaps:
+    def file(path: Path | None) -> MapFile | None:
+        return None if path is None else MapFile.parse(path)
+
+    return PixelMaps(
+        weight=file(image.weight_map),
+        rms=file(image.rms_map),
+        mask=file(image.mask_map),
+        is_relative=image.weight_type == "relative",
+        mask_bits=image.mask_bits,
+    )

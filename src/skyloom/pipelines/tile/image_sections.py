@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from skyloom.config import DEMAND, Config, Float, PositiveFloat, Unit
+from skyloom.config import DEMAND, Config, Float, PositiveFloat, PositiveInt, Unit, UserPath
 
 __all__ = ["ImageConfig"]
 
@@ -51,3 +51,39 @@ class ImageConfig(Config):
     """Saturation level before it is divided by the saturation_divisor, instead of SATURATE."""
     fwhm_pix: Annotated[PositiveFloat | None, Unit("pix")] = None
     """FWHM of the stars, instead of PEEING and SEEING."""
+    weight_map: UserPath | None = None
+    """Map of the weight of each pixel, FILE or FILE[HDU]; zero, negative or NaN: the pixel is not
+    used. Without the noise of sources."""
+    weight_type: Literal["ivar", "relative"] = "ivar"
+    """Unit of the weight: ivar, inverse variance [1/ADU**2]; relative, any unit, scaled so that the
+    median noise is SKYSIG."""
+    rms_map: UserPath | None = None
+    """Map of the sky rms of each pixel [ADU], FILE or FILE[HDU], instead of SKYSIG; zero, negative
+    or NaN: the pixel is not used. Without the noise of sources."""
+    mask_map: UserPath | None = None
+    """Map of bad pixels, FILE or FILE[HDU]: a pixel that is not zero is not used."""
+    mask_bits: PositiveInt | None = None
+    """Sum of the bits of mask_map that mean bad; null: all."""
+
+    @property
+    def states_noise(self) -> bool:
+        """Tell whether a map tells the noise in ADU."""
+        is_ivar = self.weight_map is not None and self.weight_type == "ivar"
+        return is_ivar or self.rms_map is not None
+
+    @model_validator(mode="after")
+    def _check_maps(self) -> Self:
+        if self.weight_map is not None and self.rms_map is not None:
+            msg = "rms_map and weight_map both tell the noise; remove one of them"
+            raise ValueError(msg)
+        if self.states_noise and self.sky_sigma is not None:
+            name = "rms_map" if self.weight_map is None else "weight_map"
+            msg = f"sky_sigma and {name} both tell the noise; remove one of them"
+            raise ValueError(msg)
+        if self.weight_type == "relative" and self.weight_map is None:
+            msg = "weight_type = 'relative' needs a weight_map"
+            raise ValueError(msg)
+        if self.mask_bits is not None and self.mask_map is None:
+            msg = f"mask_bits = {self.mask_bits} needs a mask_map"
+            raise ValueError(msg)
+        return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,23 +16,33 @@ from typing_extensions import override
 
 from skyloom._types import Pixels
 from skyloom.butler import Array, FitsImages
-from skyloom.coadd import WhiteImage, row_strips, white_stack
+from skyloom.coadd import SkySigma, WhiteImage, row_strips, white_stack
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
 from skyloom.images import (
     Frame,
     frame_wcs,
-    nonfinite_and_saturated,
+    pixels_and_mask,
     read_frames,
     read_pixels,
     scaled_pixels,
 )
 
 from .config import TileConfig
-from .image_overrides import header_overrides, settings_of_images
+from .image_overrides import find_images, header_overrides, with_maps
+from .noise import SkyNoise, sky_noise
 from .sky import first_level
 
-__all__ = ["Load", "Masks", "White", "band_frame", "read_tile_frames", "white_of", "working_wcs"]
+__all__ = [
+    "Load",
+    "Masks",
+    "White",
+    "band_frame",
+    "read_tile_frames",
+    "white_of",
+    "whole_white_of",
+    "working_wcs",
+]
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +67,8 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
     WrongValue
         If a name in ``skyloom.images`` does not mean one of them.
     """
-    settings = settings_of_images(paths, config.skyloom.images)
+    images = config.skyloom.images
+    names = find_images(paths, images)
     checks = config.checks
     tolerance = WcsTolerance(
         crval=checks.wcs_tolerance.crval,
@@ -64,14 +76,15 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
         cd=checks.wcs_tolerance.cd,
         cdelt=checks.wcs_tolerance.cdelt,
     )
-    return read_frames(
+    frames = read_frames(
         paths,
         zp_ref=config.image_scaling.zp_ref,
         saturation_divisor=config.source_saturation_cut.saturation_divisor,
         margin=config.crop.margin if config.crop.enabled else 0,
         tolerance=tolerance if checks.require_wcs_alignment else None,
-        overrides=header_overrides(settings),
+        overrides=header_overrides(names, images),
     )
+    return with_maps(frames, names, images)
 
 
 def band_frame(frames: Mapping[str, Any], band: str, image: Handle[Any] | None = None) -> Frame:
@@ -153,6 +166,7 @@ class MasksInputs:
 
     band: Annotated[str, Dim("band")]
     image: Annotated[Handle[FitsImages], Dataset("raw_image", lazy=True)]
+    maps: Annotated[dict[str, Handle[FitsImages]], Dataset("pixel_map", gather="map", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
 
 
@@ -165,7 +179,7 @@ class MasksOutputs:
 
 
 class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
-    """Mark the pixels of a band that are not finite or saturated; guess the level of its sky."""
+    """Mark the pixels of a band that are of no use or saturated; guess the level of its sky."""
 
     name = "masks"
     version = 2
@@ -175,9 +189,10 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
     def run(self, inputs: MasksInputs) -> MasksOutputs:
         """Return the mask of the working frame."""
         frame = band_frame(inputs.frames, inputs.band, inputs.image)
-        pixels = read_pixels(frame)
-        mask = nonfinite_and_saturated(pixels, frame)
-        level = first_level(pixels * np.float32(frame.scale), mask != 0, frame.sky_sigma)
+        pixels, mask = pixels_and_mask(frame)
+        # Where a map tells the noise, any number will do: only ratios of weights matter.
+        sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
+        level = first_level(pixels * np.float32(frame.scale), mask != 0, sigma)
         return MasksOutputs(mask={"mask": mask}, sky={"level": level})
 
 
@@ -186,6 +201,10 @@ class WhiteInputs:
     """All images."""
 
     images: Annotated[dict[str, Handle[FitsImages]], Dataset("raw_image", gather="band", lazy=True)]
+    maps: Annotated[
+        dict[Any, Handle[FitsImages]], Dataset("pixel_map", gather=("band", "map"), lazy=True)
+    ]
+    noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     wcs: Annotated[FitsImages, Dataset("wcs")]
 
@@ -206,19 +225,27 @@ class White(Stage[TileConfig, WhiteInputs, WhiteOutputs]):
     def run(self, inputs: WhiteInputs) -> WhiteOutputs:
         """Return the stack of the working frame."""
         frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
-        white = white_of(frames)
+        white = white_of(frames, [sky_noise(f, inputs.noise.get(f.band)) for f in frames])
         images = {"IMAGE": white.image, "SIGMA": white.sigma}
         return WhiteOutputs(white=FitsImages(header=inputs.wcs.header, images=images))
 
 
-def white_of(frames: list[Frame], *, whole: bool = False) -> WhiteImage:
-    """Stack the bands, strip by strip; of the working frame, or of the whole images."""
-    if whole:
-        frames = [replace(frame, box=Box.of_shape(frame.shape)) for frame in frames]
+def white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
+    """Stack the working frames of the bands, strip by strip."""
+    return _stack(frames, [n.level if n.is_constant else n.of for n in noise])
+
+
+def whole_white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
+    """Stack the whole images, beyond the crop too, each with the median of its noise."""
+    whole = [replace(frame, box=Box.of_shape(frame.shape)) for frame in frames]
+    return _stack(whole, [n.level for n in noise])
+
+
+def _stack(frames: list[Frame], sky_sigma: list[SkySigma]) -> WhiteImage:
     shape = frames[0].working_shape
     rows = max(64, _STRIP_PIXELS // shape[1])
     strips = ((box, _planes(frames, box)) for box in row_strips(shape, rows))
-    return white_stack(strips, sky_sigma=[frame.sky_sigma for frame in frames], shape=shape)
+    return white_stack(strips, sky_sigma=sky_sigma, shape=shape)
 
 
 def _planes(frames: list[Frame], box: Box) -> Iterator[Pixels]:

@@ -21,6 +21,7 @@ from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
 
 from .config import TileConfig
 from .load import working_wcs
+from .noise import SkyNoise, sky_noise
 from .start import start_values
 
 __all__ = ["Payloads", "reach_of"]
@@ -41,6 +42,7 @@ class PayloadInputs:
     groups: Annotated[Table, Dataset("groups")]
     images: Annotated[dict[str, Handle[Any]], Dataset("raw_image", gather="band", lazy=True)]
     masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
+    noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
     bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
     wcs: Annotated[FitsImages, Dataset("wcs")]
@@ -60,7 +62,9 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     `MaskBit`), ``x0, y0`` (corner in the working frame), ``sky_sigma, source_variance, scale``
     (B,), ``rows`` (all sources whose light reaches the box), ``owned`` (those that this patch
     fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the
-    patch with its halo and the stamps of all sources that it fits.  On request ``wcs_patch`` and
+    patch with its halo and the stamps of all sources that it fits.  Where the noise of a band
+    varies, its ``sky_sigma`` is the median, ``sky_sigma_map`` (M, ny, nx) has that of each pixel
+    and ``sky_sigma_plane`` (B,) the plane of the band, -1 for none.  On request ``wcs_patch`` and
     ``wcs_full``: FITS header cards of the box and of the working frame, as text.
     """
 
@@ -100,7 +104,8 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
             strip = Box(
                 0, frame_box.x1, min(strip.y0, plan["box"].y0), max(strip.y1, plan["box"].y1)
             )
-        archives = {tag: _empty_archive(plan, bands, frames) for tag, plan in plans.items()}
+        noise = [sky_noise(frame, inputs.noise.get(frame.band)) for frame in frames]
+        archives = {tag: _empty_archive(plan, bands, frames, noise) for tag, plan in plans.items()}
         for b, (band, frame) in enumerate(zip(bands, frames, strict=True)):
             image = scaled_pixels(read_pixels(frame, strip), frame)
             mask = inputs.masks[band].read()["mask"][strip.slices].copy()
@@ -113,6 +118,12 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
                 cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
                 archives[tag]["image"][b] = image[cut]
                 archives[tag]["mask"][b] = mask[cut]
+            if not noise[b].is_constant:
+                sigma = np.asarray(noise[b].of(strip))
+                for tag, plan in plans.items():
+                    plane = int(archives[tag]["sky_sigma_plane"][b])
+                    cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
+                    archives[tag]["sky_sigma_map"][plane] = sigma[cut]
         if self.config.patch_inputs.include_wcs_in_payload:
             wcs = working_wcs(inputs.wcs)
             for tag, plan in plans.items():
@@ -165,19 +176,25 @@ def _plan(
 
 
 def _empty_archive(
-    plan: dict[str, Any], bands: list[str], frames: list[Frame]
+    plan: dict[str, Any], bands: list[str], frames: list[Frame], noise: list[SkyNoise]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the archive of a patch with its pixels still to be filled in."""
     patch, box = plan["patch"], plan["box"]
     shape = (len(bands), *box.shape)
     corners = {"base_box": patch.base, "roi_box": patch.roi}
+    varies = np.array([not n.is_constant for n in noise])
+    maps = {
+        "sky_sigma_map": np.empty((int(varies.sum()), *box.shape), np.float32),
+        "sky_sigma_plane": np.where(varies, np.cumsum(varies) - 1, -1),
+    }
     return {
         "bands": np.array(bands),
         "image": np.empty(shape, np.float32),
         "mask": np.empty(shape, np.uint8),
         "x0": np.array(box.x0),
         "y0": np.array(box.y0),
-        "sky_sigma": np.array([f.sky_sigma for f in frames]),
+        "sky_sigma": np.array([n.level for n in noise]),
+        **(maps if varies.any() else {}),
         "source_variance": np.array([f.source_variance_per_count for f in frames]),
         "scale": np.array([f.scale for f in frames]),
         "rows": plan["rows"],

@@ -1,0 +1,247 @@
+"""Maps beside the images of a tile: what they change, and what is done again when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from key_effects import Bench
+
+from skyloom.catalogs import column_as_float, read_csv
+from skyloom.errors import UserMistake
+from skyloom.pipelines.tile import load_config, run_tile
+from skyloom.pipelines.tile.check import check_tile
+from skyloom.pipelines.tile.check_report import Status
+from skyloom.pipelines.tile.detection import detect_catalog
+
+Edit = Callable[..., Path]
+BAND, OTHER = "m475", "m625"
+IMAGE = f"images/sim_{BAND}.fits"
+SHAPE = (240, 240)
+MARGIN = 4  # pix, of the crop
+PAYLOAD = "work/patch_payloads/r00_c00_pr00_pc00.npz"
+
+
+@pytest.fixture
+def bench(finished_tile: Path, tmp_path: Path) -> Bench:
+    return Bench.copy_of(finished_tile, tmp_path / "tile")
+
+
+def write(bench: Bench, name: str, values: np.ndarray) -> str:
+    fits.PrimaryHDU(values).writeto(bench.folder / name, overwrite=True)
+    return name
+
+
+def sky_sigma(bench: Bench) -> float:
+    return float(fits.getval(bench.folder / IMAGE, "SKYSIG"))
+
+
+def fluxes(bench: Bench, band: str = BAND) -> tuple[np.ndarray, np.ndarray]:
+    table = read_csv(bench.work / "output_catalog.csv")
+    return tuple(column_as_float(table, f"{n}_{band}_fit") for n in ("FLUX", "FLUXERR"))  # type: ignore[return-value]
+
+
+def done(bench: Bench, settings: dict[str, object]) -> set[tuple[str, str]]:
+    """Run with settings of the band; return stage and band of what was done."""
+    path = bench.folder / "changed.yaml"
+    config = yaml.safe_load((bench.folder / "config.yaml").read_text(encoding="utf-8"))
+    config["skyloom"]["images"] = {BAND: settings}
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    result = run_tile(path, executor="serial", progress="quiet")
+    assert result.exit_status == 0, result.failures
+    return {(u.stage, str(u.unit.get("band", ""))) for u in result.units if u.state == "done"}
+
+
+# --- a map that says what the header says
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rms_map": "map.fits"},
+        {"weight_map": "map.fits"},
+        {"weight_map": "map.fits[0]", "weight_type": "relative"},
+    ],
+    ids=["rms_map", "weight_map", "weight_type"],
+)
+def test_a_constant_map_gives_what_the_header_gives(
+    bench: Bench, settings: dict[str, object]
+) -> None:
+    flux, error = fluxes(bench)
+    sigma = sky_sigma(bench)
+    value = {"rms_map": sigma, "weight_map": sigma**-2}[next(iter(settings))]
+    if "weight_type" in settings:
+        value *= 17.0
+    write(bench, "map.fits", np.full(SHAPE, value, np.float32))
+    bench.run("run", {"skyloom.images": {BAND: settings}})
+    again, error_again = fluxes(bench)
+    assert np.isfinite(flux).sum() > 30
+    # single precision of the map; the fits end within a small fraction of an error
+    assert np.nanmax(np.abs(again - flux) / error) < 0.02
+    assert np.nanmax(np.abs(error_again / error - 1)) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["rms_map", "weight_map"])
+def test_a_map_of_the_noise_replaces_skysig(bench: Bench, kind: str) -> None:
+    """Twice the noise, twice the error; a header without SKYSIG will do."""
+    _, error = fluxes(bench)
+    sigma = 2 * sky_sigma(bench)
+    fits.delval(bench.folder / IMAGE, "SKYSIG")
+    value = sigma if kind == "rms_map" else sigma**-2
+    write(bench, "map.fits", np.full(SHAPE, value, np.float32))
+    bench.run("run", {"skyloom.images": {BAND: {kind: "map.fits"}}})
+    flux, again = fluxes(bench)
+    faint = np.isfinite(again) & (flux < 20 * again)
+    assert faint.sum() > 10
+    # source noise, and positions that the other band decides, make it a little less
+    assert np.median(again[faint] / error[faint]) == pytest.approx(1.95, abs=0.1)
+
+
+# --- pixels that a map marks
+
+
+@pytest.mark.parametrize("kind", ["mask_map", "mask_bits", "weight_map", "rms_map"])
+def test_marked_pixels_are_as_good_as_nan(bench: Bench, kind: str) -> None:
+    y, x = 120, 100
+    hole = (slice(y - 8, y + 9), slice(x - 8, x + 9))
+    sigma = sky_sigma(bench)
+    values = {"rms_map": np.float32(sigma), "weight_map": np.float32(sigma**-2)}.get(kind)
+    mask = np.full(SHAPE, 0 if values is None else values, np.float32 if values else np.int16)
+    mask[hole] = 4 if values is None else 0
+    if kind == "mask_bits":
+        mask[:5] = 3  # other reasons, which do not count
+    write(bench, "map.fits", mask)
+    settings: dict[str, object] = {kind.replace("bits", "map"): "map.fits"}
+    if kind == "mask_bits":
+        settings["mask_bits"] = 4
+    bench.run("run", {"skyloom.images": {BAND: settings}})
+    marked = fluxes(bench)
+    with np.load(bench.folder / PAYLOAD) as payload:
+        cut = tuple(slice(part.start - MARGIN, part.stop - MARGIN) for part in hole)
+        assert (payload["mask"][0][cut] & (8 if values is None else 16) > 0).all()
+        assert (payload["mask"][1][cut] & 24 == 0).all()
+    with fits.open(bench.folder / IMAGE, mode="update") as hdus:
+        hdus[0].data[hole] = np.nan
+    plain = {} if values is None else {kind: write(bench, "plain.fits", np.full(SHAPE, values))}
+    bench.run("run", {"skyloom.images": {BAND: plain}})
+    as_nan = fluxes(bench)
+    assert np.array_equal(marked, as_nan, equal_nan=True)
+
+
+def test_a_mask_changes_the_white_image_and_the_psf(bench: Bench) -> None:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[60:180, 60:180] = 1
+    before = bench.products()
+    bench.run("run", {"skyloom.images": {BAND: {"mask_map": write(bench, "map.fits", mask)}}})
+    after = bench.products()
+    for name in ("white.fits", f"epsf/{BAND}.npz", "bright_detections.parquet"):
+        assert before[f"skyloom/{name}"] != after[f"skyloom/{name}"], name
+    assert before[f"skyloom/epsf/{OTHER}.npz"] == after[f"skyloom/epsf/{OTHER}.npz"]
+
+
+# --- what is done again
+
+
+def test_a_changed_map_redoes_what_depends_on_it_and_nothing_else(bench: Bench) -> None:
+    sigma = np.full(SHAPE, sky_sigma(bench), np.float32)
+    mask = np.zeros(SHAPE, np.uint8)
+    settings = {
+        "rms_map": write(bench, "rms.fits", sigma),
+        "mask_map": write(bench, "mask.fits", mask),
+    }
+    done(bench, settings)
+    assert done(bench, settings) == set()
+    own = {("noise", BAND), ("epsf", BAND), ("masks", BAND)}
+    fits_ = {("fit-0", ""), ("fit-2", ""), ("payloads", ""), ("white", ""), ("merge", "")}
+
+    sigma[:100] *= 1.5  # the median stays
+    write(bench, "rms.fits", sigma)
+    found = done(bench, settings)
+    assert own | fits_ <= found
+    assert not found & {("load", ""), ("masks", OTHER), ("noise", OTHER), ("epsf", OTHER)}
+
+    mask[50:60, 50:60] = 1
+    write(bench, "mask.fits", mask)
+    found = done(bench, settings)
+    assert {("masks", BAND), ("epsf", BAND), *fits_} <= found
+    assert not found & {("load", ""), ("masks", OTHER), ("epsf", OTHER)}
+
+    mask[:2] = 1  # outside of the working frame: nothing follows
+    write(bench, "mask.fits", mask)
+    assert done(bench, settings) == {("masks", BAND), ("noise", BAND), ("white", "")}
+    assert done(bench, settings) == set()
+
+
+# --- check and detect
+
+
+def test_check_compares_the_pixels_with_the_map(bench: Bench) -> None:
+    sigma = np.full(SHAPE, sky_sigma(bench), np.float32)
+
+    def finding(topic: str, image: np.ndarray) -> tuple[Status, str]:
+        settings = {BAND: {"rms_map": write(bench, "map.fits", image)}}
+        config = load_config(bench.folder / "config.yaml")
+        path = bench.folder / "changed.yaml"
+        data = yaml.safe_load((bench.folder / "config.yaml").read_text(encoding="utf-8"))
+        data["skyloom"]["images"] = settings
+        path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        config = load_config(path)
+        (found,) = check_tile(config).of(topic, BAND)
+        return found.status, f"{found.message} {found.remedy}"
+
+    assert finding("sky rms", sigma)[0] == Status.OK
+    status, text = finding("sky rms", 2.5 * sigma)
+    assert status == Status.PROBLEM
+    assert "map.fits" in text
+    assert "weight_type" in text
+
+
+def test_detect_weighs_and_masks(bench: Bench) -> None:
+    path = bench.folder / "config.yaml"
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    before = detect_catalog(load_config(path)).table
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:, :120] = 1
+    for band in (BAND, OTHER):
+        write(bench, f"{band}.fits", mask)
+    data["skyloom"]["images"] = {b: {"mask_map": f"{b}.fits"} for b in (BAND, OTHER)}
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    masked = detect_catalog(load_config(path)).table
+    assert 0.3 * len(before) < len(masked) < 0.7 * len(before)
+    sigma = np.full(SHAPE, 3 * sky_sigma(bench), np.float32)
+    for band in (BAND, OTHER):
+        write(bench, f"{band}.fits", sigma)
+    data["skyloom"]["images"] = {b: {"rms_map": f"{b}.fits"} for b in (BAND, OTHER)}
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    assert len(detect_catalog(load_config(path)).table) < 0.95 * len(before)
+
+
+# --- mistakes
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rms_map": "no.fits"}, r"skyloom.images.{}.rms_map: .*no.fits: no such file"),
+        ({"mask_map": "map.fits[SCI]"}, r"mask_map: .* there is no HDU 'SCI' with an image"),
+        ({"weight_map": "map.fits"}, r"weight_map: .*map.fits\[0\] has 7 x 7 pixels"),
+        ({"rms_map": "a", "weight_map": "b"}, "rms_map and weight_map both tell the noise"),
+        ({"rms_map": "a", "sky_sigma": 3}, "sky_sigma and rms_map both tell the noise"),
+        ({"weight_map": "a", "sky_sigma": 3}, "sky_sigma and weight_map both tell the noise"),
+        ({"weight_type": "relative"}, "weight_type = 'relative' needs a weight_map"),
+        ({"mask_bits": 3}, "mask_bits = 3 needs a mask_map"),
+        ({"weight_map": "a", "weight_type": "var"}, "weight_type = 'var' must be 'ivar' or 'rel"),
+    ],
+)
+def test_a_mistake_stops_before_any_work(
+    small_tile: Path, edit: Edit, settings: dict[str, object], words: str
+) -> None:
+    fits.PrimaryHDU(np.ones((7, 7), np.float32)).writeto(small_tile / "map.fits")
+    path = edit(small_tile, skyloom={"images": {BAND: settings}})
+    with pytest.raises(UserMistake, match=words.format(BAND)):
+        run_tile(path, progress="quiet")
+    assert not (small_tile / "work").exists()
