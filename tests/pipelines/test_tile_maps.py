@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from astropy.io import fits
 from key_effects import Bench
 
 from skyloom.catalogs import column_as_float, read_csv
-from skyloom.errors import UserMistake
-from skyloom.pipelines.tile import load_config, run_tile
+from skyloom.errors import Unprocessable, UserMistake
+from skyloom.pipelines.tile import TileConfig, load_config, run_tile
 from skyloom.pipelines.tile.check import check_tile
 from skyloom.pipelines.tile.check_report import Status
 from skyloom.pipelines.tile.detection import detect_catalog
+from skyloom.pipelines.tile.load import read_tile_frames
+from skyloom.pipelines.tile.noise import measured_noise, stated_noise
 
 Edit = Callable[..., Path]
 BAND, OTHER = "m475", "m625"
@@ -176,6 +179,55 @@ def test_a_changed_map_redoes_what_depends_on_it_and_nothing_else(bench: Bench) 
     assert done(bench, settings) == set()
 
 
+# --- the noise as it is measured
+
+
+def test_measured_noise_mends_a_wrong_or_missing_skysig(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, error = fluxes(bench)
+    flux, _ = fluxes(bench)
+    faint = np.isfinite(error) & (flux < 20 * error)
+    sigma = sky_sigma(bench)
+    path = bench.folder / IMAGE
+    fits.setval(path, "SKYSIG", value=3 * sigma)
+    with caplog.at_level("INFO"):
+        bench.run("run", {"skyloom.noise": "measured"})
+    told = [r for r in caplog.records if "sky noise measured" in r.getMessage()]
+    assert [r.levelname for r in told] == ["WARNING", "INFO"]
+    assert "0.33" in told[0].getMessage()
+    _, measured = fluxes(bench)
+    # one mesh of 230 pixels with a third in sources: 1 %; source noise of the faint is small
+    assert np.median(measured[faint] / error[faint]) == pytest.approx(1.0, abs=0.03)
+    fits.delval(path, "SKYSIG")
+    bench.run("run", {"skyloom.noise": "measured"})
+    _, without = fluxes(bench)
+    assert np.nanmax(np.abs(without / measured - 1)) < 0.01  # rounding of the stated number
+
+
+def test_measured_noise_scales_a_map_of_the_user(bench: Bench) -> None:
+    """A relative weight with a wrong SKYSIG, an inverse variance in a wrong unit."""
+    flux, error = fluxes(bench)
+    write(bench, "map.fits", np.full(SHAPE, 1e-4, np.float32))
+    settings = {"skyloom.images": {BAND: {"weight_map": "map.fits"}}, "skyloom.noise": "measured"}
+    bench.run("run", settings)
+    faint = np.isfinite(error) & (flux < 20 * error)
+    assert np.median(fluxes(bench)[1][faint] / error[faint]) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_band_without_sky_keeps_what_is_stated_and_says_so(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    (frame,) = read_tile_frames([bench.folder / IMAGE], TileConfig(crop={"enabled": False}))
+    bad = np.ones(frame.working_shape, bool)
+    stated = stated_noise(frame)
+    assert measured_noise(stated, bad) is stated
+    assert "no blank sky to measure the noise; SKYSIG or the map stands" in caplog.text
+    unknown = stated_noise(dataclasses.replace(frame, sky_sigma_adu=np.nan))
+    with pytest.raises(Unprocessable, match=r"no blank sky .* no SKYSIG; give sky_sigma"):
+        measured_noise(unknown, bad)
+
+
 # --- check and detect
 
 
@@ -193,7 +245,13 @@ def test_check_compares_the_pixels_with_the_map(bench: Bench) -> None:
         (found,) = check_tile(config).of(topic, BAND)
         return found.status, f"{found.message} {found.remedy}"
 
-    assert finding("sky rms", sigma)[0] == Status.OK
+    for topic in ("sky rms", "noise over the field"):
+        assert finding(topic, sigma)[0] == Status.OK
+    half = sigma.copy()
+    half[:, 120:] *= 1.5
+    status, text = finding("noise over the field", half)
+    assert status == Status.WARNING
+    assert "weight_map or rms_map" in text
     status, text = finding("sky rms", 2.5 * sigma)
     assert status == Status.PROBLEM
     assert "map.fits" in text

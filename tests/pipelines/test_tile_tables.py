@@ -103,6 +103,7 @@ EFFECT: dict[str, str] = {
         ("skyloom.images.*.weight_map", "skyloom.images.*.rms_map"),
         f"{MAPS}::test_a_map_of_the_noise_replaces_skysig",
     ),
+    "skyloom.noise": f"{MAPS}::test_measured_noise_mends_a_wrong_or_missing_skysig",
     "skyloom.images.*.weight_type": f"{MAPS}::test_a_constant_map_gives_what_the_header_gives",
     **dict.fromkeys(
         ("skyloom.images.*.mask_map", "skyloom.images.*.mask_bits"),

@@ -13,7 +13,7 @@ from skyloom._types import Bools, Floats, Pixels
 __all__ = ["BlankSky", "blank_sky"]
 
 _SMOOTH = 1.5  # pix; brings out sources below three sigma a pixel
-_LOCAL = 8.0  # pix; its own correlation, -1 / (4 pi 8**2), is too small to matter
+_LOCAL = 16.0  # pix; its own correlation, -1 / (4 pi 16**2), is too small to matter
 _ENOUGH = 1000  # pix: fewer tell nothing
 
 
@@ -38,14 +38,16 @@ def blank_sky(pixels: Pixels) -> BlankSky:
     -----
     Blank are the pixels that no source, above three sigma in the smoothed image, covers, nor three
     pixels around it.  The rms is the standard deviation of those about their local mean, without
-    what is beyond four sigma.  On simulated fields of 128 pixels with a fifth of the area in
-    sources it is right to 0.5 %, with a scatter of 0.5 to 0.9 %.
+    what is beyond four sigma.  The search for sources takes peaks of the noise away as well; their
+    part of the variance is what the holes below minus three sigma have.  On simulated fields the
+    rms is right to 0.5 % in cut-outs of 128 pixels with a fifth of their area in sources, with a
+    scatter of 0.5 to 1 %; of noise with a correlation of 0.77 between neighbours it finds 99 %.
     """
     finite = np.isfinite(pixels)
     nothing = BlankSky(level=math.nan, rms=math.nan, neighbour=math.nan)
     if finite.sum() < _ENOUGH:
         return nothing
-    blank = finite
+    blank = hole = finite
     level = math.nan
     for _ in range(4):
         level = float(np.median(pixels[blank]))
@@ -53,26 +55,32 @@ def blank_sky(pixels: Pixels) -> BlankSky:
         if not rms > 0:
             return nothing
         clipped = np.clip(np.where(finite, pixels - level, 0.0), -4.0 * rms, 4.0 * rms)
-        source = _faint_sources(clipped, finite)
+        source, hole = _peaks(clipped, finite)
         blank = finite & ~source & (np.abs(clipped) < 4.0 * rms)
         if blank.sum() < _ENOUGH:
             return nothing
     noise = np.where(blank, clipped, 0.0)
     noise = np.where(blank, noise - _local_mean(noise, blank), 0.0)
     variance = float((noise**2).sum() / blank.sum())
+    rest = blank & ~hole
+    of_peaks = variance - float((noise[rest] ** 2).mean()) if rest.any() else 0.0
     return BlankSky(
         level=level,
-        rms=math.sqrt(variance),
+        rms=math.sqrt(variance + max(0.0, of_peaks)),
         neighbour=_neighbour_product(noise, blank) / variance,
     )
 
 
-def _faint_sources(clipped: Floats, finite: Bools) -> Bools:
-    """Return the surroundings of what is above three sigma after smoothing."""
+def _peaks(clipped: Floats, finite: Bools) -> tuple[Bools, Bools]:
+    """Return the surroundings of what is beyond three sigma after smoothing, above and below."""
     smooth = ndimage.gaussian_filter(clipped, _SMOOTH)
     median = float(np.median(smooth[finite]))
     rms = 1.4826 * float(np.median(np.abs(smooth[finite] - median)))
-    return np.asarray(ndimage.binary_dilation(smooth > median + 3.0 * rms, iterations=3))
+    above, below = smooth > median + 3.0 * rms, smooth < median - 3.0 * rms
+    return (
+        np.asarray(ndimage.binary_dilation(above, iterations=3)),
+        np.asarray(ndimage.binary_dilation(below, iterations=3)),
+    )
 
 
 def _local_mean(noise: Floats, blank: Bools) -> Floats:

@@ -39,7 +39,7 @@ class SpotCheck:
     level_spread: float  # of the cut-outs' levels, highest minus lowest
     sky_rms: float  # of pixels without sources; NaN without any
     noise_ratio: float  # of that to the stated noise, pixel by pixel
-    noise_spread: float  # of the cut-outs' ratios, highest over lowest
+    noise_spread: float  # of the ratio over the field, ninth over first decile
     neighbour: float  # correlation of the noise of adjacent pixels
     fwhm: float  # pix, median of the stars; NaN where too few were seen
     n_stars: int  # on the locus of stars
@@ -99,10 +99,9 @@ def check_spots(
     if not good:
         return _nothing(cuts)
     rms = float(np.median([sky.rms for sky in good]))
-    ratios = np.array(
-        [_ratio(p, sky, s) for (_, p), sky, s in zip(cuts, skies, sigma, strict=True)]
+    ratios = np.concatenate(
+        [_ratios(pixels, noise) for (_, pixels), noise in zip(cuts, sigma, strict=True)]
     )
-    ratios = ratios[np.isfinite(ratios)]
     levels = np.array([sky.level for sky in good])
     found = [
         _sources(pixels, box, sky, fwhm)
@@ -123,7 +122,7 @@ def check_spots(
         level_spread=float(np.ptp(levels)),
         sky_rms=rms,
         noise_ratio=float(np.median(ratios)) if ratios.size else math.nan,
-        noise_spread=float(ratios.max() / ratios.min()) if ratios.size else math.nan,
+        noise_spread=_spread(ratios),
         neighbour=float(np.median([sky.neighbour for sky in good])),
         fwhm=_fwhm(cuts, skies, table[star], fwhm=fwhm),
         n_stars=locus.n_stars,
@@ -136,11 +135,25 @@ def check_spots(
     )
 
 
-def _ratio(pixels: Pixels, sky: BlankSky, sigma: float | Pixels) -> float:
-    """Return the measured noise of a cut-out over the stated one; NaN where there is none."""
-    if isinstance(sigma, np.ndarray):
-        return blank_sky(pixels / sigma).rms
-    return sky.rms / sigma
+def _ratios(pixels: Pixels, sigma: float | Pixels) -> Floats:
+    """Return measured over stated noise of the quarters of a cut-out that have enough sky."""
+    ny, nx = (n // 2 for n in pixels.shape)
+    parts = [(rows, columns) for rows in _halves(ny) for columns in _halves(nx)]
+    pulls = pixels / sigma
+    rms = np.array([blank_sky(pulls[part]).rms for part in parts])
+    return np.asarray(rms[np.isfinite(rms)])
+
+
+def _spread(ratios: Floats) -> float:
+    """Return the ninth over the first decile: one large galaxy is not a noise that varies."""
+    if ratios.size == 0:
+        return math.nan
+    low, high = np.percentile(ratios, [10, 90])
+    return float(high / low)
+
+
+def _halves(middle: int) -> tuple[slice, slice]:
+    return slice(None, middle), slice(middle, None)
 
 
 def _sources(pixels: Pixels, box: Box, sky: BlankSky, fwhm: float) -> Table:

@@ -43,7 +43,7 @@ class HeaderOverride:
     """What the user says about an image, instead of its header."""
 
     hdu: int | str | None = None  # of the pixels; None: the first that holds an image
-    needs_sky_sigma: bool = True  # False: a map tells the noise, SKYSIG is not looked at
+    needs_sky_sigma: bool = True  # False: SKYSIG may be missing or wrong, it becomes NaN
     keywords: Mapping[str, float | str] = field(default_factory=dict)
 
 
@@ -63,7 +63,7 @@ class Frame:
     box: Box  # working region in the whole image
     zp_auto: float  # AB mag of one ADU
     scale: float  # scaled counts per ADU
-    sky_sigma_adu: float  # ADU; NaN where a map tells the noise
+    sky_sigma_adu: float  # ADU; NaN where a map tells the noise or nobody knows it
     gain: float  # electron / ADU
     saturation_adu: float  # ADU, inf where unknown; the threshold of the mask
     pixel_scale: float  # arcsec / pix
@@ -226,9 +226,8 @@ def _frame_and_wcs(
     problems: list[str] = []
     band = _band(image, problems)
     zp_auto = _zero_point(image, problems)
-    sky_sigma = math.nan
-    if override.needs_sky_sigma:
-        sky_sigma = _positive(image, "SKYSIG", "sky rms in ADU", problems)
+    found = problems if override.needs_sky_sigma else []
+    sky_sigma = _positive(image, "SKYSIG", "sky rms in ADU", found)
     gain = _positive(image, "EGAIN", "gain in e-/ADU", problems)
     wcs = None
     try:

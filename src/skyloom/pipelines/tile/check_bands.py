@@ -21,7 +21,7 @@ __all__ = ["band_findings", "match_offset", "measure_band"]
 
 _FWHM_RATIO: Final = 1.25  # the header's FWHM serves for apertures and the fallback PSF only
 _NOISE: Final = (NOISE_RATIO, 2.0)  # rms over stated: warning, problem; errors scale with it
-_NOISE_SPREAD: Final = 1.2  # highest over lowest of nine cut-outs; their errors are below 1 %
+_NOISE_SPREAD: Final = 1.15  # ninth over first decile of pieces whose errors are below 1 %
 _CORRELATED: Final = 0.02  # as in the fit
 _LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
 _OFFSET: Final = (0.25, 1.0)  # pix
@@ -48,8 +48,9 @@ def band_findings(
         remedy = "correct the image, or remove it from the image list"
         yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
         return
-    yield _noise(frame, spots)
-    yield _noise_spread(frame, spots)
+    measured = config.skyloom.noise == "measured"
+    yield _noise(frame, spots, measured=measured)
+    yield _noise_spread(frame, spots, measured=measured)
     yield _correlation(frame, spots)
     yield _level(frame, spots)
     yield _fwhm(frame, spots, config)
@@ -84,18 +85,22 @@ def _beyond(value: float, limits: tuple[float, float]) -> Status:
     return Status.WARNING if value > limits[0] else Status.OK
 
 
-def _noise(frame: Frame, spots: SpotCheck) -> Finding:
+def _noise(frame: Frame, spots: SpotCheck, *, measured: bool) -> Finding:
+    """Compare the noise with what is stated; where it is measured anyway, that is no fault."""
     ratio = spots.noise_ratio
     stated = f"SKYSIG {frame.sky_sigma_adu:.4g}"
-    remedy = "write the measured rms into the keyword SKYSIG"
+    if math.isnan(frame.sky_sigma_adu):
+        stated = "no SKYSIG"
+    remedy = "set skyloom.noise: measured, or write the measured rms into the keyword SKYSIG"
     if frame.maps.noise is not None:
         stated = f"{frame.maps.noise.path.name} compared pixel by pixel"
-        remedy = "correct the map, or its unit (weight_type)"
+        remedy = "set skyloom.noise: measured, or correct the map or its unit (weight_type)"
     return _of(
         frame,
         "sky rms",
-        _beyond(max(ratio, 1.0 / ratio), _NOISE),
-        f"{spots.sky_rms:.4g} ADU measured, {stated}: ratio {ratio:.2f}",
+        Status.OK if measured else _beyond(max(ratio, 1.0 / ratio), _NOISE),
+        f"{spots.sky_rms:.4g} ADU measured, {stated}: ratio {ratio:.2f}"
+        + (", the measured noise is used" if measured else ""),
         f"{remedy}: all errors scale with it",
         measured=spots.sky_rms,
         header=None if math.isnan(frame.sky_sigma_adu) else frame.sky_sigma_adu,
@@ -103,14 +108,14 @@ def _noise(frame: Frame, spots: SpotCheck) -> Finding:
     )
 
 
-def _noise_spread(frame: Frame, spots: SpotCheck) -> Finding:
-    varies = spots.noise_spread > _NOISE_SPREAD
+def _noise_spread(frame: Frame, spots: SpotCheck, *, measured: bool) -> Finding:
+    varies = spots.noise_spread > _NOISE_SPREAD and not measured
     return _of(
         frame,
         "noise over the field",
         Status.WARNING if varies else Status.OK,
-        f"measured over stated noise differs by a factor {spots.noise_spread:.2f} between cut-outs",
-        "give a weight_map or rms_map of the image under skyloom.images",
+        f"measured over stated noise differs by a factor {spots.noise_spread:.2f} over the field",
+        "give a weight_map or rms_map under skyloom.images, or set skyloom.noise: measured",
         spread=spots.noise_spread,
     )
 

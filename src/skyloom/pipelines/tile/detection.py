@@ -26,7 +26,7 @@ from skyloom.images import (
 
 from .config import TileConfig, require_inputs
 from .load import read_tile_frames, white_of
-from .noise import SkyNoise, stated_noise
+from .noise import SkyNoise, measured_noise, stated_noise
 from .saturation import MIN_SNR
 
 __all__ = ["DetectedCatalog", "detect_catalog", "detect_to_file", "write_catalog"]
@@ -84,6 +84,8 @@ def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) 
     paths = read_image_list(config.inputs.image_list_file, base=config.directory)
     frames = list(read_tile_frames(list(paths), config))
     noise = [stated_noise(frame) for frame in frames]
+    if config.skyloom.noise == "measured":
+        noise = [measured_noise(band) for band in noise]
     fwhm = filter_fwhm(noise, config.patch_run.fallback_default_fwhm_pix)
     white = white_of(frames, noise)
     bad = ~np.isfinite(white.image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,20 +94,37 @@ def _unclear(
 
 
 def header_overrides(
-    names: Mapping[Path, str], images: Mapping[str, ImageConfig]
+    paths: Sequence[Path],
+    names: Mapping[Path, str],
+    images: Mapping[str, ImageConfig],
+    *,
+    needs_sky_sigma: bool,
 ) -> dict[Path, HeaderOverride]:
-    """Return what overrules the headers, by image; ``names`` are those of `find_images`."""
+    """Return what overrules the headers, by image.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The image list.
+    names : mapping of Path to str
+        Names of images that have settings; see `find_images`.
+    images : mapping of str to ImageConfig
+        The settings.
+    needs_sky_sigma : bool
+        SKYSIG has to be known unless a map tells the noise.
+    """
+    settings = {path: images[names[path]] if path in names else ImageConfig() for path in paths}
     return {
         path: HeaderOverride(
-            hdu=images[name].hdu,
-            needs_sky_sigma=not images[name].states_noise,
+            hdu=image.hdu,
+            needs_sky_sigma=needs_sky_sigma and not image.states_noise,
             keywords={
                 keyword: value
                 for setting, keyword in _KEYWORDS.items()
-                if (value := getattr(images[name], setting)) is not None
+                if (value := getattr(image, setting)) is not None
             },
         )
-        for path, name in names.items()
+        for path, image in settings.items()
     }
 
 
@@ -127,7 +145,9 @@ def with_maps(
         maps = PixelMaps() if name is None else _maps(images[name])
         keys = {kind: f"skyloom.images.{name}.{kind}_map" for kind in maps.files}
         problems += check_maps(maps, shape=frame.shape, box=frame.box, keys=keys)
-        out.append(replace(frame, maps=maps))
+        # One noise, from one place: SKYSIG does not count where a map says more.
+        sigma = math.nan if maps.is_absolute else frame.sky_sigma_adu
+        out.append(replace(frame, maps=maps, sky_sigma_adu=sigma))
     if problems:
         messages = [problem.message for problem in problems]
         raise type(problems[0])("\n".join(messages), problems=messages)

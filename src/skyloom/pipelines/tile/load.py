@@ -57,8 +57,8 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
     paths : list of path
         One image per band.
     config : TileConfig
-        Reads ``image_scaling``, ``crop``, ``checks``, ``source_saturation_cut`` and
-        ``skyloom.images``.
+        Reads ``image_scaling``, ``crop``, ``checks``, ``source_saturation_cut``,
+        ``skyloom.images`` and ``skyloom.noise``.
 
     Raises
     ------
@@ -82,7 +82,9 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
         saturation_divisor=config.source_saturation_cut.saturation_divisor,
         margin=config.crop.margin if config.crop.enabled else 0,
         tolerance=tolerance if checks.require_wcs_alignment else None,
-        overrides=header_overrides(names, images),
+        overrides=header_overrides(
+            paths, names, images, needs_sky_sigma=config.skyloom.noise == "stated"
+        ),
     )
     return with_maps(frames, names, images)
 
@@ -127,6 +129,7 @@ class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
         "checks",
         "source_saturation_cut.saturation_divisor",
         "skyloom.images",
+        "skyloom.noise",
     )
 
     @override

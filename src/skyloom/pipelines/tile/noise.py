@@ -1,8 +1,9 @@
 """Stage ``noise``: the sky noise of a band where it is more than one number.
 
-Without maps the noise of every pixel is SKYSIG, there is nothing to be made, and the stage is not
-part of the pipeline.  The product holds numbers, not pixels: consumers read the user's map, strip
-by strip, and scale it.
+The noise of a pixel is what the header says (SKYSIG) or a map of the user's, and with
+``skyloom.noise: measured`` this times a smooth field: the measured over the stated noise.  Where it
+is SKYSIG alone there is nothing to be made, and the stage is not part of the pipeline.  The product
+holds numbers, not pixels: consumers read the user's map, strip by strip, and scale it.
 """
 
 from __future__ import annotations
@@ -10,20 +11,30 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 import numpy as np
 from typing_extensions import override
 
 from skyloom._types import Bools, Pixels
+from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh
+from skyloom.errors import Unprocessable
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
-from skyloom.images import Frame
+from skyloom.images import Frame, read_pixels, scaled_pixels
 
 from .config import TileConfig
 
-__all__ = ["NOISE_RATIO", "Noise", "SkyNoise", "needs_noise", "sky_noise", "stated_noise"]
+__all__ = [
+    "NOISE_RATIO",
+    "Noise",
+    "SkyNoise",
+    "measured_noise",
+    "needs_noise",
+    "sky_noise",
+    "stated_noise",
+]
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +48,13 @@ class SkyNoise:
 
     frame: Frame
     level: float  # median over the working frame
-    norm: float = 1.0  # scaled counts per unit of the map; without a map of no meaning
+    norm: float  # scaled counts per unit of the map; without a map the stated noise
+    ratio: NoiseMesh | None = None  # measured over stated; None: not measured
 
     @property
     def is_constant(self) -> bool:
         """Tell whether all pixels have the same noise."""
-        return self.frame.maps.noise is None
+        return self.frame.maps.noise is None and self.ratio is None
 
     def of(self, box: Box | None = None) -> float | Pixels:
         """Return the noise in a box of the working frame, or in all of it.
@@ -56,19 +68,27 @@ class SkyNoise:
             return self.level
         frame = self.frame
         box = Box.of_shape(frame.working_shape) if box is None else box
-        sigma = frame.maps.sigma(box.shifted(frame.box.x0, frame.box.y0))
-        return sigma * np.float32(self.norm)
+        factor = np.float32(self.norm)
+        scale = factor if self.ratio is None else factor * self.ratio.surface(box)
+        if frame.maps.noise is None:
+            return np.asarray(scale)
+        return frame.maps.sigma(box.shifted(frame.box.x0, frame.box.y0)) * scale
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"level": self.level, "norm": self.norm}
+        ratio = None if self.ratio is None else self.ratio.values.tolist()
+        return {"level": self.level, "norm": self.norm, "ratio": ratio}
 
 
 def sky_noise(frame: Frame, product: Mapping[str, Any] | None) -> SkyNoise:
     """Return the noise of a band from its product; None: that of the header."""
     if product is None:
-        return SkyNoise(frame=frame, level=frame.sky_sigma)
-    return SkyNoise(frame=frame, level=product["level"], norm=product["norm"])
+        return SkyNoise(frame=frame, level=frame.sky_sigma, norm=frame.sky_sigma)
+    ratio = product["ratio"]
+    mesh = None
+    if ratio is not None:
+        mesh = NoiseMesh(values=np.array(ratio, dtype=np.float64), shape=frame.working_shape)
+    return SkyNoise(frame=frame, level=product["level"], norm=product["norm"], ratio=mesh)
 
 
 def stated_noise(frame: Frame, bad: Bools | None = None) -> SkyNoise:
@@ -84,18 +104,77 @@ def stated_noise(frame: Frame, bad: Bools | None = None) -> SkyNoise:
         Pixels of the working frame that do not count for the median.
     """
     if frame.maps.noise is None:
-        return SkyNoise(frame=frame, level=frame.sky_sigma)
+        return SkyNoise(frame=frame, level=frame.sky_sigma, norm=frame.sky_sigma)
     sigma = frame.maps.sigma(frame.box)
     good = np.isfinite(sigma) if bad is None or bad.all() else np.isfinite(sigma) & ~bad
     median = float(np.median(sigma[good])) if good.any() else math.inf
-    norm = frame.sky_sigma / median if frame.maps.is_relative else frame.scale
+    norm = frame.scale
+    if frame.maps.is_relative:
+        norm = frame.sky_sigma / median
     return SkyNoise(frame=frame, level=median * norm, norm=norm)
+
+
+def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
+    """Return the noise as the sky between the sources shows it.
+
+    Parameters
+    ----------
+    stated : SkyNoise
+        The noise that is stated; a map of the user's gives the small structure.
+    bad : ndarray of bool, optional
+        Pixels of the working frame that do not count.
+
+    Returns
+    -------
+    SkyNoise
+        As it is stated, after a warning, where there is no sky to measure.
+
+    Raises
+    ------
+    Unprocessable
+        If nothing is stated either.
+    """
+    frame = stated.frame
+    known = math.isfinite(stated.norm)
+    base = stated if known else replace(stated, level=1.0, norm=1.0)
+
+    def pulls(box: Box) -> Pixels:
+        pixels = scaled_pixels(read_pixels(frame, box), frame)
+        if bad is not None:
+            pixels[bad[box.slices]] = np.nan
+        return np.asarray(pixels / base.of(box), dtype=np.float32)
+
+    mesh = measure_noise_mesh(pulls, frame.working_shape)
+    if mesh is None:
+        if not known:
+            raise Unprocessable(
+                f"{frame.path}: no blank sky to measure the noise, and no SKYSIG; give sky_sigma "
+                "under skyloom.images"
+            )
+        log.warning("%s: no blank sky to measure the noise; SKYSIG or the map stands", frame.band)
+        return stated
+    found = replace(base, level=base.level * mesh.median, ratio=mesh)
+    low, high = mesh.values.min() / mesh.median, mesh.values.max() / mesh.median
+    times = f", {mesh.median:.3f} times what is stated" if known else ""
+    far = known and not 1 / NOISE_RATIO < mesh.median < NOISE_RATIO
+    log.log(
+        logging.WARNING if far else logging.INFO,
+        "%s: sky noise measured, %.4g ADU%s; %.2f to %.2f of that over the field",
+        frame.band,
+        found.level / frame.scale,
+        times,
+        low,
+        high,
+    )
+    return found
 
 
 def needs_noise(config: TileConfig) -> bool:
     """Tell whether the noise of some band is more than one number of its header."""
     images = config.skyloom.images.values()
-    return any(i.weight_map is not None or i.rms_map is not None for i in images)
+    return config.skyloom.noise == "measured" or any(
+        i.weight_map is not None or i.rms_map is not None for i in images
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +182,7 @@ class NoiseInputs:
     """A band and its maps."""
 
     band: Annotated[str, Dim("band")]
+    image: Annotated[Handle[Any], Dataset("raw_image", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     maps: Annotated[dict[str, Handle[Any]], Dataset("pixel_map", gather="map", lazy=True)]
     mask: Annotated[dict[str, Any], Dataset("band_mask")]
@@ -116,18 +196,21 @@ class NoiseOutputs:
 
 
 class Noise(Stage[TileConfig, NoiseInputs, NoiseOutputs]):
-    """Scale the noise map of a band."""
+    """Scale the noise map of a band, or measure its noise."""
 
     name = "noise"
     dimensions = ("band",)
+    config_keys = ("skyloom.noise",)
 
     @override
     def run(self, inputs: NoiseInputs) -> NoiseOutputs:
         frame = Frame.from_dict(inputs.frames["frames"][inputs.band])
-        if frame.maps.noise is None:
+        bad = inputs.mask["mask"] != 0
+        noise = stated_noise(frame, bad)
+        if self.config.skyloom.noise == "measured":
+            noise = measured_noise(noise, bad)
+        if noise.is_constant:
             return NoiseOutputs(noise=None)
-        noise = stated_noise(frame, inputs.mask["mask"] != 0)
-        log.info("%s: sky noise from a map, median %.4g", inputs.band, noise.level)
         # What reads the map depends on its content, and knows it from here.
         digests = {k: h.digest for k, h in inputs.maps.items() if k != "mask"}
         return NoiseOutputs(noise={**noise.as_dict(), "maps": digests})
