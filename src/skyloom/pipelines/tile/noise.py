@@ -18,7 +18,7 @@ import numpy as np
 from typing_extensions import override
 
 from skyloom._types import Bools, Pixels
-from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh
+from skyloom.detect import NoiseMesh, measure_noise_mesh
 from skyloom.errors import Unprocessable
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
