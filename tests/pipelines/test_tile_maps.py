@@ -231,51 +231,72 @@ def test_a_band_without_sky_keeps_what_is_stated_and_says_so(
 # --- check and detect
 
 
+def configured(bench: Bench, **skyloom: object) -> TileConfig:
+    """Return the configuration of the tile with other settings of the section skyloom."""
+    path = bench.folder / "changed.yaml"
+    data = yaml.safe_load((bench.folder / "config.yaml").read_text(encoding="utf-8"))
+    data["skyloom"].update(skyloom)
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return load_config(path)
+
+
+def finding(bench: Bench, topic: str, **settings: object) -> tuple[Status, str]:
+    (found,) = check_tile(configured(bench, images={BAND: settings})).of(topic, BAND)
+    return found.status, f"{found.message} {found.remedy}"
+
+
 def test_check_compares_the_pixels_with_the_map(bench: Bench) -> None:
     sigma = np.full(SHAPE, sky_sigma(bench), np.float32)
-
-    def finding(topic: str, image: np.ndarray) -> tuple[Status, str]:
-        settings = {BAND: {"rms_map": write(bench, "map.fits", image)}}
-        config = load_config(bench.folder / "config.yaml")
-        path = bench.folder / "changed.yaml"
-        data = yaml.safe_load((bench.folder / "config.yaml").read_text(encoding="utf-8"))
-        data["skyloom"]["images"] = settings
-        path.write_text(yaml.safe_dump(data), encoding="utf-8")
-        config = load_config(path)
-        (found,) = check_tile(config).of(topic, BAND)
-        return found.status, f"{found.message} {found.remedy}"
-
+    write(bench, "map.fits", sigma)
     for topic in ("sky rms", "noise over the field"):
-        assert finding(topic, sigma)[0] == Status.OK
+        assert finding(bench, topic, rms_map="map.fits")[0] == Status.OK
     half = sigma.copy()
     half[:, 120:] *= 1.5
-    status, text = finding("noise over the field", half)
+    write(bench, "map.fits", half)
+    status, text = finding(bench, "noise over the field", rms_map="map.fits")
     assert status == Status.WARNING
     assert "weight_map or rms_map" in text
-    status, text = finding("sky rms", 2.5 * sigma)
+    write(bench, "map.fits", 2.5 * sigma)
+    status, text = finding(bench, "sky rms", rms_map="map.fits")
     assert status == Status.PROBLEM
     assert "map.fits" in text
     assert "weight_type" in text
 
 
+def test_check_takes_settings_instead_of_the_header(bench: Bench) -> None:
+    sigma = sky_sigma(bench)
+    assert finding(bench, "sky rms", sky_sigma=sigma)[0] == Status.OK
+    assert finding(bench, "sky rms", sky_sigma=3 * sigma)[0] == Status.PROBLEM
+    assert "9.00 pix" in finding(bench, "FWHM", fwhm_pix=9.0)[1]
+    assert finding(bench, "gain", gain=0.01)[0] > Status.OK
+
+
+def test_check_doubts_a_mask_that_is_upside_down(bench: Bench) -> None:
+    mask = np.ones(SHAPE, np.uint8)
+    mask[20:90, 20:220] = 0
+    write(bench, "map.fits", mask)
+    status, text = finding(bench, "usable pixels", mask_map="map.fits")
+    assert status == Status.WARNING
+    assert "1 where pixels are good" in text
+    write(bench, "map.fits", 1 - mask)
+    assert finding(bench, "usable pixels", mask_map="map.fits")[0] == Status.OK
+
+
 def test_detect_weighs_and_masks(bench: Bench) -> None:
-    path = bench.folder / "config.yaml"
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    before = detect_catalog(load_config(path)).table
+    def count(**skyloom: object) -> int:
+        return len(detect_catalog(configured(bench, **skyloom)).table)
+
+    before = count()
     mask = np.zeros(SHAPE, np.uint8)
     mask[:, :120] = 1
-    for band in (BAND, OTHER):
-        write(bench, f"{band}.fits", mask)
-    data["skyloom"]["images"] = {b: {"mask_map": f"{b}.fits"} for b in (BAND, OTHER)}
-    path.write_text(yaml.safe_dump(data), encoding="utf-8")
-    masked = detect_catalog(load_config(path)).table
-    assert 0.3 * len(before) < len(masked) < 0.7 * len(before)
-    sigma = np.full(SHAPE, 3 * sky_sigma(bench), np.float32)
-    for band in (BAND, OTHER):
-        write(bench, f"{band}.fits", sigma)
-    data["skyloom"]["images"] = {b: {"rms_map": f"{b}.fits"} for b in (BAND, OTHER)}
-    path.write_text(yaml.safe_dump(data), encoding="utf-8")
-    assert len(detect_catalog(load_config(path)).table) < 0.95 * len(before)
+    write(bench, "mask.fits", mask)
+    masked = count(images={band: {"mask_map": "mask.fits"} for band in (BAND, OTHER)})
+    assert 0.3 * before < masked < 0.7 * before
+    write(bench, "rms.fits", np.full(SHAPE, 3 * sky_sigma(bench), np.float32))
+    noisy = {band: {"rms_map": "rms.fits"} for band in (BAND, OTHER)}
+    assert count(images=noisy) < 0.95 * before
+    # a stated noise that is three times too high does not matter if it is measured
+    assert abs(count(images=noisy, noise="measured") - before) < 0.04 * before
 
 
 # --- mistakes

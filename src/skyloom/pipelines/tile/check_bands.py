@@ -22,6 +22,7 @@ __all__ = ["band_findings", "match_offset", "measure_band"]
 _FWHM_RATIO: Final = 1.25  # the header's FWHM serves for apertures and the fallback PSF only
 _NOISE: Final = (NOISE_RATIO, 2.0)  # rms over stated: warning, problem; errors scale with it
 _NOISE_SPREAD: Final = 1.15  # ninth over first decile of pieces whose errors are below 1 %
+_USABLE: Final = 0.5  # fewer pixels than that in the cut-outs are a mistake somewhere
 _CORRELATED: Final = 0.02  # as in the fit
 _LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
 _OFFSET: Final = (0.25, 1.0)  # pix
@@ -48,6 +49,7 @@ def band_findings(
         remedy = "correct the image, or remove it from the image list"
         yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
         return
+    yield _usable(frame, spots)
     measured = config.skyloom.noise == "measured"
     yield _noise(frame, spots, measured=measured)
     yield _noise_spread(frame, spots, measured=measured)
@@ -83,6 +85,20 @@ def _beyond(value: float, limits: tuple[float, float]) -> Status:
     if value > limits[1]:
         return Status.PROBLEM
     return Status.WARNING if value > limits[0] else Status.OK
+
+
+def _usable(frame: Frame, spots: SpotCheck) -> Finding:
+    remedy = "look at the image"
+    if frame.maps.mask is not None:
+        remedy += ", and at its mask_map: is it 1 where pixels are good?"
+    return _of(
+        frame,
+        "usable pixels",
+        Status.OK if spots.finite > _USABLE else Status.WARNING,
+        f"{100 * spots.finite:.4g} % of the pixels of the cut-outs",
+        remedy,
+        usable=spots.finite,
+    )
 
 
 def _noise(frame: Frame, spots: SpotCheck, *, measured: bool) -> Finding:

@@ -20,6 +20,7 @@ from skyloom.coadd import SkySigma, WhiteImage, row_strips, white_stack
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
 from skyloom.images import (
+    UNUSABLE,
     Frame,
     frame_wcs,
     pixels_and_mask,
@@ -193,6 +194,14 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
         """Return the mask of the working frame."""
         frame = band_frame(inputs.frames, inputs.band, inputs.image)
         pixels, mask = pixels_and_mask(frame)
+        if frame.maps.files:
+            share = float(((mask & np.uint8(UNUSABLE)) > 0).mean())
+            log.log(
+                logging.WARNING if share > 0.5 else logging.INFO,
+                "%s: %.2f %% of the pixels are of no use, by NaN and maps",
+                inputs.band,
+                100 * share,
+            )
         # Where a map tells the noise, any number will do: only ratios of weights matter.
         sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
         level = first_level(pixels * np.float32(frame.scale), mask != 0, sigma)
