@@ -215,6 +215,32 @@ def test_measured_noise_scales_a_map_of_the_user(bench: Bench) -> None:
     assert np.median(fluxes(bench)[1][faint] / error[faint]) == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_payload_holds_a_map_for_one_band_and_a_mesh_for_the_other(
+    bench: Bench, joint: bool
+) -> None:
+    """Errors of both bands scale as the noise does, in joint fits and in those of single bands."""
+    mode = {"patch_run.enable_multi_band_simultaneous_fitting": joint}
+    bench.run("run", mode)
+    before = {band: fluxes(bench, band) for band in (BAND, OTHER)}
+    y = np.linspace(0.8, 1.2, SHAPE[0])[:, None]
+    write(bench, "map.fits", np.broadcast_to(y, SHAPE).astype(np.float32))
+    fits.setval(bench.folder / f"images/sim_{OTHER}.fits", "SKYSIG", value=17.0)
+    settings = {"skyloom.images": {BAND: {"rms_map": "map.fits"}}, "skyloom.noise": "measured"}
+    bench.run("run", {**mode, **settings})
+    with np.load(bench.folder / PAYLOAD) as payload:
+        assert payload["sky_sigma_map"].shape == (1, *payload["image"].shape[1:])
+        assert payload["sky_sigma_plane"].tolist() == [0, -1]
+        assert np.isfinite(payload["sky_sigma_mesh"]).all(axis=(1, 2)).tolist() == [False, True]
+    table = read_csv(bench.work / "output_catalog.csv")
+    height = column_as_float(table, "y_pix_white") / SHAPE[0]
+    for band, scale in ((BAND, 0.8 + 0.4 * height), (OTHER, 1.0)):
+        flux, error = before[band]
+        faint = np.isfinite(error) & (flux < 20 * error)
+        ratio = (fluxes(bench, band)[1] / error / scale)[faint]
+        assert np.median(ratio) == pytest.approx(1.0, abs=0.04)  # as above; the measured factor
+
+
 def test_a_band_without_sky_keeps_what_is_stated_and_says_so(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

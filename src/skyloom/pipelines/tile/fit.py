@@ -16,7 +16,7 @@ import numpy.typing as npt
 from astropy.table import Table, vstack
 from typing_extensions import override
 
-from skyloom._types import Floats, Ints, Pixels
+from skyloom._types import Floats, Ints
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
@@ -36,6 +36,7 @@ from skyloom.scene import (
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
+from .payloads import Payloads, sky_sigma_of
 from .psf_cache import bank_of, psf_and_transforms
 from .registration import OFFSET_SNR, Registration, band_offsets, no_offsets, offsets_at
 from .scene_table import state_from_table, state_to_table
@@ -102,7 +103,9 @@ class PatchScene:
         self.groups = groups
         self.sky = SkyField.from_arrays(sky)
         self.shift, self.shift_before = sky["shift"], sky["shift_before"]
-        self.sky_sigma = [_sky_sigma(payload, b) for b in range(len(self.bands))]
+        self.sky_sigma = [
+            sky_sigma_of(payload, b, box=self.box, shape=self.shape) for b in range(len(self.bands))
+        ]
         start = start_values(sources, self.bands, self.shape, config.patch_run)
         kind = np.asarray(groups["kind"])[self.rows]
         self.start = start
@@ -190,12 +193,6 @@ class PatchScene:
         x, y = after.theta[own, 0], after.theta[own, 1]
         taken = absorbed_sums(after.sky_absorbed[own], x, y, self.shape)
         return np.concatenate([np.stack(seen), taken], axis=1)
-
-
-def _sky_sigma(payload: dict[str, npt.NDArray[Any]], b: int) -> float | Pixels:
-    """Return the sky noise of a band in a payload: one number, or that of each pixel."""
-    plane = int(payload["sky_sigma_plane"][b]) if "sky_sigma_plane" in payload else -1
-    return float(payload["sky_sigma"][b]) if plane < 0 else payload["sky_sigma_map"][plane]
 
 
 class _PatchInputs(Protocol):
@@ -418,7 +415,6 @@ def last_pass(config: TileConfig) -> int:
 def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
     """Return the stages from start values to patch catalogues, in order."""
     from .groups import Groups  # noqa: PLC0415
-    from .payloads import Payloads  # noqa: PLC0415
     from .report import ReportPatch  # noqa: PLC0415
 
     stages: list[Stage[Any, Any, Any]] = [Groups(config), Payloads(config)]

@@ -54,7 +54,19 @@ class SkyNoise:
     @property
     def is_constant(self) -> bool:
         """Tell whether all pixels have the same noise."""
-        return self.frame.maps.noise is None and self.ratio is None
+        return not self.is_by_pixel and self.ratio is None
+
+    @property
+    def is_by_pixel(self) -> bool:
+        """Tell whether each pixel has a noise of its own, from a map."""
+        return self.frame.maps.noise is not None
+
+    @property
+    def smooth(self) -> NoiseMesh | None:
+        """The noise as a smooth field where it is one: measured, without a map of the user's."""
+        if self.ratio is None or self.is_by_pixel:
+            return None
+        return replace(self.ratio, values=self.norm * self.ratio.values)
 
     def of(self, box: Box | None = None) -> float | Pixels:
         """Return the noise in a box of the working frame, or in all of it.
@@ -68,11 +80,10 @@ class SkyNoise:
             return self.level
         frame = self.frame
         box = Box.of_shape(frame.working_shape) if box is None else box
-        factor = np.float32(self.norm)
-        scale = factor if self.ratio is None else factor * self.ratio.surface(box)
-        if frame.maps.noise is None:
-            return np.asarray(scale)
-        return frame.maps.sigma(box.shifted(frame.box.x0, frame.box.y0)) * scale
+        if self.smooth is not None:
+            return self.smooth.surface(box)
+        sigma = frame.maps.sigma(box.shifted(frame.box.x0, frame.box.y0)) * np.float32(self.norm)
+        return sigma if self.ratio is None else sigma * self.ratio.surface(box)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

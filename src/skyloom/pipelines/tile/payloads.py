@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,8 +12,9 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from typing_extensions import override
 
-from skyloom._types import Floats, Ints
+from skyloom._types import Floats, Ints, Pixels
 from skyloom.butler import DataId, FitsImages
+from skyloom.detect import NoiseMesh
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.flow import Dataset, Dim, Handle, Stage, Upstream
 from skyloom.geometry import Box, Patch, cropped_wcs, patches_from_rows
@@ -24,7 +25,7 @@ from .load import working_wcs
 from .noise import SkyNoise, sky_noise
 from .start import start_values
 
-__all__ = ["Payloads", "reach_of"]
+__all__ = ["Payloads", "reach_of", "sky_sigma_of"]
 
 STAMP_HALF = 32  # pix, of a star's stamp
 WIDEST_HALF = 128  # pix, of the largest stamp
@@ -63,9 +64,10 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     (B,), ``rows`` (all sources whose light reaches the box), ``owned`` (those that this patch
     fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the
     patch with its halo and the stamps of all sources that it fits.  Where the noise of a band
-    varies, its ``sky_sigma`` is the median, ``sky_sigma_map`` (M, ny, nx) has that of each pixel
-    and ``sky_sigma_plane`` (B,) the plane of the band, -1 for none.  On request ``wcs_patch`` and
-    ``wcs_full``: FITS header cards of the box and of the working frame, as text.
+    varies, its ``sky_sigma`` is the median, and `sky_sigma_of` reads what else there is:
+    ``sky_sigma_map`` (M, ny, nx) and ``sky_sigma_plane`` (B,), the plane of the band or -1; or
+    ``sky_sigma_mesh`` (B, gy, gx), a `NoiseMesh`, NaN for bands without one.  On request
+    ``wcs_patch`` and ``wcs_full``: FITS header cards of the box and of the working frame, as text.
     """
 
     name = "payloads"
@@ -118,7 +120,7 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
                 cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
                 archives[tag]["image"][b] = image[cut]
                 archives[tag]["mask"][b] = mask[cut]
-            if not noise[b].is_constant:
+            if noise[b].is_by_pixel:
                 sigma = np.asarray(noise[b].of(strip))
                 for tag, plan in plans.items():
                     plane = int(archives[tag]["sky_sigma_plane"][b])
@@ -182,11 +184,6 @@ def _empty_archive(
     patch, box = plan["patch"], plan["box"]
     shape = (len(bands), *box.shape)
     corners = {"base_box": patch.base, "roi_box": patch.roi}
-    varies = np.array([not n.is_constant for n in noise])
-    maps = {
-        "sky_sigma_map": np.empty((int(varies.sum()), *box.shape), np.float32),
-        "sky_sigma_plane": np.where(varies, np.cumsum(varies) - 1, -1),
-    }
     return {
         "bands": np.array(bands),
         "image": np.empty(shape, np.float32),
@@ -194,7 +191,7 @@ def _empty_archive(
         "x0": np.array(box.x0),
         "y0": np.array(box.y0),
         "sky_sigma": np.array([n.level for n in noise]),
-        **(maps if varies.any() else {}),
+        **_noise_arrays(noise, box),
         "source_variance": np.array([f.source_variance_per_count for f in frames]),
         "scale": np.array([f.scale for f in frames]),
         "rows": plan["rows"],
@@ -202,3 +199,41 @@ def _empty_archive(
         "base": plan["base"],
         **{k: np.array([b.x0, b.x1, b.y0, b.y1]) for k, b in corners.items()},
     }
+
+
+def _noise_arrays(noise: list[SkyNoise], box: Box) -> dict[str, npt.NDArray[Any]]:
+    """Return what a payload says about noise that varies; pixels are still to be filled in."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    by_pixel = np.array([n.is_by_pixel for n in noise])
+    if by_pixel.any():
+        arrays["sky_sigma_map"] = np.empty((int(by_pixel.sum()), *box.shape), np.float32)
+        arrays["sky_sigma_plane"] = np.where(by_pixel, np.cumsum(by_pixel) - 1, -1)
+    meshes = [n.smooth for n in noise]
+    shape = next((mesh.values.shape for mesh in meshes if mesh is not None), None)
+    if shape is not None:
+        blank = np.full(shape, np.nan)
+        arrays["sky_sigma_mesh"] = np.stack([blank if m is None else m.values for m in meshes])
+    return arrays
+
+
+def sky_sigma_of(
+    payload: Mapping[str, npt.NDArray[Any]], b: int, *, box: Box, shape: tuple[int, int]
+) -> float | Pixels:
+    """Return the sky noise of a band in a payload [scaled counts]: a number, or by pixel.
+
+    Parameters
+    ----------
+    payload : mapping of str to ndarray
+        See `Payloads`.
+    b : int
+        Number of the band.
+    box : Box
+        Of the payload, in the working frame.
+    shape : tuple of int
+        Of the working frame (ny, nx).
+    """
+    if "sky_sigma_plane" in payload and (plane := int(payload["sky_sigma_plane"][b])) >= 0:
+        return np.asarray(payload["sky_sigma_map"][plane])
+    if "sky_sigma_mesh" in payload and np.isfinite(mesh := payload["sky_sigma_mesh"][b]).all():
+        return NoiseMesh(values=mesh, shape=shape).surface(box)
+    return float(payload["sky_sigma"][b])

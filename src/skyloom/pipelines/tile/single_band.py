@@ -22,7 +22,8 @@ __all__ = ["FitPart", "fit_parts", "join_band_fits", "join_states", "state_of_pa
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 _PER_BAND = (
-    *("bands", "image", "mask", "sky_sigma", "sky_sigma_plane", "source_variance", "scale"),
+    *("bands", "image", "mask", "source_variance", "scale"),
+    *("sky_sigma", "sky_sigma_plane", "sky_sigma_mesh"),
 )
 _SKY_PER_BAND = ("level", "error", "shift", "shift_before", "rho", "correlated")
 _SHARED = ("row", "stype_fit", "group_size")
