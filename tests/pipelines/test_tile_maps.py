@@ -146,6 +146,16 @@ def test_a_mask_changes_the_white_image_and_the_psf(bench: Bench) -> None:
     assert before[f"skyloom/epsf/{OTHER}.npz"] == after[f"skyloom/epsf/{OTHER}.npz"]
 
 
+def test_all_pictures_are_drawn_of_a_tile_with_maps(bench: Bench) -> None:
+    sigma, mask = np.full(SHAPE, sky_sigma(bench), np.float32), np.zeros(SHAPE, np.uint8)
+    sigma[30:40, 50:90], mask[120:140, 60:110] = 0, 1
+    maps = {"rms_map": write(bench, "rms.fits", sigma), "mask_map": write(bench, "m.fits", mask)}
+    settings = {"skyloom.images": {BAND: maps}, "skyloom.plots": "all"}
+    bench.run("run", {**settings, "patch_run.no_cutouts": True})
+    drawn = {path.name for path in bench.work.rglob("*.png")}
+    assert {"white_before_crop.png", "epsf_residuals.png", "psfstars.png"} <= drawn
+
+
 # --- what is done again
 
 
