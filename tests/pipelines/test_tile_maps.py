@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,12 +216,18 @@ def test_measured_noise_mends_a_wrong_or_missing_skysig(
     assert np.nanmax(np.abs(without / measured - 1)) < 0.01  # rounding of the stated number
 
 
-def test_measured_noise_scales_a_map_of_the_user(bench: Bench) -> None:
-    """A relative weight with a wrong SKYSIG, an inverse variance in a wrong unit."""
+@pytest.mark.parametrize("unit", ["ivar", "relative"])
+def test_measured_noise_scales_a_map_of_the_user(bench: Bench, unit: str) -> None:
+    """An inverse variance in a wrong unit, a relative weight without SKYSIG."""
     flux, error = fluxes(bench)
+    fits.delval(bench.folder / IMAGE, "SKYSIG")
     write(bench, "map.fits", np.full(SHAPE, 1e-4, np.float32))
-    settings = {"skyloom.images": {BAND: {"weight_map": "map.fits"}}, "skyloom.noise": "measured"}
-    bench.run("run", settings)
+    maps = {"weight_map": "map.fits", "weight_type": unit}
+    bench.run("run", {"skyloom.images": {BAND: maps}, "skyloom.noise": "measured"})
+    noise = json.loads((bench.work / f"skyloom/noise/{BAND}.json").read_text(encoding="utf-8"))
+    scale = json.loads((bench.work / "skyloom/frames.json").read_text(encoding="utf-8"))
+    level = noise["level"] / scale["frames"][BAND]["scale"]
+    assert level == pytest.approx(5.0, rel=0.02)  # ADU, of the simulation; 1 % as above
     faint = np.isfinite(error) & (flux < 20 * error)
     assert np.median(fluxes(bench)[1][faint] / error[faint]) == pytest.approx(1.0, abs=0.03)
 
@@ -297,6 +304,15 @@ def test_check_compares_the_pixels_with_the_map(bench: Bench) -> None:
     assert status == Status.PROBLEM
     assert "map.fits" in text
     assert "weight_type" in text
+
+
+def test_check_measures_where_nothing_is_stated(bench: Bench) -> None:
+    fits.delval(bench.folder / IMAGE, "SKYSIG")
+    report = check_tile(configured(bench, noise="measured"))
+    (found,) = report.of("sky rms", BAND)
+    assert "ADU measured, no SKYSIG, the measured noise is used" in found.message
+    (spread,) = report.of("noise over the field", BAND)
+    assert spread.numbers["spread"] == pytest.approx(1.0, abs=0.06)  # quarters: 1 % each
 
 
 def test_check_takes_settings_instead_of_the_header(bench: Bench) -> None:

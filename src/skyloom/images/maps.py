@@ -79,11 +79,13 @@ class PixelMaps:
     def sigma(self, box: Box) -> Pixels:
         """Return the noise of the pixels of a box [ADU; any unit if relative]; inf: no weight."""
         assert self.noise is not None
-        values = self.noise.open().read(box)
+        sigma = self.noise.open().read(box)
         with np.errstate(invalid="ignore", divide="ignore"):
-            sigma = values if self.weight is None else 1.0 / np.sqrt(values)
-            good = np.isfinite(sigma) & (sigma > 0)
-        return np.where(good, sigma, np.float32(np.inf))
+            if self.weight is not None:  # in place: a band of a tile may fill a gigabyte
+                np.sqrt(sigma, out=sigma)
+                np.divide(np.float32(1.0), sigma, out=sigma)
+            sigma[~(np.isfinite(sigma) & (sigma > 0))] = np.inf
+        return sigma
 
     def bits(self, box: Box) -> npt.NDArray[np.uint8] | None:
         """Return the mask bits MASKED and NO_WEIGHT of a box; None where there is no map."""

@@ -103,21 +103,24 @@ def _usable(frame: Frame, spots: SpotCheck) -> Finding:
 
 def _noise(frame: Frame, spots: SpotCheck, *, measured: bool) -> Finding:
     """Compare the noise with what is stated; where it is measured anyway, that is no fault."""
+    text = f"{spots.sky_rms:.4g} ADU measured"
+    used = ", the measured noise is used" if measured else ""
+    if math.isnan(frame.sky_sigma_adu) and not frame.maps.is_absolute:
+        text += f", no SKYSIG{used}"
+        return _of(frame, "sky rms", Status.OK, text, measured=spots.sky_rms, header=None)
     ratio = spots.noise_ratio
-    stated = f"SKYSIG {frame.sky_sigma_adu:.4g}"
-    if math.isnan(frame.sky_sigma_adu):
-        stated = "no SKYSIG"
-    remedy = "set skyloom.noise: measured, or write the measured rms into the keyword SKYSIG"
-    if frame.maps.noise is not None:
+    if frame.maps.noise is None:
+        stated = f"SKYSIG {frame.sky_sigma_adu:.4g}"
+        remedy = "write the measured rms into the keyword SKYSIG"
+    else:
         stated = f"{frame.maps.noise.path.name} compared pixel by pixel"
-        remedy = "set skyloom.noise: measured, or correct the map or its unit (weight_type)"
+        remedy = "correct the map or its unit (weight_type)"
     return _of(
         frame,
         "sky rms",
         Status.OK if measured else _beyond(max(ratio, 1.0 / ratio), _NOISE),
-        f"{spots.sky_rms:.4g} ADU measured, {stated}: ratio {ratio:.2f}"
-        + (", the measured noise is used" if measured else ""),
-        f"{remedy}: all errors scale with it",
+        f"{text}, {stated}: ratio {ratio:.2f}{used}",
+        f"set skyloom.noise: measured, or {remedy}: all errors scale with it",
         measured=spots.sky_rms,
         header=None if math.isnan(frame.sky_sigma_adu) else frame.sky_sigma_adu,
         ratio=ratio,

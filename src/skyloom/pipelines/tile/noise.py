@@ -34,6 +34,7 @@ __all__ = [
     "needs_noise",
     "sky_noise",
     "stated_noise",
+    "with_level",
 ]
 
 log = logging.getLogger(__name__)
@@ -119,10 +120,16 @@ def stated_noise(frame: Frame, bad: Bools | None = None) -> SkyNoise:
     sigma = frame.maps.sigma(frame.box)
     good = np.isfinite(sigma) if bad is None or bad.all() else np.isfinite(sigma) & ~bad
     median = float(np.median(sigma[good])) if good.any() else math.inf
-    norm = frame.scale
-    if frame.maps.is_relative:
-        norm = frame.sky_sigma / median
+    norm = frame.sky_sigma / median if frame.maps.is_relative else frame.scale
     return SkyNoise(frame=frame, level=median * norm, norm=norm)
+
+
+def with_level(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
+    """Return the stated noise, or where nobody states its level one with a median of 1 ADU."""
+    if math.isfinite(stated.level):
+        return stated
+    one = replace(stated.frame, sky_sigma_adu=1.0)
+    return replace(stated_noise(one, bad), frame=stated.frame)
 
 
 def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
@@ -146,8 +153,8 @@ def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
         If nothing is stated either.
     """
     frame = stated.frame
-    known = math.isfinite(stated.norm)
-    base = stated if known else replace(stated, level=1.0, norm=1.0)
+    base = with_level(stated, bad)
+    known = base is stated
 
     def pulls(box: Box) -> Pixels:
         pixels = scaled_pixels(read_pixels(frame, box), frame)
