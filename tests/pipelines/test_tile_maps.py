@@ -15,6 +15,7 @@ from key_effects import Bench
 
 from skyloom.catalogs import column_as_float, read_csv
 from skyloom.errors import Unprocessable, UserMistake
+from skyloom.images import UNUSABLE, MaskBit
 from skyloom.pipelines.tile import TileConfig, load_config, run_tile
 from skyloom.pipelines.tile.check import check_tile
 from skyloom.pipelines.tile.check_report import Status
@@ -126,8 +127,9 @@ def test_marked_pixels_are_as_good_as_nan(bench: Bench, kind: str) -> None:
     marked = fluxes(bench)
     with np.load(bench.folder / PAYLOAD) as payload:
         cut = tuple(slice(part.start - MARGIN, part.stop - MARGIN) for part in hole)
-        assert (payload["mask"][0][cut] & (8 if values is None else 16) > 0).all()
-        assert (payload["mask"][1][cut] & 24 == 0).all()
+        bit = MaskBit.MASKED if values is None else MaskBit.NO_WEIGHT
+        assert (payload["mask"][0][cut] & bit > 0).all()
+        assert (payload["mask"][1][cut] & UNUSABLE == 0).all()
     with fits.open(bench.folder / IMAGE, mode="update") as hdus:
         hdus[0].data[hole] = np.nan
     plain = {} if values is None else {kind: write(bench, "plain.fits", np.full(SHAPE, values))}

@@ -15,8 +15,8 @@ class MaskBit(QualityFlag):
     NONFINITE = 1, "the pixel is NaN or infinite"
     SATURATED = 2, "the raw value reaches SATURATE / saturation_divisor"
     BRIGHT = 4, "inside the ellipse of a bright detection that the catalogue does not list"
-    MASKED = 8, "the mask map of the image marks it"
-    NO_WEIGHT = 16, "the weight or rms map of the image is not positive there"
+    MASKED = 16, "the mask map of the image marks it"
+    NO_WEIGHT = 32, "the weight or rms map of the image is not positive there"
 
 
 UNUSABLE: Final = MaskBit.NONFINITE | MaskBit.MASKED | MaskBit.NO_WEIGHT
