@@ -94,3 +94,17 @@ def test_mistakes_are_refused():
         white_strip([np.ones((2, 2))], sky_sigma=[1.0, 2.0])
     with pytest.raises(ValueError, match="cannot be stacked"):
         white_strip([np.ones((2, 2)), np.ones((3, 2))], sky_sigma=[1.0, 2.0])
+
+
+def test_noise_of_each_pixel_weighs_it():
+    """A pixel without weight counts as one that is missing; strips ask for their part."""
+    bands = [np.full((4, 3), 10, np.float32), np.full((4, 3), 20, np.float32)]
+    noise = np.array([[1.0, 2.0, np.inf]] * 4, np.float32)
+    noise[3] = 4.0
+    strips = ((box, (b[box.slices] for b in bands)) for box in row_strips((4, 3), 2))
+    found = white_stack(strips, sky_sigma=[lambda box: noise[box.slices], 2.0], shape=(4, 3))
+    weight = 1 / noise**2
+    expected = (10 * weight + 20 / 4) / (weight + 1 / 4)
+    assert found.image == pytest.approx(expected, rel=1e-6)  # single precision
+    assert found.sigma == pytest.approx((weight + 1 / 4) ** -0.5, rel=1e-6)
+    assert found.image[0, 2] == 20.0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skyloom import load_config
 from skyloom.cli import main
 from skyloom.psf import MoffatPsf
 from skyloom.scene import SceneImage, Sources, render_scene
@@ -102,3 +103,19 @@ def test_the_example_of_the_conventions_runs(capsys):
     exec(blocks("conventions.md", "python")[0], {})  # our own page
     # sqrt(4 x 2), and (4 - 2) / (4 + 2) along y
     assert capsys.readouterr().out.split() == ["[2.828]", "[-0.333]", "[0.]"]
+
+
+def test_noise_of_an_image():
+    scope: dict[str, object] = {}
+    exec(blocks("image_settings.md", "python")[0], scope)
+    values = scope["mesh"].values
+    # meshes of 16 000 pixels: 0.6 %, five of these
+    assert values.mean(axis=0) == pytest.approx(np.linspace(4.4, 7.6, 5), rel=0.03)
+
+
+def test_settings_of_images(tmp_path):
+    """The YAML of the page is a configuration."""
+    (tmp_path / "tile.yaml").write_text(blocks("image_settings.md", "yaml")[0])
+    images = load_config(tmp_path / "tile.yaml").skyloom.images
+    assert images["r.fits"].mask_map == tmp_path / "r.flags.fits[DQ]"
+    assert images["Ks"].hdu == "SCI"

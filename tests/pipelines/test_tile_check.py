@@ -112,6 +112,27 @@ def test_wrong_skysig(tile):
     assert "SKYSIG" in text
 
 
+def test_noise_that_varies_over_the_field(tile):
+    def noisier(data: np.ndarray, header: fits.Header) -> np.ndarray:
+        extra = np.random.default_rng(3).normal(0, header["SKYSIG"], data.shape)
+        return data + np.where(np.arange(data.shape[1]) > 250, extra, 0)
+
+    assert status(tile, "noise over the field", BAND)[0] == Status.OK
+    change(tile, noisier)
+    level, text = status(tile, "noise over the field", BAND)
+    assert level == Status.WARNING
+    assert "skyloom.noise: measured" in text
+
+
+def test_measured_noise_needs_no_right_skysig(tile):
+    header_change(tile, SKYSIG=1.5)
+    path = tile / "config.yaml"
+    path.write_text(path.read_text() + "skyloom: {noise: measured}\n")
+    level, text = status(tile, "sky rms", BAND)
+    assert level == Status.OK
+    assert "the measured noise is used" in text
+
+
 def test_wrong_seeing(tile):
     header_change(tile, SEEING=4.0)
     level, text = status(tile, "FWHM", BAND)

@@ -107,7 +107,7 @@ def test_masks_tell_missing_from_saturated_pixels(tmp_path: Path) -> None:
     data[3, 4], data[5, 6], data[7, 8], data[9, 9] = np.nan, np.inf, 77.0, 76.9
     image = write_image(tmp_path, "r", data, SATURATE=77.0 * 1.3)
     frames = loaded({"r": image}).frames
-    out = Masks(config()).run(MasksInputs(band="r", image=image, frames=frames))
+    out = Masks(config()).run(MasksInputs(band="r", image=image, maps={}, frames=frames))
     mask = out.mask["mask"]
     assert (mask[3, 4], mask[5, 6], mask[7, 8], mask[9, 9]) == (1, 1, 2, 0)
     assert np.count_nonzero(mask) == 3
@@ -121,7 +121,8 @@ def test_white_is_the_weighted_mean_and_skips_missing_pixels(tmp_path: Path) -> 
         "b": write_image(tmp_path, "b", second, SKYSIG=2.0),
     }
     out = loaded(images)
-    white = White(config()).run(WhiteInputs(images=images, frames=out.frames, wcs=out.wcs)).white
+    inputs = WhiteInputs(images=images, maps={}, noise={}, frames=out.frames, wcs=out.wcs)
+    white = White(config()).run(inputs).white
     # weights 1 and 1/4
     assert white["IMAGE"][0, 0] == pytest.approx(12.0, rel=1e-6)  # float32
     assert white["SIGMA"][0, 0] == pytest.approx(0.894427, rel=1e-6)

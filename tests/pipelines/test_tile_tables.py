@@ -27,6 +27,8 @@ APP = "cli/test_cli_app.py"
 OUTPUTS = f"{REACH}::test_products_lie_where_the_outputs_say"
 CHECKS = f"{REACH}::test_a_check_is_as_strict_as_it_is_set"
 DRAWN = "pipelines/test_tile_pictures.py"
+IMAGES = "pipelines/test_tile_images.py"
+MAPS = "pipelines/test_tile_maps.py"
 ZP_KEYS = "pipelines/test_tile_zero_points.py"
 PICTURES = f"{REACH}::test_a_picture_that_is_switched_off_has_no_stage"
 FALLBACK = f"{REACH}::test_the_fallback_psf_is_as_configured"
@@ -90,6 +92,24 @@ EFFECT: dict[str, str] = {
     "skyloom.executor": f"{RUN}::test_processes_and_serial_agree_byte_for_byte",
     "skyloom.workers": f"{REACH}::test_workers_are_ours_then_the_originals",
     "skyloom.plots": f"{DRAWN}::test_the_command_line_wins_over_the_key",
+    "skyloom.images": f"{IMAGES}::test_a_run_with_settings_is_a_run_with_other_headers",
+    **{
+        f"skyloom.images.*.{name}": (
+            f"{IMAGES}::test_a_setting_is_the_same_as_its_keyword_which_may_be_absent"
+        )
+        for name in ("filter", "zp_auto", "sky_sigma", "gain", "saturation", "fwhm_pix")
+    },
+    **dict.fromkeys(
+        ("skyloom.images.*.weight_map", "skyloom.images.*.rms_map"),
+        f"{MAPS}::test_a_map_of_the_noise_replaces_skysig",
+    ),
+    "skyloom.noise": f"{MAPS}::test_measured_noise_mends_a_wrong_or_missing_skysig",
+    "skyloom.images.*.weight_type": f"{MAPS}::test_a_constant_map_gives_what_the_header_gives",
+    **dict.fromkeys(
+        ("skyloom.images.*.mask_map", "skyloom.images.*.mask_bits"),
+        f"{MAPS}::test_marked_pixels_are_as_good_as_nan",
+    ),
+    "skyloom.images.*.hdu": f"{IMAGES}::test_pixels_and_wcs_come_from_the_hdu",
     "skyloom.zp_estimate": f"{ZP_KEYS}::test_the_estimate_that_calibrates_is_a_choice",
     "skyloom.zp_surface": f"{ZP_KEYS}::test_a_surface_flattens_the_magnitudes",
     "skyloom.gaia_epoch": (

@@ -18,7 +18,7 @@ _COLUMNS: Final = (
     ("FWHM [pix]", "FWHM", "{measured:.2f}"),
     ("header", "FWHM", "{header:.2f}"),
     ("sky rms [ADU]", "sky rms", "{measured:.4g}"),
-    ("/ SKYSIG", "sky rms", "{ratio:.2f}"),
+    ("/ stated", "sky rms", "{ratio:.2f}"),
     ("correlation", "noise correlation", "{neighbour:+.2f}"),
     ("sky / rms", "sky level", "{level_in_rms:+.2f}"),
     ("stars", "PSF stars", "{expected:.0f}"),

@@ -6,15 +6,19 @@ memory holds one plane of a strip and not the tile times the bands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from skyloom._types import Pixels
+from skyloom._types import Floats, Pixels
 from skyloom.geometry import Box
 
-__all__ = ["WhiteImage", "row_strips", "white_stack", "white_strip"]
+__all__ = ["SkySigma", "WhiteImage", "row_strips", "white_stack", "white_strip"]
+
+SkySigma: TypeAlias = float | Callable[[Box], float | Pixels]
+"""Noise of a band: one number, or what tells it for the pixels of a box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +35,7 @@ def row_strips(shape: tuple[int, int], rows: int = 256) -> Iterator[Box]:
         yield Box(0, shape[1], y0, min(y0 + rows, shape[0]))
 
 
-def white_strip(planes: Iterable[Pixels], *, sky_sigma: Sequence[float]) -> WhiteImage:
+def white_strip(planes: Iterable[Pixels], *, sky_sigma: Iterable[float | Pixels]) -> WhiteImage:
     """Stack the planes of one region.
 
     With weights ``w = 1 / max(sky_sigma**2, 1e-12)``, zero where a pixel is not finite,
@@ -42,8 +46,9 @@ def white_strip(planes: Iterable[Pixels], *, sky_sigma: Sequence[float]) -> Whit
     ----------
     planes : iterable of ndarray, shape (ny, nx)
         Scaled counts of each band; consumed one at a time.
-    sky_sigma : sequence of float
-        Sky noise of each band [scaled counts]; not finite or not positive: weight zero.
+    sky_sigma : iterable of float or ndarray, shape (ny, nx)
+        Sky noise of each band [scaled counts]; not finite or not positive: weight zero.  Consumed
+        one at a time.
 
     Raises
     ------
@@ -56,7 +61,7 @@ def white_strip(planes: Iterable[Pixels], *, sky_sigma: Sequence[float]) -> Whit
             total, weight = np.zeros(plane.shape), np.zeros(plane.shape)
         if plane.shape != total.shape:
             raise ValueError(f"planes of shape {total.shape} and {plane.shape} cannot be stacked")
-        w = 1.0 / max(sigma**2, 1e-12) if np.isfinite(sigma) and sigma > 0 else 0.0
+        w = _weight(sigma)
         good = np.isfinite(plane)
         total += w * np.where(good, plane, 0.0)
         weight += w * good
@@ -70,10 +75,17 @@ def white_strip(planes: Iterable[Pixels], *, sky_sigma: Sequence[float]) -> Whit
     )
 
 
+def _weight(sigma: float | Pixels) -> float | Floats:
+    if isinstance(sigma, np.ndarray):
+        good = np.isfinite(sigma) & (sigma > 0)
+        return np.where(good, 1.0 / np.maximum(sigma, 1e-6, dtype=np.float64) ** 2, 0.0)
+    return 1.0 / max(sigma**2, 1e-12) if np.isfinite(sigma) and sigma > 0 else 0.0
+
+
 def white_stack(
     strips: Iterable[tuple[Box, Iterable[Pixels]]],
     *,
-    sky_sigma: Sequence[float],
+    sky_sigma: Sequence[SkySigma],
     shape: tuple[int, int],
 ) -> WhiteImage:
     """Stack a whole tile, strip by strip.
@@ -83,15 +95,16 @@ def white_stack(
     strips : iterable of (Box, iterable of ndarray)
         A region and the planes of all bands there, in the order of ``sky_sigma``; see
         `row_strips`.  Pixels that no strip covers are NaN.
-    sky_sigma : sequence of float
-        Sky noise of each band [scaled counts].
+    sky_sigma : sequence of float or callable
+        Sky noise of each band [scaled counts], or a function that returns it for a box.
     shape : (ny, nx)
         Shape of the result.
     """
     image = np.full(shape, np.nan, dtype=np.float32)
     sigma = np.full(shape, np.inf, dtype=np.float32)
     for box, planes in strips:
-        strip = white_strip(planes, sky_sigma=sky_sigma)
+        noise = (sigma(box) if callable(sigma) else sigma for sigma in sky_sigma)
+        strip = white_strip(planes, sky_sigma=noise)
         image[box.slices] = strip.image
         sigma[box.slices] = strip.sigma
     return WhiteImage(image=image, sigma=sigma)

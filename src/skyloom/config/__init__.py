@@ -10,6 +10,7 @@ from __future__ import annotations
 from .build import build_config
 from .io import YamlDocument, parse_yaml, read_yaml
 from .model import (
+    DEMAND,
     AutoInt,
     AutoPath,
     Config,
@@ -29,6 +30,7 @@ from .render import render_reference, render_sample
 from .settings import Setting, list_settings
 
 __all__ = [
+    "DEMAND",
     "AutoInt",
     "AutoPath",
     "Config",

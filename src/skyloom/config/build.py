@@ -14,7 +14,7 @@ from skyloom.errors import ConfigError, UnknownKey, WrongType, WrongValue
 
 from .io import YamlDocument
 from .model import DEMAND, Config
-from .settings import Setting, list_settings, sections
+from .settings import Setting, list_settings, pattern_of, sections
 
 __all__ = ["build_config"]
 
@@ -68,8 +68,8 @@ def build_config(
         raise _unknown_key(model, document, unknown, old_keys)
     wrong_type = [p for p in problems if _is_type_problem(p)]
     if wrong_type:
-        raise _wrong(WrongType, document, wrong_type, settings)
-    raise _wrong(WrongValue, document, problems, settings)
+        raise _wrong(WrongType, model, document, wrong_type, settings)
+    raise _wrong(WrongValue, model, document, problems, settings)
 
 
 def _unknown_key(
@@ -78,9 +78,10 @@ def _unknown_key(
     problems: list[ErrorDetails],
     old_keys: Mapping[str, str],
 ) -> UnknownKey:
-    keys = sorted({".".join(map(str, p["loc"])) for p in problems}, key=_line_of(document))
+    places = {".".join(map(str, p["loc"])): p["loc"] for p in problems}
+    keys = sorted(places, key=_line_of(document))
     key = keys[0]
-    remedy = old_keys.get(key) or _suggestion(model, key)
+    remedy = old_keys.get(key) or _suggestion(model, pattern_of(model, places[key]))
     shown = key if key.isprintable() else ascii(key)
     msg = f"{document.where(key)}: Unknown config key: {shown}; {remedy}{_others(keys)}"
     return UnknownKey(msg, key=key, keys=keys, file=document.name)
@@ -112,6 +113,7 @@ def _is_type_problem(problem: ErrorDetails) -> bool:
 
 def _wrong(
     kind: type[WrongType | WrongValue],
+    model: type[Config],
     document: YamlDocument,
     problems: list[ErrorDetails],
     settings: Mapping[str, Setting],
@@ -120,11 +122,14 @@ def _wrong(
     problems = sorted(problems, key=lambda p: _line_of(document)(_dotted(p)))
     first = problems[0]
     key, item = _dotted(first), _item(first)
-    if first["type"] == "value_error":  # a check of ours that involves two fields
+    if first["loc"][-1:] == ("[key]",):
+        key = key.removesuffix(".[key]")
+        what = f"{key}: the name {_short(first['input'])} must be text; put it in quotes"
+    elif first["type"] == "value_error":  # a check of ours that involves two fields
         reason = str(first.get("ctx", {}).get("error", first["msg"]))
         what = f"{key}.{reason}" if key else reason
     else:
-        setting = settings.get(key)
+        setting = settings.get(pattern_of(model, first["loc"]))
         short_of_items = first["type"] == "missing"
         value = "" if short_of_items else f" = {_short(first['input'])}"
         if short_of_items:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .model import Config
-from .settings import Setting, list_settings, sections
+from .settings import Setting, item_section, list_settings, sections
 
 __all__ = ["render_reference", "render_sample"]
 
@@ -60,10 +60,20 @@ def _sample_section(
             _sample_section(annotation, key, settings, notes, lines)
         else:
             setting = settings[key]
-            what = ", ".join(part for part in (_values(setting), setting.unit) if part)
-            note = f"; {notes[key]}" if key in notes else ""
-            lines += _comment(f"{setting.sentence} [{what}{note}]", indent)
+            lines += _comment(_explained(setting, notes), indent)
             lines.append(f"{indent}{name}: {_yaml(setting.default)}")
+            if (item := item_section(annotation)) is not None:
+                behind = (settings[f"{key}.*.{field}"] for field in item.model_fields)
+                for inner in behind:
+                    text = f"{inner.name}: {_yaml(inner.default)} - {_explained(inner, notes)}"
+                    lines += _comment(text, indent, hanging="    ")
+
+
+def _explained(setting: Setting, notes: Mapping[str, str]) -> str:
+    """Return a setting's sentence, and in brackets what it takes."""
+    what = ", ".join(part for part in (_values(setting), setting.unit) if part)
+    note = f"; {notes[setting.key]}" if setting.key in notes else ""
+    return f"{setting.sentence} [{what}{note}]"
 
 
 def _values(setting: Setting) -> str:
@@ -71,13 +81,13 @@ def _values(setting: Setting) -> str:
     return f"{setting.kind} {setting.limits}".rstrip()
 
 
-def _comment(text: str, indent: str) -> list[str]:
-    start = f"{indent}# "
+def _comment(text: str, indent: str, *, hanging: str = "") -> list[str]:
+    start = f"{indent}# {hanging}"
     return textwrap.wrap(
         text,
         _WIDTH,
         initial_indent=start,
-        subsequent_indent=start,
+        subsequent_indent=start + hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )

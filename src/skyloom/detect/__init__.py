@@ -1,14 +1,20 @@
 """Detection: objects, backgrounds, the bright mask."""
 
 from skyloom.detect.background import CellBackground, cell_background
+from skyloom.detect.blank_sky import BlankSky, blank_sky
 from skyloom.detect.bright import BrightMask, bright_mask, inside_mask
 from skyloom.detect.extract import extract_candidates
+from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh
 
 __all__ = [
+    "BlankSky",
     "BrightMask",
     "CellBackground",
+    "NoiseMesh",
+    "blank_sky",
     "bright_mask",
     "cell_background",
     "extract_candidates",
     "inside_mask",
+    "measure_noise_mesh",
 ]

@@ -13,6 +13,7 @@ from astropy.table import Table, vstack
 from scipy import ndimage
 
 from skyloom._types import Bools, Floats, Pixels
+from skyloom.detect.blank_sky import BlankSky, blank_sky
 from skyloom.detect.catalogue import has_neighbour
 from skyloom.detect.extract import extract_segments
 from skyloom.detect.growth import growth_radii
@@ -23,8 +24,6 @@ from skyloom.geometry import Box
 __all__ = ["SpotCheck", "check_spots", "spot_boxes"]
 
 _THRESH, _MINAREA = 8.0, 5  # sigma, pix
-_SMOOTH = 1.5  # pix; brings out sources below three sigma a pixel
-_LOCAL = 8.0  # pix; its own correlation, -1 / (4 pi 8**2), is too small to matter
 _FULL_SNR = 100.0  # of the peak: fainter sources are not looked at for flat tops
 _FINE = 5  # points per pixel of that
 _STARS = 60  # brightest stars that tell the FWHM
@@ -39,6 +38,8 @@ class SpotCheck:
     level: float  # of the sky, median of the cut-outs
     level_spread: float  # of the cut-outs' levels, highest minus lowest
     sky_rms: float  # of pixels without sources; NaN without any
+    noise_ratio: float  # of that to the stated noise, pixel by pixel
+    noise_spread: float  # of the ratio over the field, ninth over first decile
     neighbour: float  # correlation of the noise of adjacent pixels
     fwhm: float  # pix, median of the stars; NaN where too few were seen
     n_stars: int  # on the locus of stars
@@ -70,7 +71,11 @@ def _intervals(length: int, side: int, number: int) -> list[tuple[int, int]]:
 
 
 def check_spots(
-    cuts: Sequence[tuple[Box, Pixels]], *, fwhm: float, shape: tuple[int, int]
+    cuts: Sequence[tuple[Box, Pixels]],
+    *,
+    sigma: Sequence[float | Pixels],
+    fwhm: float,
+    shape: tuple[int, int],
 ) -> SpotCheck:
     """Measure the cut-outs of one image.
 
@@ -78,6 +83,8 @@ def check_spots(
     ----------
     cuts : sequence of (Box, ndarray)
         Where the cut-outs lie, and their pixels [ADU].
+    sigma : sequence of float or ndarray
+        Stated noise of the pixels of each [ADU].
     fwhm : float
         First guess [pix].
     shape : tuple of int
@@ -85,14 +92,16 @@ def check_spots(
 
     Notes
     -----
-    The rms is 1.4826 times the median absolute deviation of the pixels that no source, above three
-    sigma in the smoothed image, covers, nor three pixels around it.
+    `blank_sky` says how the sky is measured.
     """
-    skies = [_sky(pixels) for _, pixels in cuts]
+    skies = [blank_sky(pixels) for _, pixels in cuts]
     good = [sky for sky in skies if math.isfinite(sky.rms)]
     if not good:
         return _nothing(cuts)
     rms = float(np.median([sky.rms for sky in good]))
+    ratios = np.concatenate(
+        [_ratios(pixels, noise) for (_, pixels), noise in zip(cuts, sigma, strict=True)]
+    )
     levels = np.array([sky.level for sky in good])
     found = [
         _sources(pixels, box, sky, fwhm)
@@ -112,6 +121,8 @@ def check_spots(
         level=float(np.median(levels)),
         level_spread=float(np.ptp(levels)),
         sky_rms=rms,
+        noise_ratio=float(np.median(ratios)) if ratios.size else math.nan,
+        noise_spread=_spread(ratios),
         neighbour=float(np.median([sky.neighbour for sky in good])),
         fwhm=_fwhm(cuts, skies, table[star], fwhm=fwhm),
         n_stars=locus.n_stars,
@@ -124,63 +135,28 @@ def check_spots(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sky:
-    level: float
-    rms: float
-    neighbour: float
+def _ratios(pixels: Pixels, sigma: float | Pixels) -> Floats:
+    """Return measured over stated noise of the quarters of a cut-out that have enough sky."""
+    ny, nx = (n // 2 for n in pixels.shape)
+    parts = [(rows, columns) for rows in _halves(ny) for columns in _halves(nx)]
+    pulls = pixels / sigma
+    rms = np.array([blank_sky(pulls[part]).rms for part in parts])
+    return np.asarray(rms[np.isfinite(rms)])
 
 
-def _sky(pixels: Pixels) -> _Sky:
-    """Measure level, rms and correlation of the pixels without sources."""
-    finite = np.isfinite(pixels)
-    nothing = _Sky(level=math.nan, rms=math.nan, neighbour=math.nan)
-    if finite.sum() < 1000:
-        return nothing
-    blank = finite
-    level = rms = math.nan
-    for _ in range(4):
-        level = float(np.median(pixels[blank]))
-        rms = 1.4826 * float(np.median(np.abs(pixels[blank] - level)))
-        if not rms > 0:
-            return nothing
-        clipped = np.clip(np.where(finite, pixels - level, 0.0), -4.0 * rms, 4.0 * rms)
-        source = _faint_sources(clipped, finite)
-        blank = finite & ~source & (np.abs(clipped) < 4.0 * rms)
-        if blank.sum() < 1000:
-            return nothing
-    noise = np.where(blank, clipped, 0.0)
-    noise = np.where(blank, noise - _local_mean(noise, blank), 0.0)
-    variance = float((noise**2).sum() / blank.sum())
-    return _Sky(level=level, rms=rms, neighbour=_neighbour_product(noise, blank) / variance)
+def _spread(ratios: Floats) -> float:
+    """Return the ninth over the first decile: one large galaxy is not a noise that varies."""
+    if ratios.size == 0:
+        return math.nan
+    low, high = np.percentile(ratios, [10, 90])
+    return float(high / low)
 
 
-def _faint_sources(clipped: Floats, finite: Bools) -> Bools:
-    """Return the surroundings of what is above three sigma after smoothing."""
-    smooth = ndimage.gaussian_filter(clipped, _SMOOTH)
-    median = float(np.median(smooth[finite]))
-    rms = 1.4826 * float(np.median(np.abs(smooth[finite] - median)))
-    return np.asarray(ndimage.binary_dilation(smooth > median + 3.0 * rms, iterations=3))
+def _halves(middle: int) -> tuple[slice, slice]:
+    return slice(None, middle), slice(middle, None)
 
 
-def _local_mean(noise: Floats, blank: Bools) -> Floats:
-    """Return the mean of the blank pixels around each; halos and gradients are not noise."""
-    total = ndimage.gaussian_filter(noise, _LOCAL)
-    weight = ndimage.gaussian_filter(blank.astype(np.float64), _LOCAL)
-    return np.asarray(total / np.maximum(weight, 1e-3))
-
-
-def _neighbour_product(noise: Floats, blank: Bools) -> float:
-    """Return the mean product of adjacent blank pixels, along both axes."""
-    means = []
-    for axis in (0, 1):
-        both = blank & np.roll(blank, 1, axis=axis)
-        product = noise * np.roll(noise, 1, axis=axis)
-        means.append(float(product[both].sum()) / max(1, int(both.sum())))
-    return 0.5 * (means[0] + means[1])
-
-
-def _sources(pixels: Pixels, box: Box, sky: _Sky, fwhm: float) -> Table:
+def _sources(pixels: Pixels, box: Box, sky: BlankSky, fwhm: float) -> Table:
     """Detect the bright sources of a cut-out; positions are those of the whole image."""
     data = np.where(np.isfinite(pixels), pixels - sky.level, 0).astype(np.float32)
     bad = ~np.isfinite(pixels)
@@ -212,7 +188,7 @@ def _sources(pixels: Pixels, box: Box, sky: _Sky, fwhm: float) -> Table:
 
 
 def _fwhm(
-    cuts: Sequence[tuple[Box, Pixels]], skies: Sequence[_Sky], stars: Table, *, fwhm: float
+    cuts: Sequence[tuple[Box, Pixels]], skies: Sequence[BlankSky], stars: Table, *, fwhm: float
 ) -> float:
     """Return the median width of the brightest stars at half of their interpolated peak."""
     stars = stars[np.argsort(-np.asarray(stars["snr"]), kind="stable")[:_STARS]]
@@ -235,7 +211,7 @@ def _half_peak_width(stamp: Floats) -> float:
 
 
 def _stamp(
-    cuts: Sequence[tuple[Box, Pixels]], skies: Sequence[_Sky], x: float, y: float, half: int
+    cuts: Sequence[tuple[Box, Pixels]], skies: Sequence[BlankSky], x: float, y: float, half: int
 ) -> Floats | None:
     inner = Box.around(x, y, half)
     for (box, pixels), sky in zip(cuts, skies, strict=True):
@@ -254,6 +230,8 @@ def _nothing(cuts: Sequence[tuple[Box, Pixels]]) -> SpotCheck:
         level=nan,
         level_spread=nan,
         sky_rms=nan,
+        noise_ratio=nan,
+        noise_spread=nan,
         neighbour=nan,
         fwhm=nan,
         n_stars=0,

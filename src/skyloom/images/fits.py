@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -49,41 +50,53 @@ class FitsImage:
         return f"{self.path}[{self.hdu}]"
 
     @classmethod
-    def open(cls, path: Path | str) -> FitsImage:
+    def open(cls, path: Path | str, hdu: int | str | None = None) -> FitsImage:
         """Find the pixels of a FITS file and read its headers.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        hdu : int or str, optional
+            Number or EXTNAME (in any case) of the HDU; default: the first that holds an image.
 
         Raises
         ------
         MissingFile
             If there is no such file.
         UnreadableFile
-            If it is not FITS, is truncated, or holds no two-dimensional image.
+            If it is not FITS, is truncated, has no such HDU, or holds no two-dimensional image.
         """
         path = Path(path)
         with opened_fits(path) as hdus:
-            primary = hdus[0].header.copy()
-            for number, hdu in enumerate(hdus):
-                if not getattr(hdu, "is_image", False) or not hdu.shape:
-                    continue
-                where = f"{path}[{number}]"
-                if len(hdu.shape) != 2 or 0 in hdu.shape:
-                    raise UnreadableFile(
-                        f"{where}: the image has axes {tuple(reversed(hdu.shape))}, but two "
-                        "non-empty axes are needed; store one plane per file",
-                        file=str(path),
-                        hdu=number,
-                        shape=tuple(hdu.shape),
-                    )
-                _check_length(path, number, hdu)
-                ny, nx = (int(n) for n in hdu.shape)
-                return cls(
-                    path=path, hdu=number, shape=(ny, nx), header=hdu.header.copy(), primary=primary
+            number = _find_image(path, hdus, hdu)
+            found = hdus[number]
+            if len(found.shape) != 2 or 0 in found.shape:
+                raise UnreadableFile(
+                    f"{path}[{number}]: the image has axes {tuple(reversed(found.shape))}, but two "
+                    "non-empty axes are needed; store one plane per file",
+                    file=str(path),
+                    hdu=number,
+                    shape=tuple(found.shape),
                 )
-        raise UnreadableFile(
-            f"{path}: no HDU holds an image; give a FITS file with pixels in the primary HDU or "
-            "in an image extension",
-            file=str(path),
-        )
+            _check_length(path, number, found)
+            ny, nx = (int(n) for n in found.shape)
+            return cls(
+                path=path,
+                hdu=number,
+                shape=(ny, nx),
+                header=found.header.copy(),
+                primary=hdus[0].header.copy(),
+            )
+
+    def with_keywords(self, values: Mapping[str, float | str]) -> FitsImage:
+        """Return the image with other values of some keywords; the file stays as it is."""
+        if not values:
+            return self
+        header = self.header.copy()
+        for name, value in values.items():
+            header[name] = value
+        return replace(self, header=header)
 
     def keyword(self, name: str) -> Any:
         """Return the value of a header keyword, or None where it is absent or undefined."""
@@ -152,17 +165,51 @@ class FitsImage:
             If the pixels cannot be read.
         """
         whole = Box.of_shape(self.shape)
-        box = whole if box is None else box
+        data = self.section(whole if box is None else box)
+        return np.ascontiguousarray(data, dtype=np.float32)
+
+    def section(self, box: Box) -> npt.NDArray[Any]:
+        """Read a box of pixels in the type that they have on disk; see `read`."""
+        whole = Box.of_shape(self.shape)
         if box.clipped(whole) != box or box.is_empty:
             raise ValueError(f"{self.where}: {box} is not inside the image {self.shape}")
         with opened_fits(self.path) as hdus:
             try:
-                data = hdus[self.hdu].section[box.slices]
+                return np.asarray(hdus[self.hdu].section[box.slices])
             except MemoryError:
                 raise
             except Exception as error:  # the codecs of tile compression have types of their own
                 raise _unreadable(self.path, error, hdu=self.hdu) from error
-        return np.ascontiguousarray(data, dtype=np.float32)
+
+
+def _find_image(path: Path, hdus: fits.HDUList, wanted: int | str | None) -> int:
+    """Return the number of the HDU that holds the pixels."""
+    images = [n for n, h in enumerate(hdus) if getattr(h, "is_image", False) and h.shape]
+    if wanted is None:
+        if images:
+            return images[0]
+        raise UnreadableFile(
+            f"{path}: no HDU holds an image; give a FITS file with pixels in the primary HDU or "
+            "in an image extension",
+            file=str(path),
+        )
+    for number, hdu in enumerate(hdus):
+        is_it = wanted == number if isinstance(wanted, int) else _same(wanted, hdu.name)
+        if is_it and number in images:
+            return number
+        if is_it:
+            break
+    listed = ", ".join(f"{n} {hdus[n].name}".strip() for n in images) or "none"
+    raise UnreadableFile(
+        f"{path}: there is no HDU {wanted!r} with an image; correct its number or name, the HDUs "
+        f"with images are: {listed}",
+        file=str(path),
+        hdu=wanted,
+    )
+
+
+def _same(a: str, b: str) -> bool:
+    return a.strip().upper() == b.strip().upper()
 
 
 def _unreadable(path: Path, error: Exception, *, hdu: int | None = None) -> UnreadableFile:

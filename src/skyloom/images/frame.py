@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,12 +21,15 @@ from skyloom.errors import BadHeader, InputError, Mismatch
 from skyloom.geometry import Box, WcsTolerance, compare_wcs, crop_box, cropped_wcs, pixel_scale
 from skyloom.images.dates import header_mjd
 from skyloom.images.fits import FitsImage
-from skyloom.images.mask import MaskBit
+from skyloom.images.maps import PixelMaps
+from skyloom.images.mask import UNUSABLE, MaskBit
 
 __all__ = [
     "Frame",
+    "HeaderOverride",
     "frame_wcs",
     "nonfinite_and_saturated",
+    "pixels_and_mask",
     "read_frame",
     "read_frames",
     "read_pixels",
@@ -34,6 +37,20 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderOverride:
+    """What the user says about an image, instead of its header."""
+
+    hdu: int | str | None = None  # of the pixels; None: the first that holds an image
+    needs_sky_sigma: bool = True  # False: SKYSIG may be missing or wrong, it becomes NaN
+    keywords: Mapping[str, float | str] = field(default_factory=dict)
+
+
+_AS_IT_IS = HeaderOverride()
+_NO_MAPS = PixelMaps()
+_OR_SET = "or give it under skyloom.images as"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +64,13 @@ class Frame:
     box: Box  # working region in the whole image
     zp_auto: float  # AB mag of one ADU
     scale: float  # scaled counts per ADU
-    sky_sigma_adu: float  # ADU
+    sky_sigma_adu: float  # ADU; NaN where a map tells the noise or nobody knows it
     gain: float  # electron / ADU
     saturation_adu: float  # ADU, inf where unknown; the threshold of the mask
     pixel_scale: float  # arcsec / pix
     fwhm_pix: float | None  # pix, of the header; None where it says nothing
     mjd_utc: float | None = None  # d, when it was taken; None where the header does not say
+    maps: PixelMaps = _NO_MAPS
 
     @property
     def sky_sigma(self) -> float:
@@ -73,7 +91,7 @@ class Frame:
         return self.box.shape
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; an infinite saturation level becomes None."""
+        """Return plain values for JSON; an infinite saturation level and NaN become None."""
         box = self.box
         return {
             "band": self.band,
@@ -83,25 +101,29 @@ class Frame:
             "box": [box.x0, box.x1, box.y0, box.y1],
             "zp_auto": self.zp_auto,
             "scale": self.scale,
-            "sky_sigma_adu": self.sky_sigma_adu,
+            "sky_sigma_adu": None if math.isnan(self.sky_sigma_adu) else self.sky_sigma_adu,
             "gain": self.gain,
             "saturation_adu": self.saturation_adu if math.isfinite(self.saturation_adu) else None,
             "pixel_scale": self.pixel_scale,
             "fwhm_pix": self.fwhm_pix,
             "mjd_utc": self.mjd_utc,
+            **({"maps": self.maps.as_dict()} if self.maps.files else {}),
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Frame:
         """Rebuild a frame from `as_dict`."""
-        saturation = values["saturation_adu"]
+        saturation, sigma = values["saturation_adu"], values["sky_sigma_adu"]
+        maps = values.get("maps")
         return cls(
             **{
                 **values,
                 "path": Path(values["path"]),
                 "shape": (values["shape"][0], values["shape"][1]),
                 "box": Box(*values["box"]),
+                "sky_sigma_adu": math.nan if sigma is None else sigma,
                 "saturation_adu": math.inf if saturation is None else saturation,
+                "maps": _NO_MAPS if maps is None else PixelMaps.from_dict(maps),
             }
         )
 
@@ -122,7 +144,7 @@ def nonfinite_and_saturated(raw: Pixels, frame: Frame) -> npt.NDArray[np.uint8]:
 
 
 def read_pixels(frame: Frame, box: Box | None = None) -> Pixels:
-    """Read raw pixels [ADU] of a frame.
+    """Read raw pixels [ADU] of a frame, NaN where its maps say that they are of no use.
 
     Parameters
     ----------
@@ -131,17 +153,47 @@ def read_pixels(frame: Frame, box: Box | None = None) -> Pixels:
     box : Box, optional
         Region in working coordinates (that is, relative to the crop); default: all of it.
     """
+    raw, bits = _raw_and_bits(frame, box)
+    if bits is not None:
+        raw[bits > 0] = np.nan
+    return raw
+
+
+def pixels_and_mask(frame: Frame) -> tuple[Pixels, npt.NDArray[np.uint8]]:
+    """Read raw pixels [ADU] of a frame as `read_pixels` does, and the bits of its mask.
+
+    A pixel that the maps mark and that reaches the saturation level has the bits of both.
+    """
+    raw, bits = _raw_and_bits(frame, None)
+    mask = nonfinite_and_saturated(raw, frame)
+    if bits is not None:
+        mask |= bits
+        raw[mask & np.uint8(UNUSABLE) > 0] = np.nan
+    return raw, mask
+
+
+def _raw_and_bits(frame: Frame, box: Box | None) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
     working = Box.of_shape(frame.working_shape) if box is None else box
-    return FitsImage.open(frame.path).read(working.shifted(frame.box.x0, frame.box.y0))
+    place = working.shifted(frame.box.x0, frame.box.y0)
+    return _opened(frame).read(place), frame.maps.bits(place)
 
 
 def frame_wcs(frame: Frame) -> WCS:
     """Read the WCS of a frame's working region."""
-    return cropped_wcs(FitsImage.open(frame.path).wcs(), frame.box)
+    return cropped_wcs(_opened(frame).wcs(), frame.box)
+
+
+def _opened(frame: Frame) -> FitsImage:
+    return FitsImage.open(frame.path, frame.hdu)
 
 
 def read_frame(
-    path: Path | str, *, zp_ref: float, saturation_divisor: float = 1.3, margin: int = 0
+    path: Path | str,
+    *,
+    zp_ref: float,
+    saturation_divisor: float = 1.3,
+    margin: int = 0,
+    override: HeaderOverride = _AS_IT_IS,
 ) -> Frame:
     """Read what the pipeline needs from the header of one band.
 
@@ -156,6 +208,8 @@ def read_frame(
         A pixel counts as saturated from ``SATURATE / saturation_divisor`` on.
     margin : int
         Pixels cut from each side for the working region.
+    override : HeaderOverride
+        HDU and keywords that the user gives; a keyword that stands there need not be in the header.
 
     Raises
     ------
@@ -164,18 +218,19 @@ def read_frame(
     BadHeader
         If keywords are missing or have no usable value; one message names all of them.
     """
-    frame, _ = _frame_and_wcs(Path(path), zp_ref, saturation_divisor, margin)
+    frame, _ = _frame_and_wcs(Path(path), zp_ref, saturation_divisor, margin, override)
     return frame
 
 
 def _frame_and_wcs(
-    path: Path, zp_ref: float, saturation_divisor: float, margin: int
+    path: Path, zp_ref: float, saturation_divisor: float, margin: int, override: HeaderOverride
 ) -> tuple[Frame, WCS]:
-    image = FitsImage.open(path)
+    image = FitsImage.open(path, override.hdu).with_keywords(override.keywords)
     problems: list[str] = []
     band = _band(image, problems)
     zp_auto = _zero_point(image, problems)
-    sky_sigma = _positive(image, "SKYSIG", "sky rms in ADU", problems)
+    found = problems if override.needs_sky_sigma else []
+    sky_sigma = _positive(image, "SKYSIG", "sky rms in ADU", found)
     gain = _positive(image, "EGAIN", "gain in e-/ADU", problems)
     wcs = None
     try:
@@ -205,7 +260,7 @@ def _frame_and_wcs(
 
 def _band(image: FitsImage, problems: list[str]) -> str:
     value = image.keyword("FILTER")
-    remedy = "write the name of the band into the keyword FILTER"
+    remedy = f"write the name of the band into the keyword FILTER, {_OR_SET} filter"
     if value is None:
         problems.append(f"Missing FILTER in {image.where}; {remedy}")
         return ""
@@ -222,7 +277,7 @@ def _band(image: FitsImage, problems: list[str]) -> str:
 
 def _zero_point(image: FitsImage, problems: list[str]) -> float:
     value = image.number("ZP_AUTO")
-    remedy = "write the AB magnitude of one ADU into the keyword ZP_AUTO"
+    remedy = f"write the AB magnitude of one ADU into the keyword ZP_AUTO, {_OR_SET} zp_auto"
     if value is None:
         problems.append(f"Missing ZP_AUTO in {image.where}; {remedy}")
     elif not math.isfinite(value):
@@ -235,7 +290,8 @@ def _zero_point(image: FitsImage, problems: list[str]) -> float:
 def _positive(image: FitsImage, name: str, meaning: str, problems: list[str]) -> float:
     value = image.number(name)
     label = f"{name} (e-/ADU)" if name == "EGAIN" else name
-    remedy = f"write the {meaning} into the keyword {name}"
+    setting = {"SKYSIG": "sky_sigma", "EGAIN": "gain"}[name]
+    remedy = f"write the {meaning} into the keyword {name}, {_OR_SET} {setting}"
     if value is None:
         kind = "Missing" if name == "SKYSIG" else "Bad/Missing"
         problems.append(f"{kind} {label} in {image.where}; {remedy}")
@@ -274,6 +330,7 @@ def read_frames(
     saturation_divisor: float = 1.3,
     margin: int = 0,
     tolerance: WcsTolerance | None = None,
+    overrides: Mapping[Path, HeaderOverride] | None = None,
 ) -> tuple[Frame, ...]:
     """Read the frames of a tile, in the order of the image list, and check that they match.
 
@@ -283,6 +340,8 @@ def read_frames(
         As for `read_frame`.
     tolerance : WcsTolerance, optional
         Compare each WCS with the first; None compares shapes and band names only.
+    overrides : mapping of Path to HeaderOverride, optional
+        What the user says instead of the headers, by path.
 
     Raises
     ------
@@ -293,9 +352,11 @@ def read_frames(
     frames: list[Frame] = []
     errors: list[InputError] = []
     reference: WCS | None = None
-    for path in paths:
+    overrides = overrides or {}
+    for path in map(Path, paths):
+        override = overrides.get(path, _AS_IT_IS)
         try:
-            frame, wcs = _frame_and_wcs(Path(path), zp_ref, saturation_divisor, margin)
+            frame, wcs = _frame_and_wcs(path, zp_ref, saturation_divisor, margin, override)
         except InputError as error:
             errors.append(error)
             continue

@@ -23,6 +23,7 @@ from .check_report import CheckReport, Finding, Status
 from .check_tables import catalog_findings, gaia_findings
 from .config import TileConfig, require_inputs
 from .load import read_tile_frames
+from .noise import stated_noise, with_level
 from .run import worker_count
 
 __all__ = ["check_tile"]
@@ -60,7 +61,7 @@ def check_tile(config: TileConfig, *, tell: Callable[[str], None] | None = None)
         spots: dict[str, SpotCheck] = {}
         for frame in frames:
             tell(f"band {frame.band}")
-            spots[frame.band] = measure_band(frame, config)
+            spots[frame.band] = measure_band(with_level(stated_noise(frame)), config)
         findings += _bands(frames, spots, config)
         tell("catalogues")
         findings += _tables(frames, spots, config)

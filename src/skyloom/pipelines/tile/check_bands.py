@@ -15,11 +15,14 @@ from skyloom.images import Frame, read_pixels
 
 from .check_report import Finding, Status
 from .config import TileConfig
+from .noise import NOISE_RATIO, SkyNoise
 
 __all__ = ["band_findings", "match_offset", "measure_band"]
 
 _FWHM_RATIO: Final = 1.25  # the header's FWHM serves for apertures and the fallback PSF only
-_NOISE: Final = (1.1, 2.0)  # rms over SKYSIG: warning, problem; errors scale with it
+_NOISE: Final = (NOISE_RATIO, 2.0)  # rms over stated: warning, problem; errors scale with it
+_NOISE_SPREAD: Final = 1.15  # ninth over first decile of pieces whose errors are below 1 %
+_USABLE: Final = 0.5  # fewer pixels than that in the cut-outs are a mistake somewhere
 _CORRELATED: Final = 0.02  # as in the fit
 _LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
 _OFFSET: Final = (0.25, 1.0)  # pix
@@ -27,12 +30,14 @@ _MATCH: Final = 4.0  # pix
 _FEW_STARS: Final = 6  # over the field: fewer cannot tell how the PSF changes
 
 
-def measure_band(frame: Frame, config: TileConfig) -> SpotCheck:
+def measure_band(noise: SkyNoise, config: TileConfig) -> SpotCheck:
     """Read the cut-outs of a band, within the working frame, and measure them."""
+    frame = noise.frame
     shape = frame.working_shape
     cuts = [(box, read_pixels(frame, box)) for box in spot_boxes(shape)]
+    sigma = [noise.of(box) / frame.scale for box, _ in cuts]
     fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
-    return check_spots(cuts, fwhm=float(np.clip(fwhm, 1.5, 20.0)), shape=shape)
+    return check_spots(cuts, sigma=sigma, fwhm=float(np.clip(fwhm, 1.5, 20.0)), shape=shape)
 
 
 def band_findings(
@@ -44,7 +49,10 @@ def band_findings(
         remedy = "correct the image, or remove it from the image list"
         yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
         return
-    yield _noise(frame, spots)
+    yield _usable(frame, spots)
+    measured = config.skyloom.noise == "measured"
+    yield _noise(frame, spots, measured=measured)
+    yield _noise_spread(frame, spots, measured=measured)
     yield _correlation(frame, spots)
     yield _level(frame, spots)
     yield _fwhm(frame, spots, config)
@@ -79,17 +87,55 @@ def _beyond(value: float, limits: tuple[float, float]) -> Status:
     return Status.WARNING if value > limits[0] else Status.OK
 
 
-def _noise(frame: Frame, spots: SpotCheck) -> Finding:
-    ratio = spots.sky_rms / frame.sky_sigma_adu
+def _usable(frame: Frame, spots: SpotCheck) -> Finding:
+    remedy = "look at the image"
+    if frame.maps.mask is not None:
+        remedy += ", and at its mask_map: is it 1 where pixels are good?"
+    return _of(
+        frame,
+        "usable pixels",
+        Status.OK if spots.finite > _USABLE else Status.WARNING,
+        f"{100 * spots.finite:.4g} % of the pixels of the cut-outs",
+        remedy,
+        usable=spots.finite,
+    )
+
+
+def _noise(frame: Frame, spots: SpotCheck, *, measured: bool) -> Finding:
+    """Compare the noise with what is stated; where it is measured anyway, that is no fault."""
+    text = f"{spots.sky_rms:.4g} ADU measured"
+    used = ", the measured noise is used" if measured else ""
+    if math.isnan(frame.sky_sigma_adu) and not frame.maps.is_absolute:
+        text += f", no SKYSIG{used}"
+        return _of(frame, "sky rms", Status.OK, text, measured=spots.sky_rms, header=None)
+    ratio = spots.noise_ratio
+    if frame.maps.noise is None:
+        stated = f"SKYSIG {frame.sky_sigma_adu:.4g}"
+        remedy = "write the measured rms into the keyword SKYSIG"
+    else:
+        stated = f"{frame.maps.noise.path.name} compared pixel by pixel"
+        remedy = "correct the map or its unit (weight_type)"
     return _of(
         frame,
         "sky rms",
-        _beyond(max(ratio, 1.0 / ratio), _NOISE),
-        f"{spots.sky_rms:.4g} ADU measured, SKYSIG {frame.sky_sigma_adu:.4g}: ratio {ratio:.2f}",
-        "write the measured rms into the keyword SKYSIG: all errors scale with it",
+        Status.OK if measured else _beyond(max(ratio, 1.0 / ratio), _NOISE),
+        f"{text}, {stated}: ratio {ratio:.2f}{used}",
+        f"set skyloom.noise: measured, or {remedy}: all errors scale with it",
         measured=spots.sky_rms,
-        header=frame.sky_sigma_adu,
+        header=None if math.isnan(frame.sky_sigma_adu) else frame.sky_sigma_adu,
         ratio=ratio,
+    )
+
+
+def _noise_spread(frame: Frame, spots: SpotCheck, *, measured: bool) -> Finding:
+    varies = spots.noise_spread > _NOISE_SPREAD and not measured
+    return _of(
+        frame,
+        "noise over the field",
+        Status.WARNING if varies else Status.OK,
+        f"measured over stated noise differs by a factor {spots.noise_spread:.2f} over the field",
+        "give a weight_map or rms_map under skyloom.images, or set skyloom.noise: measured",
+        spread=spots.noise_spread,
     )
 
 

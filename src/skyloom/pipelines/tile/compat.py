@@ -123,6 +123,7 @@ def resolve_paths(config: ConfigT, directory: Path, document: YamlDocument) -> C
     """
     for key in FILE_RELATIVE:
         config = _with_path(config, key, directory, document)
+    config = _with_image_paths(config, directory)
     work_dir = _get(config, "outputs.work_dir")
     for key in WORK_DIR_RELATIVE:
         config = _with_path(config, key, work_dir, document)
@@ -143,6 +144,36 @@ def _with_path(config: ConfigT, key: str, base: Path, document: YamlDocument) ->
     return config.model_copy(update={section_name: section.model_copy(update={name: path})})
 
 
+def _with_image_paths(config: ConfigT, directory: Path) -> ConfigT:
+    """Make the paths of ``skyloom.images`` absolute: maps, and names that are paths of files."""
+    section = _section(config, "skyloom")
+    images = {
+        _image_name(name, directory): image.model_copy(
+            update={
+                key: resolve_path(path, directory)
+                for key in ("weight_map", "rms_map", "mask_map")
+                if (path := getattr(image, key)) is not None
+            }
+        )
+        for name, image in section.images.items()
+    }
+    if len(images) < len(section.images):
+        return config  # two names of one file: refused when the images are looked up
+    return config.model_copy(update={"skyloom": section.model_copy(update={"images": images})})
+
+
+def _section(config: Config, name: str) -> Any:
+    return getattr(config, name)
+
+
+def _image_name(name: str, directory: Path) -> str:
+    try:
+        path = resolve_path(name, directory)
+        return str(path) if path.is_file() else name
+    except (OSError, ValueError):
+        return name
+
+
 def _get(config: Config, key: str) -> Any:
     section, name = key.split(".")
-    return getattr(getattr(config, section), name)
+    return getattr(_section(config, section), name)

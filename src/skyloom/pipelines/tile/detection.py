@@ -20,13 +20,13 @@ from skyloom.images import (
     Frame,
     MaskBit,
     frame_wcs,
-    nonfinite_and_saturated,
-    read_pixels,
+    pixels_and_mask,
     scaled_pixels,
 )
 
 from .config import TileConfig, require_inputs
 from .load import read_tile_frames, white_of
+from .noise import SkyNoise, measured_noise, stated_noise
 from .saturation import MIN_SNR
 
 __all__ = ["DetectedCatalog", "detect_catalog", "detect_to_file", "write_catalog"]
@@ -83,44 +83,48 @@ def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) 
     require_inputs(config, ["inputs.image_list_file"])
     paths = read_image_list(config.inputs.image_list_file, base=config.directory)
     frames = list(read_tile_frames(list(paths), config))
-    fwhm = filter_fwhm(frames, config.patch_run.fallback_default_fwhm_pix)
-    white = white_of(frames)
+    noise = [stated_noise(frame) for frame in frames]
+    if config.skyloom.noise == "measured":
+        noise = [measured_noise(band) for band in noise]
+    fwhm = filter_fwhm(noise, config.patch_run.fallback_default_fwhm_pix)
+    white = white_of(frames, noise)
     bad = ~np.isfinite(white.image)
     divisor = max(1.0, config.source_saturation_cut.saturation_divisor)
     found = detect_sources(
         white.image,
         white.sigma,
         bad=bad,
-        saturated=_saturated(frames, white.image, white.sigma, fwhm=fwhm, divisor=divisor),
+        saturated=_saturated(noise, white.image, white.sigma, fwhm=fwhm, divisor=divisor),
         fwhm=fwhm,
         options=options,
     )
     return DetectedCatalog(table=_catalog(found.table, frames[0]), detections=found, fwhm=fwhm)
 
 
-def filter_fwhm(frames: list[Frame], default: float) -> float:
+def filter_fwhm(noise: list[SkyNoise], default: float) -> float:
     """Return the FWHM of the white image [pix]: that of the bands, weighted as in the stack."""
-    weight = np.array([1.0 / max(f.sky_sigma**2, 1e-12) for f in frames])
-    fwhm = np.array([f.fwhm_pix or default for f in frames])
+    weight = np.array([1.0 / max(n.level**2, 1e-12) for n in noise])
+    fwhm = np.array([n.frame.fwhm_pix or default for n in noise])
     return float(np.clip((weight * fwhm).sum() / weight.sum(), 1.5, 20.0))
 
 
 def _saturated(
-    frames: list[Frame], white: Pixels, sigma: Pixels, *, fwhm: float, divisor: float
+    noise: list[SkyNoise], white: Pixels, sigma: Pixels, *, fwhm: float, divisor: float
 ) -> Bools:
     """Return the pixels that are saturated in a band, or part of a flat top of its brightest."""
     y, x = _peaks(white, sigma, radius=max(3, round(2 * fwhm)))
     full = np.zeros(white.shape, dtype=bool)
-    for frame in frames:
-        raw = read_pixels(frame)
-        full |= (nonfinite_and_saturated(raw, frame) & np.uint8(MaskBit.SATURATED)) != 0
+    for band in noise:
+        frame = band.frame
+        raw, mask = pixels_and_mask(frame)
+        full |= (mask & np.uint8(MaskBit.SATURATED)) != 0
         image = scaled_pixels(raw, frame)
         plateau = find_plateau(
             image,
             x,
             y,
             fwhm=frame.fwhm_pix or fwhm,
-            min_peak=MIN_SNR * frame.sky_sigma,
+            min_peak=MIN_SNR * band.level,
             divisor=divisor,
         )
         full |= saturated_pixels(image, plateau.level)

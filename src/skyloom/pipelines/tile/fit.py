@@ -38,6 +38,7 @@ from .fallback import FALLBACK_KEYS, fallback_psf
 from .halo_field import HaloField
 from .noise_sums import MAX_LAG, field_correlations, noise_sums
 from .patch_log import group_records
+from .payloads import Payloads, sky_sigma_of
 from .psf_cache import bank_of, psf_and_transforms, with_transforms
 from .registration import OFFSET_SNR, Registration, band_offsets, no_offsets, offsets_at
 from .retype import newly_retyped, retyped_kinds, retyped_start, retyped_state
@@ -117,7 +118,9 @@ class PatchScene:
         self.groups = groups
         self.sky = SkyField.from_arrays(sky)
         self.shift, self.shift_before = sky["shift"], sky["shift_before"]
-        self.sky_sigma: Floats = payload["sky_sigma"]
+        self.sky_sigma = [
+            sky_sigma_of(payload, b, box=self.box, shape=self.shape) for b in range(len(self.bands))
+        ]
         start = start_values(sources, self.bands, self.shape, config.patch_run)
         kind = np.asarray(groups["kind"])
         if types is not None:
@@ -135,15 +138,15 @@ class PatchScene:
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
-            variance = float(self.sky_sigma[b]) ** 2
             halo = halos.light(number[band], self.box)
-            noisy = variance + payload["source_variance"][b] * np.maximum(halo, 0.0)
+            own = payload["source_variance"][b] * np.maximum(halo, 0.0)
+            variance = np.asarray(self.sky_sigma[b], np.float64) ** 2 + own
             images.append(
                 SceneImage(
                     data=np.where(good, payload["image"][b], 0)
                     - self.sky.surface(b, self.box)
                     - halo.astype(np.float32),
-                    ivar=np.where(good, 1.0 / noisy, 0.0).astype(np.float32),
+                    ivar=np.where(good, 1.0 / variance, 0.0).astype(np.float32),
                     psf=pairs[b][0],
                     flux_key=band,
                     sky_key=band,
@@ -486,7 +489,6 @@ def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:
     from .choose_types import ChooseTypes, JoinTypes  # noqa: PLC0415
     from .groups import Groups  # noqa: PLC0415
     from .halos import Halos  # noqa: PLC0415
-    from .payloads import Payloads  # noqa: PLC0415
     from .report import ReportPatch  # noqa: PLC0415
 
     stages: list[Stage[Any, Any, Any]] = [Groups(config), Payloads(config)]

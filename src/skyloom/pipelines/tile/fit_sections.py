@@ -22,6 +22,8 @@ from skyloom.config import (
     UserPath,
 )
 
+from .image_sections import ImageConfig
+
 __all__ = [
     "EpsfConfig",
     "MergeConfig",
@@ -414,6 +416,13 @@ class SkyloomConfig(Config):
     its PSF stars; 2016.0 leaves the stars of Gaia DR3 where they are."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
+    noise: Literal["stated", "measured"] = "stated"
+    """Sky noise of a pixel. stated: the weight or rms map of the image, or else SKYSIG; measured:
+    this times a smooth field, so that it is the rms of the pixels between the sources, in meshes of
+    128 pixels; SKYSIG is then not needed."""
+    images: dict[str, ImageConfig] = Field(default_factory=dict)
+    """What overrules the header of an image, and its maps, by file name, path as in the image list,
+    or band as FILTER names it."""
 
     @model_validator(mode="after")
     def _check_passes(self) -> Self:

@@ -30,6 +30,7 @@ from skyloom.scene import SceneState, SourceType
 from .config import TileConfig
 from .fit import FIT_KEYS, PatchScene, last_halos, patch_scenes
 from .halo_field import HaloField, StarHalo
+from .noise import sky_noise
 from .payloads import box_payloads, reach_of, rows_reaching
 from .single_band import state_of_part
 from .start import start_values
@@ -55,6 +56,7 @@ class HalosInputs:
     groups: Annotated[Table, Dataset("groups")]
     images: Annotated[dict[str, Handle[Any]], Dataset("raw_image", gather="band", lazy=True)]
     masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
+    noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
     bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
@@ -97,7 +99,7 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
         half = reach_of(np.asarray(inputs.groups["kind"]), start.log_r)
         core = _saturated_radii(inputs.saturation, len(start.x))
         field = HaloField()
-        snr = _snr(inputs.scene, inputs.frames, self.config.patch_run.fallback_default_fwhm_pix)
+        snr = _snr(inputs, self.config.patch_run.fallback_default_fwhm_pix)
         stars = _bright_stars(inputs.scene, inputs.groups, core > 0.0, snr)
         for first in range(0, len(stars), AT_ONCE):
             some = stars[first : first + AT_ONCE]
@@ -114,6 +116,7 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
                 frames=inputs.frames,
                 images=inputs.images,
                 masks=inputs.masks,
+                noise=inputs.noise,
                 saturation=inputs.saturation,
                 bright=inputs.bright,
             )
@@ -194,7 +197,7 @@ def _add_halo(
     inner = core + INNER * patch.scene.psf_fwhm
     dy, dx = np.mgrid[patch.box.y0 : patch.box.y1, patch.box.x0 : patch.box.x1]
     dx, dy = dx - x, dy - y
-    dark = np.abs(others) < DARK * float(patch.sky_sigma[b])
+    dark = np.abs(others) < DARK * np.asarray(patch.sky_sigma[b])
     found = halo_profile(residual, weight, dark, dx=dx, dy=dy, inner=inner, outer=outer)
     light = np.zeros(residual.shape)
     if found.is_significant:
@@ -249,15 +252,17 @@ def _bright_stars(
     return [(int(row[k]), float(snr[k])) for k in order]
 
 
-def _snr(scene: Table, frames: dict[str, Any], default_fwhm: float) -> Floats:
+def _snr(inputs: HalosInputs, default_fwhm: float) -> Floats:
     """Return the S/N of all bands that each row would have as a star without saturation."""
+    scene = inputs.scene
     total = np.zeros(len(scene))
-    for band, values in frames["frames"].items():
+    for band, values in inputs.frames["frames"].items():
         frame = Frame.from_dict(values)
+        sigma = sky_noise(frame, inputs.noise.get(band)).level
         area = 4.0 * np.pi * ((frame.fwhm_pix or default_fwhm) / 2.3548) ** 2
         prefix = "" if f"flux_{band}" in scene.colnames else f"{band}/"  # each band by itself
         flux = np.maximum(np.nan_to_num(np.asarray(scene[f"{prefix}flux_{band}"])), 0.0)
-        variance = area * frame.sky_sigma**2 + frame.source_variance_per_count * flux
+        variance = area * sigma**2 + frame.source_variance_per_count * flux
         total += flux**2 / variance
     return np.sqrt(total)
 

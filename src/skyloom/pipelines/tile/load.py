@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -14,29 +16,41 @@ from typing_extensions import override
 
 from skyloom._types import Pixels
 from skyloom.butler import Array, FitsImages
-from skyloom.coadd import WhiteImage, row_strips, white_stack
+from skyloom.coadd import SkySigma, WhiteImage, row_strips, white_stack
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
 from skyloom.images import (
+    UNUSABLE,
     Frame,
     frame_wcs,
-    nonfinite_and_saturated,
+    pixels_and_mask,
     read_frames,
     read_pixels,
     scaled_pixels,
 )
 
 from .config import TileConfig
+from .image_overrides import find_images, header_overrides, with_maps
+from .noise import SkyNoise, sky_noise
 from .sky import first_level
 
-__all__ = ["Load", "Masks", "White", "band_frame", "read_tile_frames", "white_of", "working_wcs"]
+__all__ = [
+    "Load",
+    "Masks",
+    "White",
+    "band_frame",
+    "read_tile_frames",
+    "white_of",
+    "whole_white_of",
+    "working_wcs",
+]
 
 log = logging.getLogger(__name__)
 
 _STRIP_PIXELS: Final = 4_000_000  # of one strip; the stack holds about 30 bytes for each
 
 
-def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
+def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
     """Read and check the headers of a tile's images, in the order of the image list.
 
     Parameters
@@ -44,13 +58,18 @@ def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
     paths : list of path
         One image per band.
     config : TileConfig
-        Reads ``image_scaling``, ``crop``, ``checks`` and ``source_saturation_cut``.
+        Reads ``image_scaling``, ``crop``, ``checks``, ``source_saturation_cut``,
+        ``skyloom.images`` and ``skyloom.noise``.
 
     Raises
     ------
     InputError
         With the problems of all files.
+    WrongValue
+        If a name in ``skyloom.images`` does not mean one of them.
     """
+    images = config.skyloom.images
+    names = find_images(paths, images)
     checks = config.checks
     tolerance = WcsTolerance(
         crval=checks.wcs_tolerance.crval,
@@ -58,13 +77,17 @@ def read_tile_frames(paths: list[Any], config: Any) -> tuple[Frame, ...]:
         cd=checks.wcs_tolerance.cd,
         cdelt=checks.wcs_tolerance.cdelt,
     )
-    return read_frames(
+    frames = read_frames(
         paths,
         zp_ref=config.image_scaling.zp_ref,
         saturation_divisor=config.source_saturation_cut.saturation_divisor,
         margin=config.crop.margin if config.crop.enabled else 0,
         tolerance=tolerance if checks.require_wcs_alignment else None,
+        overrides=header_overrides(
+            paths, names, images, needs_sky_sigma=config.skyloom.noise == "stated"
+        ),
     )
+    return with_maps(frames, names, images)
 
 
 def band_frame(frames: Mapping[str, Any], band: str, image: Handle[Any] | None = None) -> Frame:
@@ -107,6 +130,8 @@ class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
         "crop.margin",
         "checks",
         "source_saturation_cut.saturation_divisor",
+        "skyloom.images",
+        "skyloom.noise",
     )
 
     @override
@@ -146,6 +171,7 @@ class MasksInputs:
 
     band: Annotated[str, Dim("band")]
     image: Annotated[Handle[FitsImages], Dataset("raw_image", lazy=True)]
+    maps: Annotated[dict[str, Handle[FitsImages]], Dataset("pixel_map", gather="map", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
 
 
@@ -158,7 +184,7 @@ class MasksOutputs:
 
 
 class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
-    """Mark the pixels of a band that are not finite or saturated; guess the level of its sky."""
+    """Mark the pixels of a band that are of no use or saturated; guess the level of its sky."""
 
     name = "masks"
     version = 2
@@ -168,9 +194,18 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
     def run(self, inputs: MasksInputs) -> MasksOutputs:
         """Return the mask of the working frame."""
         frame = band_frame(inputs.frames, inputs.band, inputs.image)
-        pixels = read_pixels(frame)
-        mask = nonfinite_and_saturated(pixels, frame)
-        level = first_level(pixels * np.float32(frame.scale), mask != 0, frame.sky_sigma)
+        pixels, mask = pixels_and_mask(frame)
+        if frame.maps.files:
+            share = float(((mask & np.uint8(UNUSABLE)) > 0).mean())
+            log.log(
+                logging.WARNING if share > 0.5 else logging.INFO,
+                "%s: %.2f %% of the pixels are of no use, by NaN and maps",
+                inputs.band,
+                100 * share,
+            )
+        # Where a map tells the noise, any number will do: only ratios of weights matter.
+        sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
+        level = first_level(pixels * np.float32(frame.scale), mask != 0, sigma)
         return MasksOutputs(mask={"mask": mask}, sky={"level": level})
 
 
@@ -179,6 +214,10 @@ class WhiteInputs:
     """All images."""
 
     images: Annotated[dict[str, Handle[FitsImages]], Dataset("raw_image", gather="band", lazy=True)]
+    maps: Annotated[
+        dict[Any, Handle[FitsImages]], Dataset("pixel_map", gather=("band", "map"), lazy=True)
+    ]
+    noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     wcs: Annotated[FitsImages, Dataset("wcs")]
 
@@ -199,19 +238,27 @@ class White(Stage[TileConfig, WhiteInputs, WhiteOutputs]):
     def run(self, inputs: WhiteInputs) -> WhiteOutputs:
         """Return the stack of the working frame."""
         frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
-        white = white_of(frames)
+        white = white_of(frames, [sky_noise(f, inputs.noise.get(f.band)) for f in frames])
         images = {"IMAGE": white.image, "SIGMA": white.sigma}
         return WhiteOutputs(white=FitsImages(header=inputs.wcs.header, images=images))
 
 
-def white_of(frames: list[Frame], *, whole: bool = False) -> WhiteImage:
-    """Stack the bands, strip by strip; of the working frame, or of the whole images."""
-    if whole:
-        frames = [replace(frame, box=Box.of_shape(frame.shape)) for frame in frames]
+def white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
+    """Stack the working frames of the bands, strip by strip."""
+    return _stack(frames, [n.level if n.is_constant else n.of for n in noise])
+
+
+def whole_white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
+    """Stack the whole images, beyond the crop too, each with the median of its noise."""
+    whole = [replace(frame, box=Box.of_shape(frame.shape)) for frame in frames]
+    return _stack(whole, [n.level for n in noise])
+
+
+def _stack(frames: list[Frame], sky_sigma: list[SkySigma]) -> WhiteImage:
     shape = frames[0].working_shape
     rows = max(64, _STRIP_PIXELS // shape[1])
     strips = ((box, _planes(frames, box)) for box in row_strips(shape, rows))
-    return white_stack(strips, sky_sigma=[frame.sky_sigma for frame in frames], shape=shape)
+    return white_stack(strips, sky_sigma=sky_sigma, shape=shape)
 
 
 def _planes(frames: list[Frame], box: Box) -> Iterator[Pixels]:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from skyloom._types import Floats, Ints, Pixels
 from skyloom.butler import DataId, FitsImages
+from skyloom.detect import NoiseMesh
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.flow import Dataset, Dim, Handle, Stage, Upstream
 from skyloom.geometry import Box, Patch, cropped_wcs, patches_from_rows
@@ -21,9 +22,10 @@ from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
 
 from .config import TileConfig
 from .load import band_frame, working_wcs
+from .noise import SkyNoise, sky_noise
 from .start import start_values
 
-__all__ = ["Payloads", "box_payloads", "reach_of", "rows_reaching"]
+__all__ = ["Payloads", "box_payloads", "reach_of", "rows_reaching", "sky_sigma_of"]
 
 STAMP_HALF = 32  # pix, of a star's stamp
 OPEN_HALF = 64  # pix, of a source that may turn out to be a galaxy
@@ -42,6 +44,7 @@ class PayloadInputs:
     groups: Annotated[Table, Dataset("groups")]
     images: Annotated[dict[str, Handle[Any]], Dataset("raw_image", gather="band", lazy=True)]
     masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
+    noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
     bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
     wcs: Annotated[FitsImages, Dataset("wcs")]
@@ -61,8 +64,11 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     `MaskBit`), ``x0, y0`` (corner in the working frame), ``sky_sigma, source_variance, scale``
     (B,), ``rows`` (all sources whose light reaches the box), ``owned`` (those that this patch
     fits) and ``base`` (those that it reports), ``base_box, roi_box``.  The box holds the
-    patch with its halo and the stamps of all sources that it fits.  On request ``wcs_patch`` and
-    ``wcs_full``: FITS header cards of the box and of the working frame, as text.
+    patch with its halo and the stamps of all sources that it fits.  Where the noise of a band
+    varies, its ``sky_sigma`` is the median, and `sky_sigma_of` reads what else there is:
+    ``sky_sigma_map`` (M, ny, nx) and ``sky_sigma_plane`` (B,), the plane of the band or -1; or
+    ``sky_sigma_mesh`` (B, gy, gx), a `NoiseMesh`, NaN for bands without one.  On request
+    ``wcs_patch`` and ``wcs_full``: FITS header cards of the box and of the working frame, as text.
     """
 
     name = "payloads"
@@ -102,7 +108,8 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
             strip = Box(
                 0, frame_box.x1, min(strip.y0, plan["box"].y0), max(strip.y1, plan["box"].y1)
             )
-        archives = {tag: _empty_archive(plan, bands, frames) for tag, plan in plans.items()}
+        noise = [sky_noise(frame, inputs.noise.get(frame.band)) for frame in frames]
+        archives = {tag: _empty_archive(plan, bands, frames, noise) for tag, plan in plans.items()}
         for b, (band, frame) in enumerate(zip(bands, frames, strict=True)):
             image = scaled_pixels(read_pixels(frame, strip), frame)
             known = inputs.masks[band].read()["mask"]
@@ -111,6 +118,12 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
                 cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
                 archives[tag]["image"][b] = image[cut]
                 archives[tag]["mask"][b] = mask[cut]
+            if noise[b].is_by_pixel:
+                sigma = np.asarray(noise[b].of(strip))
+                for tag, plan in plans.items():
+                    plane = int(archives[tag]["sky_sigma_plane"][b])
+                    cut = plan["box"].shifted(-strip.x0, -strip.y0).slices
+                    archives[tag]["sky_sigma_map"][plane] = sigma[cut]
         if self.config.patch_inputs.include_wcs_in_payload:
             wcs = working_wcs(inputs.wcs)
             for tag, plan in plans.items():
@@ -147,6 +160,7 @@ def box_payloads(
     frames: dict[str, Any],
     images: Mapping[str, Handle[Any]],
     masks: Mapping[str, Handle[Any]],
+    noise: Mapping[str, dict[str, Any]],
     saturation: Mapping[str, dict[str, Any]],
     bright: FitsImages | None,
 ) -> list[dict[str, npt.NDArray[Any]]]:
@@ -158,14 +172,15 @@ def box_payloads(
         In the working frame.
     rows : sequence of ndarray of int
         Sources whose light reaches each box.
-    frames, images, masks, saturation, bright
+    frames, images, masks, noise, saturation, bright
         As in `PayloadInputs`.
     """
     bands = [str(b) for b in frames["bands"]]
     known = [band_frame(frames, band, images[band]) for band in bands]
+    sky = [sky_noise(frame, noise.get(frame.band)) for frame in known]
     nothing = np.zeros(0, np.int64)
     archives = [
-        _archive(box, bands, known, rows=own, owned=nothing, base=nothing, boxes=(box, box))
+        _archive(box, bands, known, sky, rows=own, owned=nothing, base=nothing, boxes=(box, box))
         for box, own in zip(boxes, rows, strict=True)
     ]
     for b, (band, frame) in enumerate(zip(bands, known, strict=True)):
@@ -174,6 +189,9 @@ def box_payloads(
             image = scaled_pixels(read_pixels(frame, box), frame)
             archive["image"][b] = image
             archive["mask"][b] = _whole_mask(mask, box, image, saturation[band], bright)
+            if sky[b].is_by_pixel:
+                plane = int(archive["sky_sigma_plane"][b])
+                archive["sky_sigma_map"][plane] = sky[b].of(box)
     return archives
 
 
@@ -223,7 +241,7 @@ def rows_reaching(groups: Table, x: Floats, y: Floats, half: Ints, box: Box) -> 
 
 
 def _empty_archive(
-    plan: dict[str, Any], bands: list[str], frames: list[Frame]
+    plan: dict[str, Any], bands: list[str], frames: list[Frame], noise: list[SkyNoise]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the archive of a patch with its pixels still to be filled in."""
     patch = plan["patch"]
@@ -231,6 +249,7 @@ def _empty_archive(
         plan["box"],
         bands,
         frames,
+        noise,
         rows=plan["rows"],
         owned=plan["owned"],
         base=plan["base"],
@@ -242,6 +261,7 @@ def _archive(
     box: Box,
     bands: list[str],
     frames: list[Frame],
+    noise: list[SkyNoise],
     *,
     rows: Ints,
     owned: Ints,
@@ -257,7 +277,8 @@ def _archive(
         "mask": np.empty(shape, np.uint8),
         "x0": np.array(box.x0),
         "y0": np.array(box.y0),
-        "sky_sigma": np.array([f.sky_sigma for f in frames]),
+        "sky_sigma": np.array([n.level for n in noise]),
+        **_noise_arrays(noise, box),
         "source_variance": np.array([f.source_variance_per_count for f in frames]),
         "scale": np.array([f.scale for f in frames]),
         "rows": rows,
@@ -265,3 +286,41 @@ def _archive(
         "base": base,
         **{k: np.array([b.x0, b.x1, b.y0, b.y1]) for k, b in corners.items()},
     }
+
+
+def _noise_arrays(noise: list[SkyNoise], box: Box) -> dict[str, npt.NDArray[Any]]:
+    """Return what a payload says about noise that varies; pixels are still to be filled in."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    by_pixel = np.array([n.is_by_pixel for n in noise])
+    if by_pixel.any():
+        arrays["sky_sigma_map"] = np.empty((int(by_pixel.sum()), *box.shape), np.float32)
+        arrays["sky_sigma_plane"] = np.where(by_pixel, np.cumsum(by_pixel) - 1, -1)
+    meshes = [n.smooth for n in noise]
+    shape = next((mesh.values.shape for mesh in meshes if mesh is not None), None)
+    if shape is not None:
+        blank = np.full(shape, np.nan)
+        arrays["sky_sigma_mesh"] = np.stack([blank if m is None else m.values for m in meshes])
+    return arrays
+
+
+def sky_sigma_of(
+    payload: Mapping[str, npt.NDArray[Any]], b: int, *, box: Box, shape: tuple[int, int]
+) -> float | Pixels:
+    """Return the sky noise of a band in a payload [scaled counts]: a number, or by pixel.
+
+    Parameters
+    ----------
+    payload : mapping of str to ndarray
+        See `Payloads`.
+    b : int
+        Number of the band.
+    box : Box
+        Of the payload, in the working frame.
+    shape : tuple of int
+        Of the working frame (ny, nx).
+    """
+    if "sky_sigma_plane" in payload and (plane := int(payload["sky_sigma_plane"][b])) >= 0:
+        return np.asarray(payload["sky_sigma_map"][plane])
+    if "sky_sigma_mesh" in payload and np.isfinite(mesh := payload["sky_sigma_mesh"][b]).all():
+        return NoiseMesh(values=mesh, shape=shape).surface(box)
+    return float(payload["sky_sigma"][b])

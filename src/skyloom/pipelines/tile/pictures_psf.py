@@ -18,7 +18,7 @@ from skyloom.detect import CellBackground, cell_background
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, Cell, epsf_cells
-from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
+from skyloom.images import UNUSABLE, Frame, MaskBit, read_pixels, scaled_pixels
 from skyloom.plots import (
     EpsfCell,
     Points,
@@ -34,6 +34,7 @@ from skyloom.plots import (
 from skyloom.psf import FieldPsf, annulus_background
 
 from .config import TileConfig
+from .noise import sky_noise
 
 __all__ = ["DrawEpsf", "DrawPsfCells", "psf_samples"]
 
@@ -59,6 +60,7 @@ class EpsfPictureInputs:
     image: Annotated[Handle[Any], Dataset("raw_image", lazy=True)]
     mask: Annotated[dict[str, Any], Dataset("band_mask")]
     saturation: Annotated[dict[str, Any], Dataset("saturation")]
+    noise: Annotated[dict[str, Any] | None, Dataset("noise", optional=True)]
     model: Annotated[dict[str, Array], Dataset("epsf_model")]
     stars: Annotated[Table, Dataset("epsf_stars")]
     stamps: Annotated[dict[str, Array], Dataset("epsf", gather="cell")]
@@ -109,10 +111,11 @@ class _Band:
 
     def __init__(self, inputs: EpsfPictureInputs, settings: Any) -> None:
         self.frame = Frame.from_dict(inputs.frames["frames"][inputs.band])
+        self.sigma = sky_noise(self.frame, inputs.noise).of()
         self.stars = inputs.stars
         self.raw: Pixels = scaled_pixels(read_pixels(self.frame), self.frame)
         bits = inputs.mask["mask"]
-        self.bad: Bools = (bits & np.uint8(MaskBit.NONFINITE)) > 0
+        self.bad: Bools = (bits & np.uint8(UNUSABLE)) > 0
         self.full: Bools = (bits & np.uint8(MaskBit.SATURATED)) > 0
         if inputs.saturation["level"] is not None:
             self.full |= saturated_pixels(self.raw, inputs.saturation["level"])
@@ -129,7 +132,7 @@ class _Band:
             cut = cell.box.slices
             found = cell_background(
                 self.raw[cut],
-                self.frame.sky_sigma,
+                self.sigma if isinstance(self.sigma, float) else self.sigma[cut],
                 self.bad[cut],
                 boxsize=settings.background_boxsize,
                 filtersize=settings.background_filtersize,
@@ -138,6 +141,15 @@ class _Band:
             )
             self.backgrounds[cell.tag] = found
             self.data[cut] -= found.level
+
+    def sky_sigma(self, box: Box) -> float | Pixels:
+        """Return the sky noise in a box; inf outside of the frame where it varies."""
+        if isinstance(self.sigma, float):
+            return self.sigma
+        inner = box.clipped(Box.of_shape(self.frame.working_shape))
+        out = np.full(box.shape, np.inf, np.float32)
+        out[inner.shifted(-box.x0, -box.y0).slices] = self.sigma[inner.slices]
+        return out
 
     def hidden(self, box: Box) -> Bools:
         """Tell which pixels of a box are of no use; all outside of the frame."""
@@ -184,7 +196,7 @@ def _residuals(band: _Band, rows: Ints) -> StarResiduals:
         box, data = band.stamp(int(row), side, fitted=True)
         model = flux * psf_samples(band.psf, x, y, box)
         own_noise = band.frame.source_variance_per_count * np.maximum(model, 0)
-        variance = band.frame.sky_sigma**2 + own_noise
+        variance = band.sky_sigma(box) ** 2 + own_noise
         grid = np.indices(box.shape)
         distance = np.hypot(grid[1] + box.x0 - x, grid[0] + box.y0 - y)
         near = distance < PULL_RADIUS

@@ -27,7 +27,8 @@ from skyloom.plots import (
 
 from .bright import bright_pixels
 from .config import TileConfig
-from .load import band_frame, white_of, working_wcs
+from .load import band_frame, whole_white_of, working_wcs
+from .noise import sky_noise
 
 __all__ = [
     "DrawAfterCrop",
@@ -48,6 +49,10 @@ class BeforeCropInputs:
     """All images."""
 
     images: Annotated[dict[str, Handle[FitsImages]], Dataset("raw_image", gather="band", lazy=True)]
+    maps: Annotated[
+        dict[Any, Handle[FitsImages]], Dataset("pixel_map", gather=("band", "map"), lazy=True)
+    ]
+    noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
 
 
@@ -69,8 +74,9 @@ class DrawBeforeCrop(Stage[TileConfig, BeforeCropInputs, BeforeCropOutputs]):
     def run(self, inputs: BeforeCropInputs) -> BeforeCropOutputs:
         """Return the picture."""
         frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
+        noise = [sky_noise(frame, inputs.noise.get(frame.band)) for frame in frames]
         ax = plot_crop(
-            white_of(frames, whole=True).image,
+            whole_white_of(frames, noise).image,
             box=frames[0].box,
             downsample=self.config.crop.display_downsample,
         )

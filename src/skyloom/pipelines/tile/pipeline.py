@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
-from skyloom.butler import Butler, Layout
+from skyloom.butler import Butler, DataId, Layout
 from skyloom.errors import MissingFile
 from skyloom.flow import Pipeline, Stage
 from skyloom.pipelines.verbs import Verb
@@ -15,6 +15,7 @@ from .config import TileConfig
 from .fit import fit_stages
 from .load import Load, Masks, White
 from .merge import Merge
+from .noise import Noise, needs_noise
 from .patches import Patches
 from .pictures import picture_stages
 from .preflight import TileInputs
@@ -75,6 +76,9 @@ def tile_layout(config: TileConfig) -> Layout:
 def tile_butler(config: TileConfig, inputs: TileInputs) -> Butler:
     """Return the butler of a run: the work directory and the user's files."""
     external: dict[str, Any] = {"raw_image": inputs.images, "input_catalog": inputs.catalog}
+    external["pixel_map"] = {
+        DataId({"band": band, "map": kind}): path for (band, kind), path in inputs.maps.items()
+    }
     if inputs.gaia is not None:
         external["gaia_catalog"] = inputs.gaia
     return Butler(config.outputs.work_dir, tile_layout(config), external=external, writeable=True)
@@ -92,7 +96,10 @@ def build_pipeline(config: TileConfig, verb: Verb = "run") -> Pipeline:
     them; all verbs share the other stages, so that a chain of steps gives what ``run`` gives.
     """
     has_zero_points = verb == "compute-zp" or (config.zp.enabled and verb != "merge")
-    stages: list[AnyStage] = [Load(config), Masks(config), White(config), Sources(config)]
+    stages: list[AnyStage] = [Load(config), Masks(config)]
+    if needs_noise(config):
+        stages.append(Noise(config))
+    stages += [White(config), Sources(config)]
     if config.bright_mask.enabled:
         stages.append(BrightMaskStage(config))
     stages += [Patches(config), *epsf_stages(config), *fit_stages(config), Merge(config)]

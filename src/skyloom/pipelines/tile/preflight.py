@@ -37,6 +37,7 @@ class TileInputs:
 
     catalog: Path
     images: dict[str, Path]  # by band, in the order of the image list
+    maps: dict[tuple[str, str], Path]  # of the images, by band and kind
     gaia: Path | None  # None: not given, or no such file
 
 
@@ -102,6 +103,11 @@ def check_inputs(config: TileConfig, *, needs_gaia: bool) -> TileInputs:
     return TileInputs(
         catalog=config.inputs.input_catalog,
         images={frame.band: frame.path for frame in frames},
+        maps={
+            (frame.band, kind): file.path
+            for frame in frames
+            for kind, file in frame.maps.files.items()
+        },
         gaia=gaia,
     )
 

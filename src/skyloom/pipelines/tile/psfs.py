@@ -20,7 +20,7 @@ from skyloom.detect.saturation import saturated_pixels
 from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, Cell, epsf_cells, sky_to_pixel
-from skyloom.images import Frame, MaskBit, frame_wcs, read_pixels, scaled_pixels
+from skyloom.images import UNUSABLE, Frame, MaskBit, frame_wcs, read_pixels, scaled_pixels
 from skyloom.psf import (
     BuilderOptions,
     FieldPsf,
@@ -42,6 +42,7 @@ from .config import TileConfig, config_subset
 from .epochs import EPOCH_KEY, gaia_of_band
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .fit_sections import PatchRunConfig
+from .noise import sky_noise
 from .sky import SkyField
 from .star_scenes import BandImage, isolated_stars
 from .start import StartValues, start_values
@@ -85,6 +86,7 @@ class EpsfInputs:
     sky: Annotated[dict[str, Any], Dataset("sky_start")]
     sources: Annotated[Table, Dataset("sources")]
     saturation: Annotated[dict[str, Any], Dataset("saturation")]
+    noise: Annotated[dict[str, Any] | None, Dataset("noise", optional=True)]
     gaia: Annotated[Handle[Any] | None, Dataset("gaia_catalog", lazy=True, optional=True)]
 
 
@@ -187,7 +189,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     def _prepare(self, inputs: EpsfInputs, frame: Frame, cells: Sequence[Cell]) -> _View:
         """Read the band and take its background away, cell by cell."""
         image = scaled_pixels(read_pixels(frame), frame)
-        bad = (inputs.mask["mask"] & np.uint8(MaskBit.NONFINITE)) > 0
+        sigma = sky_noise(frame, inputs.noise).of()
+        bad = (inputs.mask["mask"] & np.uint8(UNUSABLE)) > 0
         full = (inputs.mask["mask"] & np.uint8(MaskBit.SATURATED)) > 0
         if inputs.saturation["level"] is not None:
             full |= saturated_pixels(image, inputs.saturation["level"])
@@ -198,7 +201,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 cut = cell.box.slices
                 found = cell_background(
                     image[cut],
-                    frame.sky_sigma,
+                    sigma if isinstance(sigma, float) else sigma[cut],
                     bad[cut],
                     boxsize=settings.background_boxsize,
                     filtersize=settings.background_filtersize,
@@ -207,13 +210,20 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 )
                 backgrounds[cell.tag] = found
                 image[cut] -= found.level
-        ivar = np.where(bad | full, 0.0, frame.sky_sigma**-2.0).astype(np.float32)
+        ivar = np.where(bad | full, 0.0, sigma**-2.0).astype(np.float32)
         band = BandImage(
             data=np.where(bad, np.float32(0.0), image),
             ivar=ivar,
             source_variance=frame.source_variance_per_count,
         )
-        return _View(band=band, bad=bad, saturated=full, backgrounds=backgrounds, cells=cells)
+        return _View(
+            band=band,
+            sigma=sigma,
+            bad=bad,
+            saturated=full,
+            backgrounds=backgrounds,
+            cells=cells,
+        )
 
     def _select(
         self,
@@ -236,7 +246,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         check = settings.star_sat_check_r
         return select_psf_stars(
             view.band.data,
-            frame.sky_sigma,
+            view.sigma,
             bad=view.bad,
             saturated=view.saturated,
             fwhm=fwhm,
@@ -419,6 +429,7 @@ class _View:
     """A band as the PSF stage sees it."""
 
     band: BandImage
+    sigma: float | Pixels  # sky noise [scaled counts]
     bad: Bools
     saturated: Bools
     backgrounds: dict[str, CellBackground]

@@ -226,7 +226,9 @@ def _white(
     for scene, _, residual in scenes:
         data, left = scene.planes(scene.scene.data), scene.planes(residual)
         for b in range(len(scene.bands)):
-            weight = np.where(scene.mask[b][cut] == 0, scene.sky_sigma[b] ** -2.0, 0.0)
+            sigma = scene.sky_sigma[b]
+            sigma = sigma if isinstance(sigma, float) else sigma[cut]
+            weight = np.where(scene.mask[b][cut] == 0, sigma**-2.0, 0.0)
             total += weight
             numerator += weight * data[b][cut]
             rest += weight * left[b][cut]

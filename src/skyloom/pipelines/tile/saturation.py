@@ -17,6 +17,7 @@ from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
 
 from .config import TileConfig
+from .noise import sky_noise
 
 __all__ = ["Saturation"]
 
@@ -33,6 +34,7 @@ class SaturationInputs:
     frames: Annotated[dict[str, Any], Dataset("frames")]
     image: Annotated[Handle[Any], Dataset("raw_image", lazy=True)]
     mask: Annotated[dict[str, Any], Dataset("band_mask")]
+    noise: Annotated[dict[str, Any] | None, Dataset("noise", optional=True)]
     sources: Annotated[Table, Dataset("sources")]
 
 
@@ -69,7 +71,7 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
             x,
             y,
             fwhm=fwhm,
-            min_peak=MIN_SNR * frame.sky_sigma,
+            min_peak=MIN_SNR * sky_noise(frame, inputs.noise).level,
             divisor=max(1.0, self.config.source_saturation_cut.saturation_divisor),
         )
         full = (inputs.mask["mask"] & np.uint8(MaskBit.SATURATED)) > 0

@@ -21,7 +21,10 @@ __all__ = ["FitPart", "fit_parts", "join_band_fits", "join_states", "state_of_pa
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_PER_BAND = ("bands", "image", "mask", "sky_sigma", "source_variance", "scale")
+_PER_BAND = (
+    *("bands", "image", "mask", "source_variance", "scale"),
+    *("sky_sigma", "sky_sigma_plane", "sky_sigma_mesh"),
+)
 _SKY_PER_BAND = ("level", "error", "shift", "shift_before", "rho", "correlated")
 _SHARED = ("row", "stype_fit", "group_size")
 # The documented order; columns that the original does not have follow.
@@ -48,7 +51,8 @@ def fit_parts(payload: Arrays, sky: Arrays, *, joint: bool) -> list[FitPart]:
         return [FitPart(band=None, payload=dict(payload), sky=dict(sky))]
     parts = []
     for b, band in enumerate(payload["bands"]):
-        own = {**payload, **{name: payload[name][b : b + 1] for name in _PER_BAND}}
+        mine = {name: payload[name][b : b + 1] for name in _PER_BAND if name in payload}
+        own = {**payload, **mine}
         level = {**sky, **{n: sky[n][b : b + 1] for n in _SKY_PER_BAND if n in sky}}
         parts.append(FitPart(band=str(band), payload=own, sky=level))
     return parts
