@@ -237,3 +237,13 @@ def test_a_pass_reads_the_types_chosen_before_it() -> None:
     assert passes == [-1, -1, 1, 2, 2]
     stage = FitPass(TileConfig(), name="fit", fixed=DataId({"pass": 2}))
     assert stage.locate("types", DataId({"pass": 2}))["pass"] == 1
+
+
+def test_pictures_show_the_types_that_were_fitted(
+    auto: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bench = Bench.copy_of(auto.folder, tmp_path_factory.mktemp("pictures") / "tile")
+    cutouts = {"skyloom.plots": "all", "patch_run.cutout_max_sources": 8}
+    bench.run("run", {CHOICE: "auto", **PASSES, **cutouts})
+    assert len(list(bench.work.glob("outputs/*/cutouts/src_*.png"))) == 8
+    assert catalogue(bench) == catalogue(auto)
