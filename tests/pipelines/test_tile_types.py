@@ -18,6 +18,8 @@ from skyloom.pipelines.tile import load_config, run_tile
 from skyloom.pipelines.tile.choose_types import JoinInputs, JoinTypes
 from skyloom.pipelines.tile.config import TileConfig
 from skyloom.pipelines.tile.fit import FitPass, locate_types
+from skyloom.pipelines.tile.retype import newly_retyped, retyped_kinds, retyped_state
+from skyloom.scene import SceneState, Sources
 from skyloom.sim import demo_config, simulate_tile, write_tile
 
 CHOICE = "skyloom.model_choice"
@@ -230,6 +232,15 @@ def test_of_two_changes_close_by_the_smaller_waits() -> None:
     assert not later["held"].any()
     assert join(2, {}, types)["kind"].tolist() == types["kind"].tolist()
     assert len(join(1, {})) == 0
+
+
+def test_a_tile_without_sources_to_judge_goes_on() -> None:
+    types = join(1, {})
+    sources = Sources.create(np.array([0, 1]), np.ones(2), np.ones(2))
+    state = SceneState.start(sources, 1)
+    retyped_state(state, newly_retyped(types, 1), np.array([3, 4]), ["r"])
+    assert np.array_equal(state.theta, sources.theta)
+    assert retyped_kinds(np.array([0, 1]), types).tolist() == [0, 1]
 
 
 def test_a_pass_reads_the_types_chosen_before_it() -> None:
