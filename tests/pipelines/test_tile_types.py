@@ -18,6 +18,8 @@ from skyloom.pipelines.tile import load_config, run_tile
 from skyloom.pipelines.tile.choose_types import JoinInputs, JoinTypes
 from skyloom.pipelines.tile.config import TileConfig
 from skyloom.pipelines.tile.fit import FitPass, locate_types
+from skyloom.pipelines.tile.retype import newly_retyped, retyped_kinds, retyped_state
+from skyloom.scene import SceneState, Sources
 from skyloom.sim import demo_config, simulate_tile, write_tile
 
 CHOICE = "skyloom.model_choice"
@@ -232,8 +234,27 @@ def test_of_two_changes_close_by_the_smaller_waits() -> None:
     assert len(join(1, {})) == 0
 
 
+def test_a_tile_without_sources_to_judge_goes_on() -> None:
+    types = join(1, {})
+    sources = Sources.create(np.array([0, 1]), np.ones(2), np.ones(2))
+    state = SceneState.start(sources, 1)
+    retyped_state(state, newly_retyped(types, 1), np.array([3, 4]), ["r"])
+    assert np.array_equal(state.theta, sources.theta)
+    assert retyped_kinds(np.array([0, 1]), types).tolist() == [0, 1]
+
+
 def test_a_pass_reads_the_types_chosen_before_it() -> None:
     passes = [locate_types("types", DataId({"pass": p}))["pass"] for p in range(5)]
     assert passes == [-1, -1, 1, 2, 2]
     stage = FitPass(TileConfig(), name="fit", fixed=DataId({"pass": 2}))
     assert stage.locate("types", DataId({"pass": 2}))["pass"] == 1
+
+
+def test_pictures_show_the_types_that_were_fitted(
+    auto: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bench = Bench.copy_of(auto.folder, tmp_path_factory.mktemp("pictures") / "tile")
+    cutouts = {"skyloom.plots": "all", "patch_run.cutout_max_sources": 8}
+    bench.run("run", {CHOICE: "auto", **PASSES, **cutouts})
+    assert len(list(bench.work.glob("outputs/*/cutouts/src_*.png"))) == 8
+    assert catalogue(bench) == catalogue(auto)

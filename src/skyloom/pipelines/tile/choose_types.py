@@ -43,12 +43,12 @@ EDGE = 2.0  # FWHM from the frame edge: the core has to be whole
 MOVED = 0.5  # FWHM: a model that goes this far explains something else
 REACH = 40.0  # pix, of the light that a wrong model of a galaxy leaves
 BRIGHT = 200.0  # S/N: brighter sources are no pieces of a halo
+MASKED = 0.1  # of the profile, at most, on masked pixels of a band that sees the source
 RULES = ChoiceRules(sersic_after_round=True, try_share=TRY_SHARE)
 _COLUMNS = {
     **{n: np.zeros(0, np.int64) for n in ("row", "kind", "kind_before", "kind_suggested")},
-    **{n: np.zeros(0) for n in ("gain", "x", "y")},
+    **{n: np.zeros(0) for n in ("gain", *PARAMETERS)},
 }
-MASKED = 0.1  # of the profile, at most, on masked pixels of a band that sees the source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +97,8 @@ class ChooseTypes(Stage[TileConfig, ChooseInputs, ChooseOutputs]):
         rows = np.asarray(inputs.payload["owned"], dtype=np.int64)
         if types is not None:
             rows = np.intersect1d(rows, types["row"][np.asarray(types["held"])])
-            if len(rows) == 0:
-                return ChooseOutputs(types=Table(_COLUMNS))
+        if len(rows) == 0:
+            return ChooseOutputs(types=Table(_COLUMNS))
         ((_, patch),) = patch_scenes(self.config, inputs, inputs.sky)
         state = patch.state(inputs.scene)
         state.side = patch.scene.stamp_sides(state)

@@ -54,6 +54,8 @@ def retyped_state(state: SceneState, types: Table, rows: Ints, bands: Sequence[s
     changed = _changed(types)
     changed = changed[np.isin(np.asarray(changed["row"]), rows)]
     at = np.searchsorted(rows, np.asarray(changed["row"]))
+    if len(at) == 0:
+        return
     for c, name in enumerate(PARAMETERS):
         state.theta[at, c] = changed[name]
     for b, band in enumerate(bands):
