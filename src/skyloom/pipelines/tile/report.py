@@ -30,7 +30,7 @@ from skyloom.scene import (
 
 from .config import TileConfig
 from .fit import FIT_KEYS, PatchScene, halos_for, patch_scenes
-from .halo_flags import major_radii, on_spikes, points_at_bright_star
+from .halo_flags import is_buried, major_radii, on_spikes, points_at_bright_star
 from .single_band import join_band_fits, state_of_part
 from .structured import add_structure
 
@@ -436,6 +436,7 @@ def _all_flags(
     loose = ((found.reduced_chi2 > FRAGMENT_CHI2) & footprint).any(axis=1)
     theta = state.theta[local]
     lit = near | _near_bright_star(patch, state, theta[:, 0], theta[:, 1])
+    buried = is_buried(found)
     spikes = on_spikes(patch, state, local)
     extended = major_radii(patch, state, local) > patch.scene.psf_fwhm
     piece = spikes & lit & points_at_bright_star(patch, state, local)
@@ -447,7 +448,7 @@ def _all_flags(
         (FitFlag.SATURATED, np.asarray(groups["saturated"])[base]),
         (FitFlag.NEAR_SATURATED, near),
         (FitFlag.FORCED_STAR, np.asarray(groups["forced_star"])[base]),
-        (FitFlag.HALO_FRAGMENT, piece | (lit & (negative | (extended & loose)))),
+        (FitFlag.HALO_FRAGMENT, piece | (lit & (negative | (extended & (loose | buried))))),
         (FitFlag.POOR_FIT, np.asarray(poor)),
         (FitFlag.EDGE, np.asarray(edge)),
         (FitFlag.SPIKE, spikes),
