@@ -8,7 +8,7 @@ import pytest
 from skyloom.butler import DataId
 from skyloom.geometry import Box
 from skyloom.pipelines.tile.config import TileConfig
-from skyloom.pipelines.tile.fit import fit_stages, halos_for
+from skyloom.pipelines.tile.fit import fit_stages, locate_state
 from skyloom.pipelines.tile.halo_field import HaloField, StarHalo
 
 WHOLE = Box(0, 120, 0, 90)
@@ -58,7 +58,7 @@ def test_it_survives_its_file(field):
 
 
 def test_passes_use_the_halos_of_the_pass_before_and_later_ones_the_last():
-    found = [halos_for(DataId({"pass": number}))["pass"] for number in range(5)]
+    found = [locate_state("halos", DataId({"pass": number}))["pass"] for number in range(5)]
     assert found == [-1, 0, 1, 1, 1]
 
 

@@ -167,7 +167,7 @@ def test_do_clip_decides_whether_odd_stars_are_left_out(
     view: Any = SimpleNamespace(band=band)
     stars: Any = SimpleNamespace(x=np.array([40.0, 41.0]), y=np.array([40.0, 39.0]))
     frame: Any = SimpleNamespace(working_shape=(80, 80))
-    stage._build(view, stars, None, frame)  # type: ignore[arg-type]
+    stage._build(view, stars, None, frame, sky=SkyField.zero(1, (80, 80)))  # type: ignore[arg-type]
     assert np.isfinite(seen[0]) == clip
 
 

@@ -57,7 +57,13 @@ def field(folder: Path, *, plane: float = 0.03, n: int = 80) -> tuple[Table, Sim
 def run(settings: TileConfig, merged: Table, gaia: Any) -> tuple[Any, Any]:
     zero = ZeroPoint(settings).run(ZeroPointInputs(merged=merged, gaia=gaia))
     facts = json.loads(json.dumps(plain(zero.zero_points)))  # as the file gives them back
-    return zero, Catalog(settings).run(CatalogInputs(merged=merged, zero_points=facts))
+    inputs = CatalogInputs(
+        merged=merged,
+        zero_points=facts,
+        frames={"bands": [], "frames": {}},
+        wcs=FitsImages(header=Header({"RADESYS": "ICRS"})),
+    )
+    return zero, Catalog(settings).run(inputs)
 
 
 def test_a_surface_flattens_the_magnitudes(tmp_path: Path) -> None:

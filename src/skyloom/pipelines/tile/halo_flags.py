@@ -8,16 +8,24 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints
 from skyloom.images import MaskBit
-from skyloom.scene import SceneState, SourceType
+from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
 from .fit import PatchScene
 
-__all__ = ["major_radii", "on_spikes", "points_at_bright_star"]
+__all__ = ["is_buried", "major_radii", "on_spikes", "points_at_bright_star"]
 
 LARGEST: Final = 20.0  # pix
 THIN: Final = 0.45  # axis ratio of what may be a piece of a spike
 ALIGNED: Final = 12.0  # deg between its major axis and the direction of the star
 AWAY: Final = 120.0  # pix from the star
+BURIED: Final = 0.9  # of the light under a source belongs to others
+
+
+def is_buried(found: SourceDiagnostics) -> Bools:
+    """Tell which sources are a small part of the light under them in every band that shows it."""
+    share = found.flux_fraction_others
+    seen = np.isfinite(share).any(axis=1)
+    return np.asarray(seen & (np.where(np.isfinite(share), share, 1.0) > BURIED).all(axis=1))
 
 
 def major_radii(patch: PatchScene, state: SceneState, local: Ints) -> Floats:

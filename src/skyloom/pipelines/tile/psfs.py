@@ -303,6 +303,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         cutouts = cut_stars(view.band.data, view.band.ivar, selection.x, selection.y, side=side)
         cutouts, local = self._levelled(cutouts)
         result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
+        if result.psf is None:
+            return result, local
         psf, steps, states = result.psf, view.steps(sky), None
         bright = _brightest(result)
         for _ in range(self.config.skyloom.psf_loops):

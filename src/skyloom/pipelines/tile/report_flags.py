@@ -11,7 +11,7 @@ from skyloom.flags import FitFlag
 from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
 from .fit import PatchScene
-from .halo_flags import major_radii, on_spikes, points_at_bright_star
+from .halo_flags import is_buried, major_radii, on_spikes, points_at_bright_star
 
 __all__ = ["near_bright_star", "report_flags"]
 
@@ -41,6 +41,7 @@ def report_flags(
     loose = ((found.reduced_chi2 > FRAGMENT_CHI2) & footprint).any(axis=1)
     theta = state.theta[local]
     lit = near | near_bright_star(patch, state, theta[:, 0], theta[:, 1])
+    buried = is_buried(found)
     spikes = on_spikes(patch, state, local)
     extended = major_radii(patch, state, local) > patch.scene.psf_fwhm
     piece = spikes & lit & points_at_bright_star(patch, state, local)
@@ -52,7 +53,7 @@ def report_flags(
         (FitFlag.SATURATED, np.asarray(groups["saturated"])[base]),
         (FitFlag.NEAR_SATURATED, near),
         (FitFlag.FORCED_STAR, np.asarray(groups["forced_star"])[base]),
-        (FitFlag.HALO_FRAGMENT, piece | (lit & (negative | (extended & loose)))),
+        (FitFlag.HALO_FRAGMENT, piece | (lit & (negative | (extended & (loose | buried))))),
         (FitFlag.POOR_FIT, np.asarray(poor)),
         (FitFlag.EDGE, np.asarray(edge)),
         (FitFlag.SPIKE, spikes),
