@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tile_stand_in
+from astropy.io.fits import Header
 from astropy.table import Table
 
+from skyloom.butler import FitsImages
 from skyloom.butler.formats import plain
 from skyloom.catalogs import read_csv
 from skyloom.cli import main

@@ -11,7 +11,9 @@ with the flux F_s of each star, a common correction D of the profile, linear bet
 and flat inside the first, and a level c_s of each star's sky.  The c_s may take a constant of D;
 what is expected of wings settles it: D is a Gaussian process in ln r about zero whose width falls
 like r^-2.5 (aureoles fall like r^-2 to r^-2.5: King 1971, PASP 83, 199) and holds some amount of
-light.  Amounts are averaged by their evidence (MacKay 1992, Neural Computation 4, 415), none at all
+light.  Single stars differ from it by what is around them (1 per cent of their light, rms), so that
+none of them rules; stars that disagree do not count, and with fewer than about four there are no
+wings.  Amounts are averaged by their evidence (MacKay 1992, Neural Computation 4, 415), none at all
 among them: what the stars do not support shrinks away.
 """
 
@@ -24,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
-from skyloom._types import Floats
+from skyloom._types import Bools, Floats
 
 from .cutouts import StarCutouts
 from .field import FieldPsf
@@ -37,6 +39,9 @@ _INNER = 3.0  # FWHM: the first of them; inside, the residual is that of the cor
 _SLOPE, _SOFT = 2.5, 1.5  # of the surface brightness expected of wings, and FWHM where it bends
 _MEMORY = 1.0  # in ln r, over which a correction keeps its ratio to what is expected
 _AMOUNTS = (0.003, 0.01, 0.03, 0.1)  # light of the wings that is expected: the data weigh them
+_OWN = 0.01  # of the light: rms of what is around single stars and looks like wings
+_MIN_STARS = 4.0  # as if all had the same information: a few may all stand in something's halo
+_ODD = 4.0  # mean square deviations of a star that does not belong
 _LEAST = 1e-4  # of the light: smaller wings are not worth an image of the PSF
 _CLIP = 4.0  # sigma, of pixels
 _TAPER = 3  # pix at the edge of a stamp over which wings fade out
@@ -65,7 +70,7 @@ def measure_wings(
     psf: FieldPsf,
     built: FieldPsf | None = None,
     source_variance: float = 0.0,
-) -> WingFit:
+) -> WingFit | None:
     """Measure the wings of a PSF.
 
     Parameters
@@ -83,7 +88,8 @@ def measure_wings(
 
     Returns
     -------
-    WingFit
+    WingFit or None
+        None where too few stars know of wings.
     """
     last = residuals.side // 2 - _TAPER
     radius = np.geomspace(_INNER * psf.fwhm, last, _NODES)
@@ -104,12 +110,14 @@ def measure_wings(
             flux=float(amount),
             light=source_variance * np.maximum(_fitted(model, residuals.side), 0.0),
         )
-    total, b = normal.sum(axis=0), right.sum(axis=0)
-    b = b + total @ before  # as if the models had no wings yet
+    right = right + normal @ before  # as if the models had no wings yet
     expected, place = _expected(radius, psf.fwhm), np.log(radius)
-    change, _, _ = _posterior(total, b, expected, place, amount=_AMOUNTS[-1])
-    scatter = _scatter(normal, right, change - before)
-    found = [_posterior(total / scatter, b / scatter, expected, place, amount=a) for a in _AMOUNTS]
+    normal, right = _limited(normal, right, _OWN**2 * _prior(expected, place))
+    kept, scatter = _agreeing(normal, right, expected, place)
+    if _number(normal[kept], expected) < _MIN_STARS:
+        return None
+    total, b = normal[kept].sum(axis=0) / scatter, right[kept].sum(axis=0) / scatter
+    found = [_posterior(total, b, expected, place, amount=a) for a in _AMOUNTS]
     # Each amount counts by its odds, and so does none at all.
     evidence = np.array([0.0, *(e for _, _, e in found)])
     odds = np.exp(evidence - evidence.max())
@@ -119,10 +127,10 @@ def measure_wings(
     mean = odds @ changes
     return WingFit(
         radius=radius,
-        profile=known + mean,
+        profile=np.maximum(known + mean, 0.0),
         error=np.sqrt(odds @ (errors**2 + (changes - mean) ** 2)),
         evidence=float(evidence[1:].max()),
-        n_stars=len(flux),
+        n_stars=int(kept.sum()),
     )
 
 
@@ -183,6 +191,12 @@ def _expected(radius: Floats, fwhm: float) -> Floats:
     return np.asarray(law / np.trapezoid(inside, r))
 
 
+def _prior(expected: Floats, place: Floats) -> Floats:
+    """Return the covariance of wings of unit light."""
+    correlation = np.exp(-np.abs(place[:, None] - place) / _MEMORY)
+    return np.asarray(expected[:, None] * correlation * expected)
+
+
 def _posterior(
     normal: Floats, right: Floats, expected: Floats, place: Floats, *, amount: float
 ) -> tuple[Floats, Floats, float]:
@@ -190,7 +204,7 @@ def _posterior(
     # In units of what is expected the prior is a correlation matrix.
     unit = amount * expected
     a, b = normal * unit[:, None] * unit, right * unit
-    prior = np.exp(-np.abs(place[:, None] - place) / _MEMORY)
+    prior = _prior(np.ones(place.size), place)
     inner = np.linalg.inv(np.linalg.inv(prior) + a)
     _, log_det = np.linalg.slogdet(np.eye(unit.size) + prior @ a)
     solution = inner @ b
@@ -258,15 +272,47 @@ def _equations(
     return normal, flux * (sums - cross * float(w @ value) / total)
 
 
-def _scatter(normal: Floats, right: Floats, change: Floats) -> float:
-    """Return the mean square deviation of the stars from the common wings, white noise: 1."""
-    if len(normal) < 2:
-        return 1.0
-    count, total = 0, 0.0
-    for own, value in zip(normal, right, strict=True):
-        power, axes = np.linalg.eigh(own)
-        keep = power > 1e-6 * max(power[-1], 1e-300)
-        along = axes[:, keep].T @ (value - own @ change)
-        total += float((along**2 / power[keep]).sum())
-        count += int(keep.sum())
-    return max(1.0, total / max(count - change.size, 1))
+def _limited(normal: Floats, right: Floats, own: Floats) -> tuple[Floats, Floats]:
+    """Return the equations of stars whose own wings differ from the common ones, covariance own.
+
+    What is around a star, a reflection or a galaxy, looks like wings of its own: with that, bright
+    stars count about equally, and none rules alone.
+    """
+    mixed = np.linalg.inv(np.eye(len(own)) + own @ normal)
+    return normal @ mixed, (mixed.transpose(0, 2, 1) @ right[:, :, None])[:, :, 0]
+
+
+def _number(normal: Floats, expected: Floats) -> float:
+    """Return how many stars share the information, as if all had the same."""
+    each = np.einsum("nii,i->n", normal, expected**2)
+    power = float((each**2).sum())
+    return float(each.sum()) ** 2 / power if power > 0.0 else 0.0
+
+
+def _agreeing(
+    normal: Floats, right: Floats, expected: Floats, place: Floats
+) -> tuple[Bools, float]:
+    """Tell which stars agree with the others, and their mean square deviation; by noise alone 1."""
+    kept = np.ones(len(normal), np.bool_)
+    scatter = 1.0
+    freedom = expected.size - 1  # a constant is the star's own
+    for _ in range(_ROUNDS):
+        if not kept.any():
+            break
+        total, b = normal[kept].sum(axis=0), right[kept].sum(axis=0)
+        change, _, _ = _posterior(
+            total / scatter, b / scatter, expected, place, amount=_AMOUNTS[-1]
+        )
+        misfit = np.array([_misfit(a, v - a @ change) for a, v in zip(normal, right, strict=True)])
+        misfit /= freedom
+        scatter = max(1.0, float(np.median(misfit[kept])))
+        kept = misfit < _ODD * scatter
+    return kept, scatter
+
+
+def _misfit(normal: Floats, right: Floats) -> float:
+    """Return chi-square of what is left of a star's right side."""
+    power, axes = np.linalg.eigh(normal)
+    keep = power > 1e-6 * max(power[-1], 1e-300)
+    along = axes[:, keep].T @ right
+    return float((along**2 / power[keep]).sum())

@@ -70,7 +70,7 @@ NOT_IN_KEY = (
 FEW_STARS = 5  # with fewer, a PSF much wider than the header says is a galaxy's
 WIDTH_RANGE = (0.5, 1.6)  # of the header's FWHM
 ROUNDS = 6  # of the builder: it has settled by then
-WING_SHARE, WING_STARS = 0.95, 80  # of the squared flux of the stars; stars at most
+WING_STARS = 60  # the brightest: fainter ones know nothing of the wings
 NEIGHBOUR_IMAGES = 5  # of the PSF that takes neighbours away: what is left out is 1e-3 of it
 FIELD_SIDE = 127  # pix, of the model that the fit uses: wings of bright stars reach this far
 
@@ -303,13 +303,14 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         cutouts = cut_stars(view.band.data, view.band.ivar, selection.x, selection.y, side=side)
         cutouts, local = self._levelled(cutouts)
         result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
-        if result.psf is None:
+        psf = result.psf
+        if psf is None:
             return result, local
-        psf, steps, states = result.psf, view.steps(sky), None
+        steps = view.steps(sky)
         bright = _brightest(result)
         for _ in range(self.config.skyloom.psf_loops):
-            if result.psf is None or psf is None:
-                break
+            if result.psf is None:
+                return result, local
             simple = psf.leading(NEIGHBOUR_IMAGES)
             alone = isolated_stars(
                 view.band,
@@ -320,9 +321,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 side=side,
                 n_cells=settings.epsf_ngrid,
                 bright=bright,
-                before=states,
             )
-            states = alone.states
             wings = measure_wings(
                 alone.residuals.plus(steps),
                 alone.flux,
@@ -332,8 +331,9 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             )
             cutouts, local = self._levelled(alone.cutouts)
             result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
-            psf = with_wings(result.psf, wings) if result.psf is not None else None
-        if result.psf is None or psf is None:
+            if result.psf is not None:
+                psf = with_wings(result.psf, wings) if wings is not None else result.psf
+        if result.psf is None:
             return result, local
         more = flux_ratio(result.psf, psf)
         stars = result.stars
@@ -406,12 +406,10 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
 
 
 def _brightest(result: FieldPsfResult) -> Ints:
-    """Return the stars that know most of the wings: nearly all the squared flux, in order."""
+    """Return the stars that know most of the wings: the brightest, in order."""
     flux = np.where(result.stars.used, np.nan_to_num(result.stars.flux), 0.0)
-    order = np.argsort(-flux, kind="stable")
-    share = np.cumsum(np.maximum(flux[order], 0.0) ** 2)
-    number = int(np.searchsorted(share, WING_SHARE * share[-1])) + 1
-    return np.sort(order[: min(number, WING_STARS)]).astype(np.int64)
+    order = np.argsort(-flux, kind="stable")[:WING_STARS]
+    return np.sort(order[flux[order] > 0.0]).astype(np.int64)
 
 
 def _psf_settings(config: TileConfig) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The brightest stars leave wide residuals besides, which tell of the wings of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,13 +51,12 @@ class IsolatedStars:
     """Stars without their neighbours, and what the scene leaves around the bright ones.
 
     ``residuals`` are data minus all models, the stars subtracted too, ``flux`` the fluxes of those
-    stars; ``states`` holds the fitted scene of each cell.
+    stars.
     """
 
     cutouts: StarCutouts
     residuals: StarCutouts
     flux: Floats
-    states: Mapping[int, SceneState]
 
 
 def isolated_stars(
@@ -71,7 +69,6 @@ def isolated_stars(
     side: int,
     n_cells: int,
     bright: Ints,
-    before: Mapping[int, SceneState] | None = None,
 ) -> IsolatedStars:
     """Return cutouts of stars without their neighbours, and residuals around some.
 
@@ -90,8 +87,6 @@ def isolated_stars(
         The work is divided into ``n_cells**2`` cells, to bound memory.
     bright : ndarray of int
         Stars whose residuals are wanted.
-    before : mapping, optional
-        ``states`` of a call for the same stars with another PSF, to start from.
     """
     catalogue = np.flatnonzero(start.active)
     cell = cells_of_sources(x, y, shape=(band.data.shape[0], band.data.shape[1]), n=n_cells)
@@ -101,7 +96,6 @@ def isolated_stars(
     wide = cut_stars(band.data, band.ivar, x[bright], y[bright], side=WIDE_SIDE)
     left = np.zeros_like(wide.data)
     flux, centre = np.zeros(len(bright)), np.zeros((2, len(bright)))
-    states: dict[int, SceneState] = {}
     is_bright = np.isin(np.arange(len(x)), bright)
     for number in np.unique(cell):
         stars = np.flatnonzero(cell == number)
@@ -115,9 +109,7 @@ def isolated_stars(
             catalogue=catalogue,
             reach=reach,
             bank=bank,
-            before=before.get(int(number)) if before is not None else None,
         )
-        states[int(number)] = chunk.state
         for i, star in enumerate(stars):
             data[star] = chunk.alone(i, int(template.x0[star]), int(template.y0[star]), side)
         for w in np.flatnonzero(np.isin(bright, stars)):
@@ -130,7 +122,6 @@ def isolated_stars(
         cutouts=replace(template, data=np.where(inside, data, np.float32(0.0))),
         residuals=replace(wide, data=left, x=centre[0], y=centre[1]).rows(good),
         flux=flux[good],
-        states=states,
     )
 
 
@@ -148,7 +139,6 @@ class _Chunk:
         catalogue: Ints,
         reach: Floats,
         bank: PsfBank,
-        before: SceneState | None,
     ) -> None:
         frame = Box.of_shape((band.data.shape[0], band.data.shape[1]))
         outline = Box(
@@ -177,10 +167,11 @@ class _Chunk:
         groups = blend_groups(
             sources.theta[:, 0], sources.theta[:, 1], radius, psf_sigma=psf.fwhm / 2.3548
         ).members()
-        state = SceneState.start(sources, 1) if before is None else before
-        for number in range(PASSES + 1 if before is None else 1):
-            linear = before is None and number == 0
-            state = self.scene.run(state, groups, linear=linear, tolerance=TOLERANCE)
+        # From the catalogue, not from the fit with an earlier PSF: what that was wrong by,
+        # neighbours of bright stars have taken up, and would keep.
+        state = SceneState.start(sources, 1)
+        for number in range(PASSES + 1):
+            state = self.scene.run(state, groups, linear=number == 0, tolerance=TOLERANCE)
         self.state = state
         residual, _ = self.scene.residual(state)
         self.residual = residual.reshape(self.box.shape)
