@@ -45,6 +45,8 @@ bench: $(VENV)/.installed-bench
 docs: $(VENV)/.installed
 	$(BIN)/python -c 'from skyloom.pipelines.tile.config import config_reference as page; \
 		open("docs/configuration.md", "w", encoding="utf-8").write(page())'
+	$(BIN)/python -c 'from skyloom.pipelines.tile.output_page import output_reference as page; \
+		open("docs/output.md", "w", encoding="utf-8").write(page())'
 
 clean:
 	rm -rf build dist skyloom-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from astropy.table import Table
 
-__all__ = ["column_units"]
+__all__ = ["COLUMN_MEANINGS", "column_units"]
 
 _BAND: Final = r"(?P<band>.+)"
-_MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
+COLUMN_MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
     # name, unit, meaning; the first pattern that fits a whole name counts
     (r"excluded_(crop|saturation|any)", "", "the row was not fitted for this reason"),
     (r"excluded_reason", "", "why the row was not fitted"),
@@ -102,7 +102,7 @@ def column_units(catalog: Table) -> dict[str, Any]:
 
 def _meaning(catalog: Table, name: str) -> tuple[str, str]:
     unit, description = "", ""
-    for pattern, its_unit, its_description in _MEANINGS:
+    for pattern, its_unit, its_description in COLUMN_MEANINGS:
         found = re.fullmatch(pattern, name)
         if found:
             band = found.groupdict().get("band")
