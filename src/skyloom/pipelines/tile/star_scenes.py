@@ -31,9 +31,9 @@ __all__ = ["BandImage", "IsolatedStars", "isolated_stars"]
 MATCH_RADIUS = 3.0  # pix: a catalogue source this close to a PSF star is the star
 NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth over the stamp
 WIDE_SIDE = 127  # pix, of the residuals that tell of the wings
-WIDE_NEIGHBOUR_RADIUS = 80.0  # pix: those of bright stars' neighbours that reach them
+HIDDEN = 2.5  # FWHM about sources that no scene holds: they are left out of the residuals
 MARGIN = 64  # pix around the stars of a cell
-PASSES = 1
+PASSES = 2
 TOLERANCE = 1.0  # of chi-square: the neighbours are known to a sigma then, which is all they need
 
 
@@ -96,10 +96,8 @@ def isolated_stars(
     wide = cut_stars(band.data, band.ivar, x[bright], y[bright], side=WIDE_SIDE)
     left = np.zeros_like(wide.data)
     flux, centre = np.zeros(len(bright)), np.zeros((2, len(bright)))
-    is_bright = np.isin(np.arange(len(x)), bright)
     for number in np.unique(cell):
         stars = np.flatnonzero(cell == number)
-        reach = np.where(is_bright[stars], WIDE_NEIGHBOUR_RADIUS, NEIGHBOUR_RADIUS)
         chunk = _Chunk(
             band,
             psf,
@@ -107,7 +105,6 @@ def isolated_stars(
             y[stars],
             start=start,
             catalogue=catalogue,
-            reach=reach,
             bank=bank,
         )
         for i, star in enumerate(stars):
@@ -115,6 +112,7 @@ def isolated_stars(
         for w in np.flatnonzero(np.isin(bright, stars)):
             i = int(np.searchsorted(stars, bright[w]))
             left[w] = chunk.left(int(wide.x0[w]), int(wide.y0[w]), WIDE_SIDE)
+            wide.weight[w][chunk.hidden(int(wide.x0[w]), int(wide.y0[w]), WIDE_SIDE)] = 0.0
             flux[w], centre[:, w] = chunk.state.flux[i, 0], chunk.state.theta[i, :2]
     inside = template.weight > 0
     good = np.isfinite(flux) & (flux > 0)
@@ -137,7 +135,6 @@ class _Chunk:
         *,
         start: StartValues,
         catalogue: Ints,
-        reach: Floats,
         bank: PsfBank,
     ) -> None:
         frame = Box.of_shape((band.data.shape[0], band.data.shape[1]))
@@ -150,7 +147,10 @@ class _Chunk:
         self.box = outline.clipped(frame)
         distance = np.hypot(start.x[catalogue][:, None] - x, start.y[catalogue][:, None] - y)
         is_star = distance.min(axis=1) < MATCH_RADIUS
-        near = ~is_star & (distance < reach).any(axis=1)
+        near = ~is_star & (distance.min(axis=1) < NEIGHBOUR_RADIUS)
+        absent = catalogue[~is_star & ~near]
+        self.absent = start.x[absent], start.y[absent]
+        self.hidden_radius = HIDDEN * psf.fwhm
         rows = catalogue[near]
         neighbours = scene_sources(start, rows, kind=start.kind[rows], max_shift=3.0)
         stars = Sources.create(np.full(len(x), int(SourceType.STAR)), x, y, max_shift=3.0)
@@ -184,6 +184,16 @@ class _Chunk:
         cut = self.residual[inner.shifted(-self.box.x0, -self.box.y0).slices]
         stamp[inner.shifted(-x0, -y0).slices] = cut
         return stamp
+
+    def hidden(self, x0: int, y0: int, side: int) -> Bools:
+        """Tell which pixels of a box lie at sources that this scene does not hold."""
+        out = np.zeros((side, side), np.bool_)
+        x, y = self.absent[0] - x0, self.absent[1] - y0
+        r = self.hidden_radius
+        axis = np.arange(side)
+        for i in np.flatnonzero((x > -r) & (x < side + r) & (y > -r) & (y < side + r)):
+            out |= np.hypot(axis[None, :] - x[i], axis[:, None] - y[i]) < r
+        return out
 
     def alone(self, star: int, x0: int, y0: int, side: int) -> Pixels:
         """Return the residual with the star itself put back, (side, side)."""
