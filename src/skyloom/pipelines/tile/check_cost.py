@@ -1,7 +1,7 @@
 """What a run will cost: processor time, memory, disk.
 
 A simple model with constants measured on the real nine-band tile of the tests (1520 x 1520 pixels,
-678 active sources, 54 stars) by ``bench/tile_cost.py``, on one core of a server of 2023. It is
+678 active sources, 54 stars) by ``bench/tile_cost.py``, on one core of an AMD EPYC server. It is
 right within a factor of two where images and catalogue resemble that tile.
 """
 
@@ -19,12 +19,12 @@ from .config import TileConfig
 
 __all__ = ["TileCost", "cost_findings", "tile_cost"]
 
-_S_PER_MPIX: Final = 0.4  # CPU s per million pixels of a band: load, masks, stack, payloads
-_S_PER_PSF: Final = 4.6  # CPU s per band
-_S_PER_SOURCE: Final = 0.017  # CPU s per source and band: all passes, report
+_S_PER_MPIX: Final = 0.25  # CPU s per million pixels of a band: load, masks, stack, payloads
+_S_PER_PSF: Final = 1.8  # CPU s per band
+_S_PER_SOURCE: Final = 0.010  # CPU s per source and band: all passes, halos, report
 _S_PER_PATCH_PLOT: Final = 0.6  # CPU s
-_S_PER_BAND_PLOT: Final = 0.6  # CPU s
-_BYTES_PER_PIXEL: Final = 16.0  # of disk, per pixel of a band: payloads and masks
+_S_PER_BAND_PLOT: Final = 0.3  # CPU s
+_BYTES_PER_PIXEL: Final = 25.0  # of disk, per pixel of a band: payloads and masks; 16 to 33 seen
 _PNG: Final = 1.3e6  # bytes per patch
 _BASE: Final = 1.3e9  # bytes per process: Python, compiled kernels, one patch
 _RAM_PER_PIXEL: Final = 40.0  # bytes per pixel of the frame: white image, noise, masks, detection
@@ -62,7 +62,9 @@ def tile_cost(
     cpu = n_bands * (_S_PER_PSF + 1e-6 * _S_PER_MPIX * pixels + _S_PER_SOURCE * n_sources)
     disk = n_bands * _BYTES_PER_PIXEL * pixels
     if config.skyloom.plots != "none":
-        cpu += _S_PER_PATCH_PLOT * patches + _S_PER_BAND_PLOT * n_bands
+        cpu += _S_PER_BAND_PLOT * n_bands
+    if config.skyloom.plots == "all":
+        cpu += _S_PER_PATCH_PLOT * patches
         disk += _PNG * patches
     workers = max(1, min(workers, patches))
     return TileCost(
