@@ -24,9 +24,9 @@ from skyloom.pipelines.tile import TileConfig, bright, psfs
 from skyloom.pipelines.tile.bright import BrightMaskInputs, BrightMaskStage
 from skyloom.pipelines.tile.config import load_config
 from skyloom.pipelines.tile.fallback import fallback_psf
-from skyloom.pipelines.tile.fit import _band_psf
 from skyloom.pipelines.tile.load import read_tile_frames
 from skyloom.pipelines.tile.merge import is_merged
+from skyloom.pipelines.tile.patch_scene import _band_psf
 from skyloom.pipelines.tile.pipeline import build_pipeline, tile_layout
 from skyloom.pipelines.tile.preflight import check_inputs
 from skyloom.pipelines.tile.psf_cache import psf_and_transforms

@@ -10,7 +10,7 @@ from skyloom._types import Bools, Floats, Ints
 from skyloom.images import MaskBit
 from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
-from .fit import PatchScene
+from .patch_scene import PatchScene
 
 __all__ = ["is_buried", "major_radii", "on_spikes", "points_at_bright_star"]
 

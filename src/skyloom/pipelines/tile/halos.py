@@ -28,9 +28,10 @@ from skyloom.images import Frame
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, last_halos, patch_scenes
+from .fit import last_halos
 from .halo_field import HaloField, StarHalo
 from .noise import sky_noise
+from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import box_payloads, reach_of, rows_reaching
 from .single_band import state_of_part
 from .start import start_values

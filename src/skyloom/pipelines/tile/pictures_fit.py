@@ -29,7 +29,8 @@ from skyloom.plots import (
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, locate_state, patch_scenes
+from .fit import locate_state
+from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .single_band import state_of_part
 
 __all__ = ["DrawCutouts", "DrawPatch", "DrawResidual", "source_names"]

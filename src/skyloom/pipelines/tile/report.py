@@ -22,8 +22,9 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import FIT_KEYS, PatchScene, locate_state, patch_scenes
+from .fit import locate_state
 from .patch_log import fit_stages_meta, log_text
+from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .report_apertures import add_apertures
 from .report_columns import (
     add_blends,

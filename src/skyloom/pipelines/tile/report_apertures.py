@@ -12,7 +12,7 @@ from astropy.table import Table
 from skyloom._types import Floats, Ints
 from skyloom.scene import NoiseCorrelation, SceneState, measure_apertures
 
-from .fit import PatchScene
+from .patch_scene import PatchScene
 
 __all__ = ["add_apertures"]
 

@@ -20,8 +20,8 @@ from skyloom.scene import (
     ellipse_from_parameters,
 )
 
-from .fit import PatchScene
 from .patch_log import bounds_hit
+from .patch_scene import PatchScene
 
 __all__ = [
     "TRY_SHARE",

@@ -10,8 +10,8 @@ from skyloom._types import Bools, Floats, Ints
 from skyloom.flags import FitFlag
 from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
-from .fit import PatchScene
 from .halo_flags import is_buried, major_radii, on_spikes, points_at_bright_star
+from .patch_scene import PatchScene
 
 __all__ = ["near_bright_star", "report_flags"]
 

@@ -12,7 +12,7 @@ from skyloom._types import Bools, Ints
 from skyloom.scene import SceneState
 
 from .config import TileConfig
-from .fit import PatchScene
+from .patch_scene import PatchScene
 
 __all__ = ["add_psf", "hit_limit", "patch_meta", "psf_audit"]
 

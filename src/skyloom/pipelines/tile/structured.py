@@ -12,7 +12,7 @@ from skyloom._types import Bools, Ints
 from skyloom.flags import FitFlag
 from skyloom.scene import SceneState, SourceDiagnostics, SourceType, residual_structure
 
-from .fit import PatchScene
+from .patch_scene import PatchScene
 
 __all__ = ["add_structure"]
 
