@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numba as nb
 
-__all__ = ["exact_kernel", "kernel", "kernel_part"]
+__all__ = ["exact_kernel", "kernel", "kernel_part", "lean_exact_kernel", "lean_kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +38,16 @@ def kernel(function: F) -> F:
     return _compile(function, fastmath=_FAST, forceinline=True)
 
 
+def lean_kernel(function: F) -> F:
+    """Compile like `kernel` a function that allocates nothing, and counts no references.
+
+    Each view of an array otherwise raises and lowers the reference count of its memory: locked
+    instructions on a word that all threads share, several hundred of them per rendered source.
+    Its views live no longer than the call, so that nothing has to be counted.
+    """
+    return _compile(function, fastmath=_FAST, forceinline=True, _nrt=False)
+
+
 def kernel_part(function: F) -> F:
     """Mark a function that one kernel calls in one place: it is compiled as part of that kernel.
 
@@ -50,6 +60,11 @@ def kernel_part(function: F) -> F:
 def exact_kernel(function: F) -> F:
     """Compile like `kernel`, with the arithmetic as written: for algebra on small matrices."""
     return _compile(function)
+
+
+def lean_exact_kernel(function: F) -> F:
+    """Compile like `lean_kernel`, with the arithmetic as written."""
+    return _compile(function, _nrt=False)
 
 
 def _compile(function: F, **options: object) -> F:

@@ -11,7 +11,7 @@ from scene_tools import DEV, EXP, SERSIC, STAR, blank, evaluated, full_frame_uni
 
 from skyloom.psf import PixelPsf
 from skyloom.scene import SceneImage, Sources
-from skyloom.scene._linear_nb import backward, cholesky, forward, project
+from skyloom.scene._linear_nb import backward, cholesky, forward, make_room, project
 from skyloom.scene._records import Normal
 
 SHAPE = (90, 96)
@@ -157,7 +157,7 @@ def test_the_projection_is_the_joint_solution() -> None:
     start, grad = flux.copy(), normal.grad.copy()
     mu, w = rng.normal(size=(2, 2)), np.array([[0.0, 4.0], [0.0, 0.0]])
     singular = np.zeros(2, np.bool_)
-    drop = project(first, entries, flux, mu, w, normal, singular)
+    drop = project(first, entries, flux, mu, w, normal, singular, make_room(2, 5))
     expected_drop = 0.0
     a, g = np.zeros((5, 5)), np.zeros(5)
     for b in range(2):

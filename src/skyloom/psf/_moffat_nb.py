@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel, kernel_part, lean_kernel
 from skyloom._types import Floats
 
 __all__ = ["moffat_fill", "moffat_normal", "moffat_values"]
@@ -50,7 +50,7 @@ def _bend(
     return 0.5 * (square - 2.0 * beta * inv_area * ((1.0 - e1) * vx + (1.0 + e1) * vy) / w)
 
 
-@kernel
+@lean_kernel
 def moffat_fill(
     x: Floats,
     y: Floats,
@@ -100,7 +100,7 @@ def moffat_fill(
                 by_y[s, j, i] = y_sum
 
 
-@kernel
+@lean_kernel
 def moffat_values(shape: Floats, beta: float, centre: Floats, width: Floats, value: Floats) -> None:
     """Fill (n, m, m) with profiles about (0, 0), on blocks that are symmetric about it."""
     m = centre.size
@@ -152,8 +152,8 @@ def _gradient(
     return rho
 
 
-@kernel
-def moffat_normal(
+@lean_kernel
+def _normal(
     data: Floats,
     ivar: Floats,
     par: Floats,
@@ -163,16 +163,11 @@ def moffat_normal(
     normal: Floats,
     right: Floats,
     loss: Floats,
+    jac: Floats,
+    own: Floats,
 ) -> None:
-    """Fill the normal equations of each star: flux, pedestal, x, y, ln alpha, e1, e2, beta.
-
-    Single pixels.  The variance is that of the sky plus the model's own light, with the relative
-    model error; the loss holds its logarithm, or a bright model would hide its own misfit.
-    """
     m = data.shape[1]
     half = m // 2
-    jac = np.empty(8)
-    own = np.empty((8, 8))
     for s in range(data.shape[0]):
         flux, pedestal = par[s, 0], par[s, 1]
         e1, e2 = par[s, 5], par[s, 6]
@@ -227,4 +222,27 @@ def moffat_normal(
                     right[s, a] += wa * residual
                     for b in range(8):
                         own[a, b] += wa * jac[b]
-        normal[s] = own
+        for a in range(8):
+            for b in range(8):
+                normal[s, a, b] = own[a, b]
+
+
+@kernel
+def moffat_normal(
+    data: Floats,
+    ivar: Floats,
+    par: Floats,
+    beta: float,
+    source_variance: float,
+    model_error: float,
+    normal: Floats,
+    right: Floats,
+    loss: Floats,
+) -> None:
+    """Fill the normal equations of each star: flux, pedestal, x, y, ln alpha, e1, e2, beta.
+
+    Single pixels.  The variance is that of the sky plus the model's own light, with the relative
+    model error; the loss holds its logarithm, or a bright model would hide its own misfit.
+    """
+    buffers = np.empty(8), np.empty((8, 8))
+    _normal(data, ivar, par, beta, source_variance, model_error, normal, right, loss, *buffers)

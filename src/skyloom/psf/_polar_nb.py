@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel, kernel_part, lean_kernel
 from skyloom._types import Floats, Ints
 
 __all__ = ["polar_fill", "polar_fill_centred", "polar_functions", "polar_normal"]
@@ -65,8 +65,8 @@ def _active(
     return offset[first], n
 
 
-@kernel
-def polar_fill(
+@lean_kernel
+def _fill(
     x: Floats,
     y: Floats,
     coefficient: Floats,
@@ -74,9 +74,9 @@ def polar_fill(
     offset: Ints,
     centre: Floats,
     unit: Floats,
+    angle: Floats,
+    value: Floats,
 ) -> None:
-    """Multiply the Moffat ``unit`` (n, m, m) by one plus the correction (n, B) of each star."""
-    angle, value = np.empty(64), np.empty(256)
     for s in range(x.size):
         for q in range(centre.size):
             for p in range(centre.size):
@@ -90,13 +90,32 @@ def polar_fill(
 
 
 @kernel
-def polar_fill_centred(
-    coefficient: Floats, spacing: float, offset: Ints, centre: Floats, unit: Floats
+def polar_fill(
+    x: Floats,
+    y: Floats,
+    coefficient: Floats,
+    spacing: float,
+    offset: Ints,
+    centre: Floats,
+    unit: Floats,
 ) -> None:
-    """Do what `polar_fill` does for stars at (0, 0): the functions are the same for all."""
+    """Multiply the Moffat ``unit`` (n, m, m) by one plus the correction (n, B) of each star."""
+    _fill(x, y, coefficient, spacing, offset, centre, unit, np.empty(64), np.empty(256))
+
+
+@lean_kernel
+def _fill_centred(
+    coefficient: Floats,
+    spacing: float,
+    offset: Ints,
+    centre: Floats,
+    unit: Floats,
+    angle: Floats,
+    value: Floats,
+    first: Ints,
+    number: Ints,
+) -> None:
     m = centre.size
-    angle, value = np.empty(64), np.empty((m, 256))
-    first, number = np.empty(m, np.int64), np.empty(m, np.int64)
     for q in range(m):
         for p in range(m):
             first[p], number[p] = _active(
@@ -111,11 +130,25 @@ def polar_fill_centred(
 
 
 @kernel
-def polar_functions(
-    spacing: float, offset: Ints, centre: Floats, moffat: Floats, out: Floats
+def polar_fill_centred(
+    coefficient: Floats, spacing: float, offset: Ints, centre: Floats, unit: Floats
 ) -> None:
-    """Fill ``out`` (B, m, m) with the functions for one star at the centre, Moffat (m, m)."""
-    angle, value = np.empty(64), np.empty(256)
+    """Do what `polar_fill` does for stars at (0, 0): the functions are the same for all."""
+    m = centre.size
+    value, first, number = np.empty((m, 256)), np.empty(m, np.int64), np.empty(m, np.int64)
+    _fill_centred(coefficient, spacing, offset, centre, unit, np.empty(64), value, first, number)
+
+
+@lean_kernel
+def _functions(
+    spacing: float,
+    offset: Ints,
+    centre: Floats,
+    moffat: Floats,
+    out: Floats,
+    angle: Floats,
+    value: Floats,
+) -> None:
     out[:] = 0.0
     for q in range(centre.size):
         for p in range(centre.size):
@@ -125,7 +158,15 @@ def polar_functions(
 
 
 @kernel
-def polar_normal(
+def polar_functions(
+    spacing: float, offset: Ints, centre: Floats, moffat: Floats, out: Floats
+) -> None:
+    """Fill ``out`` (B, m, m) with the functions for one star at the centre, Moffat (m, m)."""
+    _functions(spacing, offset, centre, moffat, out, np.empty(64), np.empty(256))
+
+
+@lean_kernel
+def _normal(
     x: Floats,
     y: Floats,
     flux: Floats,
@@ -143,14 +184,10 @@ def polar_normal(
     nuisance: Floats,
     right: Floats,
     nuisance_right: Floats,
+    angle: Floats,
+    value: Floats,
+    other: Floats,
 ) -> None:
-    """Fill the normal equations of B functions and 4 nuisance parameters of each star.
-
-    The nuisance parameters are flux, pedestal, x, y: ``unit`` is the model of unit flux with
-    derivatives ``by_x, by_y``, ``moffat`` the same without correction.
-    """
-    angle, value = np.empty(64), np.empty(256)
-    other = np.empty(4)
     for s in range(x.size):
         normal[s] = 0.0
         cross[s] = 0.0
@@ -200,3 +237,34 @@ def polar_normal(
         for a in range(normal.shape[1]):
             for b in range(a):
                 normal[s, b, a] = normal[s, a, b]
+
+
+@kernel
+def polar_normal(
+    x: Floats,
+    y: Floats,
+    flux: Floats,
+    residual: Floats,
+    weight: Floats,
+    moffat: Floats,
+    unit: Floats,
+    by_x: Floats,
+    by_y: Floats,
+    spacing: float,
+    offset: Ints,
+    centre: Floats,
+    normal: Floats,
+    cross: Floats,
+    nuisance: Floats,
+    right: Floats,
+    nuisance_right: Floats,
+) -> None:
+    """Fill the normal equations of B functions and 4 nuisance parameters of each star.
+
+    The nuisance parameters are flux, pedestal, x, y: ``unit`` is the model of unit flux with
+    derivatives ``by_x, by_y``, ``moffat`` the same without correction.
+    """
+    _normal(
+        x, y, flux, residual, weight, moffat, unit, by_x, by_y, spacing, offset, centre, normal,
+        cross, nuisance, right, nuisance_right, np.empty(64), np.empty(256), np.empty(4),
+    )  # fmt: skip

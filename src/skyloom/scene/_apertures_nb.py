@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel_part, lean_kernel
 from skyloom._types import Floats, Pixels
 
 from ._records import Images, Members
@@ -13,7 +13,7 @@ from ._records import Images, Members
 N_SUMS = 7
 
 
-@kernel
+@lean_kernel
 def aperture_sums(
     members: Members,
     values: Pixels,
@@ -85,7 +85,7 @@ def _of_one(v, corner, res, wgt, bad, centre, radius, out):
     out[4], out[5], out[6] = inside, wv, wvv
 
 
-@kernel
+@lean_kernel
 def disc_share(x: float, y: float, radius: float) -> float:
     """Return the area of a unit pixel, centred at (x, y), inside a circle about the origin."""
     above = _corner(x + 0.5, y + 0.5, radius) - _corner(x - 0.5, y + 0.5, radius)
@@ -93,7 +93,7 @@ def disc_share(x: float, y: float, radius: float) -> float:
     return float(above - below)
 
 
-@kernel
+@lean_kernel
 def _corner(x, y, radius):
     """Return the area of a disc between the axes and a corner, negative beyond one axis."""
     u, v = min(abs(x), radius), min(abs(y), radius)
@@ -106,7 +106,7 @@ def _corner(x, y, radius):
     return area if (x >= 0.0) == (y >= 0.0) else -area
 
 
-@kernel
+@lean_kernel
 def _under_arc(u, radius):
     """Return the area below a quarter circle from 0 to u."""
     height = np.sqrt(max((radius - u) * (radius + u), 0.0))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import kernel
+from skyloom._jit import lean_kernel
 from skyloom._types import Ints, Pixels
 
 from ._records import Images
 
 
-@kernel
+@lean_kernel
 def extract_boxes(
     source: Pixels,
     source_offset: Ints,
@@ -40,7 +40,7 @@ def extract_boxes(
                 inner[k] = line[k]
 
 
-@kernel
+@lean_kernel
 def paste_boxes(
     source: Pixels, source_offset: Ints, source_shape: Ints, corner: Ints, images: Images
 ) -> None:

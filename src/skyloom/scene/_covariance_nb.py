@@ -14,24 +14,24 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom._calls import call_at
-from skyloom._jit import exact_kernel, kernel_part
+from skyloom._jit import exact_kernel, kernel_part, lean_exact_kernel
 
 from ._correlated_nb import correlated_products
-from ._linear_nb import add_scaled, assign, cholesky, dot, factor_fluxes, invert
+from ._linear_nb import add_scaled, cholesky, dot, factor_fluxes, invert, make_room
+from ._step_nb import make_step_room
 
 NO_DATA = -1.0
 DEGENERATE = -2.0
 
 
-@kernel_part
-def _parameter_covariance(theta, normal, entries, m, problem):
-    """Return the inverse of the projected normal matrix, shape (m, m).
+@lean_exact_kernel
+def _parameter_covariance(theta, normal, entries, m, problem, room, covariance):
+    """Fill the inverse of the projected normal matrix, shape (m, m).
 
     A parameter at its bound is treated as known: the others' errors then refer to that.
     """
     owner, column = entries[0], entries[1]
-    held = np.zeros(m, np.bool_)
-    matrix = np.zeros((m, m))
+    held, matrix = room.held, room.matrix
     for k in range(m):
         s, c = owner[k], column[k]
         held[k] = theta[s, c] <= problem.lower[s, c] or theta[s, c] >= problem.upper[s, c]
@@ -41,40 +41,37 @@ def _parameter_covariance(theta, normal, entries, m, problem):
             matrix[k, h] = 0.0 if held[k] or held[h] else normal.a[k, h]
         d = normal.a[k, k] + problem.w[s, c]
         matrix[k, k] = 1e30 if held[k] else d * (1.0 + 1e-9) + 1e-12
-    cholesky(matrix, np.zeros(m), np.zeros(m, np.bool_))
-    return invert(matrix)
+    cholesky(matrix, room.floor, room.low)
+    invert(matrix, covariance)
 
 
-@kernel_part
-def _inverse_fluxes(normal, first, flux_w, singular):
-    """Return the inverse of G_vv of every flux key, shape (F, n, n)."""
-    n_src = first.shape[0] - 1
-    n_flux = normal.gram.shape[0]
-    result = np.empty((n_flux, n_src, n_src))
-    chol = np.zeros((n_src, n_src))
-    for b in range(n_flux):
-        factor_fluxes(normal.gram[b], first, flux_w[:, b], chol, singular)
-        assign(result[b], invert(chol))
-    return result
+@lean_exact_kernel
+def _inverse_fluxes(normal, first, flux_w, singular, room, inverse):
+    """Fill the inverse of G_vv of every flux key, shape (F, n, n)."""
+    for b in range(normal.gram.shape[0]):
+        factor_fluxes(
+            normal.gram[b], first, flux_w[:, b], room.chol, singular, room.floor, room.low
+        )
+        invert(room.chol, inverse[b])
 
 
-@exact_kernel
-def _times(left, right):
-    """Return the product of two matrices."""
-    n, m = left.shape[0], right.shape[1]
-    result = np.zeros((n, m))
-    for i in range(n):
+@lean_exact_kernel
+def _times(left, right, result):
+    """Fill the product of two matrices."""
+    for i in range(left.shape[0]):
+        row = result[i]
+        for c in range(row.shape[0]):
+            row[c] = 0.0
         for k in range(right.shape[0]):
             if left[i, k] != 0.0:
-                add_scaled(result[i], left[i, k], right[k])
-    return result
+                add_scaled(row, left[i, k], right[k])
 
 
-@exact_kernel
-def _estimator(normal, first, entries, m, flux, inverse, left, b, d):
-    """Return what c of key d does to the fluxes of key b: rows for all sources, shape (n, T)."""
-    n_src, n_units = first.shape[0] - 1, normal.gram.shape[1]
-    rows = np.zeros((n_src, n_units))
+@lean_exact_kernel
+def _estimator(normal, first, entries, m, flux, inverse, left, b, d, rows):
+    """Fill what c of key d does to the fluxes of key b: rows for all sources, shape (n, T)."""
+    n_src = first.shape[0] - 1
+    rows[:] = 0.0
     for s in range(n_src):
         for k in range(entries.shape[1]):
             to = entries[2, k]
@@ -84,27 +81,29 @@ def _estimator(normal, first, entries, m, flux, inverse, left, b, d):
             rows[s, first[i]] += dot(left[b, s], normal.gain[d, i, :m])
             if b == d:
                 rows[s, first[i]] += inverse[b, s, i]
-    return rows
 
 
-@kernel_part
-def _parameter_rows(normal, first, entries, m, flux, covariance, d):
-    """Return what c of key d does to the parameters, shape (m, T)."""
-    rows = np.zeros((m, normal.gram.shape[1]))
+@lean_exact_kernel
+def _parameter_rows(normal, first, entries, m, flux, covariance, d, rows):
+    """Fill what c of key d does to the parameters, shape (m, T)."""
+    rows[:] = 0.0
     for p in range(m):
         for k in range(entries.shape[1]):
             at = first[entries[0, k]] + 1 + entries[1, k]
             rows[p, at] += covariance[p, entries[2, k]] * flux[entries[0, k], d]
         for i in range(first.shape[0] - 1):
             rows[p, first[i]] -= dot(covariance[p], normal.gain[d, i, :m])
-    return rows
 
 
-@kernel_part
+@lean_exact_kernel
 def _sandwich(
-    normal, first, entries, m, flux, inverse, left, covariance, spread, problem, outcome, theta_cov
-):
-    """Fill covariances for the noise described by ``spread``, (F, T, T); priors count as data."""
+    normal, first, entries, m, flux, inverse, left, covariance, spread, problem, outcome, theta_cov,
+    rows, turned, flux_rows, flux_turned, flux_others,
+):  # fmt: skip
+    """Fill covariances for the noise described by ``spread``, (F, T, T); priors count as data.
+
+    ``rows`` and ``turned`` (m, T) and the last three (n, T) are room.
+    """
     n_src, n_flux = flux.shape
     theta_cov[:] = 0.0
     for k in range(m):
@@ -120,31 +119,32 @@ def _sandwich(
         for d in range(n_flux):
             spread[d, first[s], first[s]] += problem.flux_w[s, d]
     for d in range(n_flux):
-        rows = _parameter_rows(normal, first, entries, m, flux, covariance, d)
-        turned = _times(rows, spread[d])
+        _parameter_rows(normal, first, entries, m, flux, covariance, d, rows)
+        _times(rows, spread[d], turned)
         for p in range(m):
             for q in range(m):
                 theta_cov[p, q] += dot(turned[p], rows[q])
     for d in range(n_flux):
         for b in range(n_flux):
-            rows = _estimator(normal, first, entries, m, flux, inverse, left, b, d)
-            turned = _times(rows, spread[d])
+            _estimator(normal, first, entries, m, flux, inverse, left, b, d, flux_rows)
+            _times(flux_rows, spread[d], flux_turned)
             for s in range(n_src):
                 t = outcome.partner[s]
                 if t >= 0:
-                    outcome.pair_cov[s, b] += dot(turned[s], rows[t])
+                    outcome.pair_cov[s, b] += dot(flux_turned[s], flux_rows[t])
             for c in range(b, n_flux):
-                others = rows
+                others = flux_rows
                 if c != b:
-                    others = _estimator(normal, first, entries, m, flux, inverse, left, c, d)
+                    others = flux_others
+                    _estimator(normal, first, entries, m, flux, inverse, left, c, d, others)
                 for s in range(n_src):
-                    v = dot(turned[s], others[s])
+                    v = dot(flux_turned[s], others[s])
                     outcome.flux_cov[s, b, c] += v
                     if c != b:
                         outcome.flux_cov[s, c, b] += v
 
 
-@kernel_part
+@lean_exact_kernel
 def _white(normal, m, inverse, left, outcome):
     """Fill covariances for white noise."""
     n_flux, n_src = inverse.shape[0], inverse.shape[1]
@@ -158,15 +158,14 @@ def _white(normal, m, inverse, left, outcome):
                 outcome.flux_cov[s, d, b] = v
 
 
-@kernel_part
-def _partners(normal, first, anchor, m, inverse, left, outcome):
+@lean_exact_kernel
+def _partners(normal, first, anchor, m, inverse, left, outcome, worst, cov):
     """Find the neighbour whose fluxes are most correlated with those of each member.
 
-    Components of a composite are each other's.
+    Components of a composite are each other's.  ``worst`` (n,) and ``cov`` (F,) are room.
     """
     n_flux, n_src = inverse.shape[0], inverse.shape[1]
-    worst = np.zeros(n_src)
-    cov = np.empty(n_flux)
+    worst[:] = 0.0
     for s in range(n_src):
         for t in range(s):
             tied = anchor[s] == t or anchor[t] == s
@@ -189,13 +188,15 @@ def _partners(normal, first, anchor, m, inverse, left, outcome):
                         outcome.pair_cov[me, b] = cov[b]
 
 
-@kernel_part
-def _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome):
-    """Fill how fluxes answer to sky levels, and the information that the sources take from them."""
+@lean_exact_kernel
+def _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome, push):
+    """Fill how fluxes answer to sky levels, and the information that the sources take from them.
+
+    ``push`` (m,) is room.
+    """
     n_src, n_flux = flux.shape
     outcome.response[:] = 0.0
     outcome.absorbed[:] = 0.0
-    push = np.empty(m)
     for level in range(outcome.absorbed.shape[0]):
         push[:] = 0.0  # sum over the images of E^T h
         for i in range(images.key.shape[0]):
@@ -249,14 +250,16 @@ def covariances(
     outcome.singular[:] = False  # what was degenerate at a trial point does not count
     outcome.partner[:] = -1
     outcome.pair_cov[:] = 0.0
-    covariance = _parameter_covariance(theta, normal, entries, m, problem)
-    inverse = _inverse_fluxes(normal, first, problem.flux_w, outcome.singular)
+    covariance, inverse = np.empty((m, m)), np.empty((n_flux, n_src, n_src))
     left = np.empty((n_flux, n_src, m))
+    _parameter_covariance(theta, normal, entries, m, problem, make_step_room(n_src, m), covariance)
+    room = make_room(n_src, entries.shape[1])
+    _inverse_fluxes(normal, first, problem.flux_w, outcome.singular, room, inverse)
     for b in range(n_flux):
-        assign(left[b], _times(normal.gain[b, :, :m], covariance))
+        _times(normal.gain[b, :, :m], covariance, left[b])
     _white(normal, m, inverse, left, outcome)
-    _partners(normal, first, members.anchor, m, inverse, left, outcome)
-    _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome)
+    _partners(normal, first, members.anchor, m, inverse, left, outcome, room.step, np.empty(n_flux))
+    _sky(normal, first, entries, m, flux, images, inverse, left, covariance, outcome, np.empty(m))
     theta_cov = covariance
     if correlation.used.any():
         n_units = normal.gram.shape[1]
@@ -271,7 +274,8 @@ def covariances(
         theta_cov = np.empty((m, m))
         _sandwich(
             normal, first, entries, m, flux, inverse, left, covariance, spread, problem, outcome,
-            theta_cov,
+            theta_cov, np.empty((m, n_units)), np.empty((m, n_units)), np.empty((n_src, n_units)),
+            np.empty((n_src, n_units)), np.empty((n_src, n_units)),
         )  # fmt: skip
     outcome.param_cov[:] = 0.0
     for k in range(entries.shape[1]):

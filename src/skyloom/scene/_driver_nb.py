@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom._calls import call_at
-from skyloom._jit import exact_kernel
+from skyloom._jit import exact_kernel, lean_exact_kernel
 from skyloom._types import Ints
 
 from ._boxes_nb import extract_boxes, paste_boxes
@@ -15,7 +15,7 @@ from ._solver_nb import solve_group
 from ._values_nb import subtract_models
 
 
-@exact_kernel
+@lean_exact_kernel
 def _outline(origin, size, rows, low, shape):
     """Fill corners x, y (B, 2) and shapes (B, 2) of the boxes that hold all stamps of some rows."""
     for b in range(low.shape[0]):
@@ -57,7 +57,7 @@ def _rows_of(table, rows):
     return result
 
 
-@exact_kernel
+@lean_exact_kernel
 def _put_rows(table, rows, source):
     """Replace some rows of a table."""
     for i in range(rows.shape[0]):
@@ -74,7 +74,7 @@ def _entries_of(column, rows):
     return result
 
 
-@exact_kernel
+@lean_exact_kernel
 def _put_entries(column, rows, value):
     """Set some entries of a column to one value."""
     for s in rows:
@@ -146,7 +146,7 @@ def make_outcome(n, n_flux, n_sky):
     )
 
 
-@exact_kernel
+@lean_exact_kernel
 def _all_finite(table):
     """Tell whether every number of a table is finite."""
     for i in range(table.shape[0]):
@@ -156,7 +156,7 @@ def _all_finite(table):
     return True
 
 
-@exact_kernel
+@lean_exact_kernel
 def _store(rows, own, theta, flux, outcome, move, results):
     """Store covariances, and where they may move parameters and fluxes, of the first rows.
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel_part, lean_kernel
 from skyloom._types import Pixels
 
 from ._vector_nb import LANES, fma, fms, load, product, splat, store, transpose_block
 
 
-@kernel
+@lean_kernel
 def _store_turned(yr, yi, o, ar, ai, wr, wi):
     """Store ``(ar + i ai) (wr + i wi)``."""
     store(yr, o, fms(ar, wr, product(ai, wi)))
@@ -65,7 +65,7 @@ def _radix2(xr, xi, start, pitch, yr, yi, to, to_pitch, m, stride, wr, wi):
             _store_turned(yr, yi, o + e, ar - br, ai - bi, w1r, w1i)
 
 
-@kernel
+@lean_kernel
 def ifft2_transposed(sr, si, br, bi, work, n, wr, wi):
     """Transform a spectrum stored as ``[kx, ky]`` into an image stored as ``[y, x]``.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom._calls import call_at
-from skyloom._jit import exact_kernel, kernel, kernel_part
+from skyloom._jit import kernel, kernel_part, lean_exact_kernel, lean_kernel
 from skyloom._types import Floats
 
 from ._products_nb import SPARE, gradients, pair_products, self_products
@@ -53,7 +53,7 @@ def make_scratch(members, images):
     )
 
 
-@exact_kernel
+@lean_exact_kernel
 def render_all(members, b, theta, tables, scratch):
     """Render the unit images of all members in image b."""
     for s in range(members.kind.shape[0]):
@@ -138,7 +138,7 @@ def _add_products(members, b, images, scratch, grad, sky, gram):
                     gram[first[t] + q, first[s] + p] += block[p, q]
 
 
-@kernel
+@lean_kernel
 def evaluate(
     members: Members,
     theta: Floats,

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import exact_kernel, kernel_part
+from skyloom._jit import exact_kernel, kernel_part, lean_exact_kernel
+
+from ._records import Room
 
 RIDGE = 1e-6  # relative; single-precision pixels limit the Gram matrix to about 1e-7
 SINGULAR_PIVOT = 1e-4  # conditional variance below this fraction of the marginal precision
 
 
-@exact_kernel
+@lean_exact_kernel
 def assign(target, source):
     """Copy a matrix; numba's own slice assignment drags in a string formatter."""
     for i in range(target.shape[0]):
@@ -24,14 +26,14 @@ def assign(target, source):
             target[i, j] = source[i, j]
 
 
-@exact_kernel
+@lean_exact_kernel
 def add_scaled(target, factor, source):
     """Add ``factor * source`` to a row."""
     for i in range(target.shape[0]):
         target[i] += factor * source[i]
 
 
-@exact_kernel
+@lean_exact_kernel
 def dot(a, b):
     """Return the product of two rows."""
     s0 = s1 = s2 = s3 = 0.0
@@ -46,7 +48,7 @@ def dot(a, b):
     return (s0 + s1) + (s2 + s3)
 
 
-@exact_kernel
+@lean_exact_kernel
 def cholesky(a, floor, low):
     """Factorise ``A = R^T R`` in place (upper triangle); ``low`` marks pivots below ``floor``."""
     n = floor.shape[0]
@@ -65,7 +67,7 @@ def cholesky(a, floor, low):
                 add_scaled(a[i, i:], -a[j, i], a[j, i:])
 
 
-@exact_kernel
+@lean_exact_kernel
 def forward(a, rhs):
     """Solve ``R^T x = rhs`` in place."""
     n = rhs.shape[0]
@@ -74,7 +76,7 @@ def forward(a, rhs):
         add_scaled(rhs[i + 1 :], -rhs[i], a[i, i + 1 : n])
 
 
-@exact_kernel
+@lean_exact_kernel
 def backward(a, rhs):
     """Solve ``R x = rhs`` in place."""
     n = rhs.shape[0]
@@ -82,7 +84,7 @@ def backward(a, rhs):
         rhs[i] = (rhs[i] - dot(a[i, i + 1 : n], rhs[i + 1 :])) / a[i, i]
 
 
-@exact_kernel
+@lean_exact_kernel
 def forward_rows(a, rows):
     """Solve ``R^T X = rows`` in place, all columns at once."""
     n = rows.shape[0]
@@ -95,7 +97,7 @@ def forward_rows(a, rows):
                 add_scaled(rows[j], -a[i, j], line)
 
 
-@exact_kernel
+@lean_exact_kernel
 def backward_rows(a, rows):
     """Solve ``R X = rows`` in place, all columns at once."""
     n = rows.shape[0]
@@ -108,24 +110,24 @@ def backward_rows(a, rows):
             line[c] /= a[i, i]
 
 
-@exact_kernel
-def invert(a):
-    """Return the inverse of ``R^T R`` from its factor."""
-    n = a.shape[0]
-    inverse = np.zeros((n, n))
+@lean_exact_kernel
+def invert(a, inverse):
+    """Fill the inverse of ``R^T R`` from its factor."""
+    n = inverse.shape[0]
     for i in range(n):
-        inverse[i, i] = 1.0
+        for j in range(n):
+            inverse[i, j] = 1.0 if i == j else 0.0
     forward_rows(a, inverse)
     backward_rows(a, inverse)
-    return inverse
 
 
-@exact_kernel
-def factor_fluxes(gram, first, prior, chol, singular):
-    """Factorise G_vv + prior of one flux key; mark sources that cannot be told apart."""
+@lean_exact_kernel
+def factor_fluxes(gram, first, prior, chol, singular, floor, low):
+    """Factorise G_vv + prior of one flux key; mark sources that cannot be told apart.
+
+    ``floor`` and ``low`` are room for a number and a mark of each source.
+    """
     n_src = first.shape[0] - 1
-    floor = np.empty(n_src)
-    low = np.zeros(n_src, np.bool_)
     for i in range(n_src):
         diag = gram[first[i], first[i]]
         for j in range(i):
@@ -147,6 +149,18 @@ def factor_fluxes(gram, first, prior, chol, singular):
                 worst, partner = abs(gram[first[i], first[j]]) / np.sqrt(norm), j
         if partner >= 0:
             singular[partner] = True
+
+
+@exact_kernel
+def make_room(n_src, n_entries):
+    """Allocate what `project` needs."""
+    return Room(
+        np.zeros((n_src, n_src)),
+        np.empty(n_src),
+        np.empty(n_entries),
+        np.empty(n_src),
+        np.empty(n_src, np.bool_),
+    )
 
 
 @kernel_part
@@ -181,16 +195,16 @@ def _fold_ties(a, g, gain, target, m):
                 gain[b, i, to] += gain[b, i, k]
 
 
-@exact_kernel
-def project(first, entries, flux, flux_mu, flux_w, normal, singular):
+@lean_exact_kernel
+def project(first, entries, flux, flux_mu, flux_w, normal, singular, room):
     """Eliminate the fluxes.
 
     ``entries`` are source, column and parameter number of everything that moves; those beyond the
     number of parameters m follow one of the first m.  ``flux`` (n, F) is replaced by the optimum
     at this position and shape; the leading parts of ``normal.a`` (m, m), ``normal.g`` (m,) receive
     the projected normal matrix and gradient, ``normal.gain`` (F, n, m) the K of every flux key, so
-    that ``df = -K dtheta``; ``normal.grad`` follows the fluxes.  Returns the decrease of
-    chi-square by the flux update.
+    that ``df = -K dtheta``; ``normal.grad`` follows the fluxes.  ``room`` is from `make_room`.
+    Returns the decrease of chi-square by the flux update.
     """
     owner, column, target = entries[0], entries[1], entries[2]
     n_src = first.shape[0] - 1
@@ -199,15 +213,13 @@ def project(first, entries, flux, flux_mu, flux_w, normal, singular):
     a[:] = 0.0
     g[:] = 0.0
     decrease = 0.0
-    chol = np.zeros((n_src, n_src))
-    step = np.empty(n_src)
-    scale = np.empty(e)
+    chol, step, scale = room.chol, room.step, room.scale
     m = 0
     for k in range(e):
         m = max(m, target[k] + 1)
     for b in range(normal.gram.shape[0]):
         gram, grad, half = normal.gram[b], normal.grad[b], normal.gain[b]
-        factor_fluxes(gram, first, flux_w[:, b], chol, singular)
+        factor_fluxes(gram, first, flux_w[:, b], chol, singular, room.floor, room.low)
         decrease += _flux_step(
             gram, grad, first, flux[:, b], flux_mu[:, b], flux_w[:, b], chol, step
         )

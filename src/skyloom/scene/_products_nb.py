@@ -8,7 +8,7 @@ many spare, finite floats.
 
 from __future__ import annotations
 
-from skyloom._jit import exact_kernel
+from skyloom._jit import lean_exact_kernel
 
 from ._vector_nb import LANES, first_lanes, fma, load, product, splat, total
 
@@ -16,13 +16,13 @@ SPARE = LANES  # floats that every array read here has beyond its last pixel
 CHUNK = 16384  # pixels summed in single precision, 1024 per lane
 
 
-@exact_kernel
+@lean_exact_kernel
 def _rows_at_once(width):
     """Return how many rows of a rectangle are summed in single precision."""
     return max(1, CHUNK // max(width, 1))
 
 
-@exact_kernel
+@lean_exact_kernel
 def products33(ua, a, da, la, ub, b, db, lb, w, at, lw, height, width, out, i, j):
     """Add the nine products of three images with three to ``out[i:i+3, j:j+3]``.
 
@@ -55,7 +55,7 @@ def products33(ua, a, da, la, ub, b, db, lb, w, at, lw, height, width, out, i, j
         out[i + 2, j + 2] += total(s22)
 
 
-@exact_kernel
+@lean_exact_kernel
 def products13(ua, a, la, ub, b, db, lb, w, at, lw, height, width, out, i, j, turned):
     """Add the products of one image with three to ``out[i, j:j+3]``, or ``out[j:j+3, i]``."""
     zero = splat(w[0] - w[0])
@@ -79,7 +79,7 @@ def products13(ua, a, la, ub, b, db, lb, w, at, lw, height, width, out, i, j, tu
             out[i, j + 2] += total(s2)
 
 
-@exact_kernel
+@lean_exact_kernel
 def product11(ua, a, la, ub, b, lb, w, at, lw, height, width):
     """Return the product of one image with one."""
     step = _rows_at_once(width)
@@ -95,7 +95,7 @@ def product11(ua, a, la, ub, b, lb, w, at, lw, height, width):
     return result
 
 
-@exact_kernel
+@lean_exact_kernel
 def pair_products(ua, a, da, la, na, ub, b, db, lb, nb, w, at, lw, height, width, out):
     """Fill ``out[:na, :nb]`` with the products of ``na`` images with ``nb`` images."""
     plain = na - na  # numbers that are written out would each compile `products13` anew
@@ -152,7 +152,7 @@ def pair_products(ua, a, da, la, na, ub, b, db, lb, nb, w, at, lw, height, width
             out[p, q] = product11(ua, a + p * da, la, ub, b + q * db, lb, w, at, lw, height, width)
 
 
-@exact_kernel
+@lean_exact_kernel
 def _self66(u, a, da, n, w, at, lw, out):
     """Fill the lower triangle of ``out[:6, :6]``: products of six images with each other."""
     zero = splat(w[0] - w[0])
@@ -209,7 +209,7 @@ def _self66(u, a, da, n, w, at, lw, out):
         out[5, 5] += total(s55)
 
 
-@exact_kernel
+@lean_exact_kernel
 def self_products(u, a, n, count, w, at, lw, out):
     """Fill the lower triangle of ``out[:count, :count]`` with the products of a stamp's images."""
     da = n * n
@@ -222,7 +222,7 @@ def self_products(u, a, n, count, w, at, lw, out):
             out[p, q] = product11(u, a + p * da, n, u, a + q * da, n, w, at, lw, n, n)
 
 
-@exact_kernel
+@lean_exact_kernel
 def gradients(u, a, n, count, wr, w, at, lw, by_residual, by_sky):
     """Add the sums of ``u wr`` and of ``u w`` over a stamp for each of its images."""
     da = n * n

@@ -24,7 +24,9 @@ __all__ = [
     "Outcome",
     "Problem",
     "Results",
+    "Room",
     "Scratch",
+    "StepRoom",
     "Tables",
     "WideFilter",
     "Work",
@@ -208,6 +210,27 @@ class Scratch(NamedTuple):
     planes: Pixels  # multipliers of galaxies
     residual: Pixels  # the largest box, with spare floats: residual times inverse variance
     block: Floats  # (7, 7)
+
+
+class Room(NamedTuple):
+    """Scratch of the algebra of a group: n sources, e entries of parameters."""
+
+    chol: Floats  # (n, n)
+    step: Floats  # (n,)
+    scale: Floats  # (e,)
+    floor: Floats  # (n,)
+    low: Bools  # (n,)
+
+
+class StepRoom(NamedTuple):
+    """Scratch of a step of a group: n sources, m parameters."""
+
+    matrix: Floats  # (m, m)
+    delta: Floats  # (m,)
+    floor: Floats  # (m,), zeros
+    low: Bools  # (m,)
+    held: Bools  # (m,)
+    walled: Bools  # (n,)
 
 
 class Normal(NamedTuple):

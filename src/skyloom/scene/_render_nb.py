@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel, kernel_part, lean_kernel
 
 from ._fft_nb import ifft2_transposed
 from ._records import EXP, REX, SERSIC, SINGLE_SIDE, STAR, Work
@@ -20,7 +20,7 @@ T_MAX = np.float32(4.0e9)
 PER_FRACTION = np.float32(1.0 / 524288.0)
 
 
-@kernel
+@lean_kernel
 def log2_of(n):
     """Return the exponent of a power of two."""
     e = 0
@@ -29,7 +29,7 @@ def log2_of(n):
     return e
 
 
-@kernel
+@lean_kernel
 def widest_stamp(size):
     """Return the largest stamp side."""
     widest = 0
@@ -38,7 +38,7 @@ def widest_stamp(size):
     return widest
 
 
-@kernel
+@lean_kernel
 def grid_side(members, s):
     """Return the side of the largest spectrum of a member: its stamp times the folding.
 
@@ -52,7 +52,7 @@ def grid_side(members, s):
     return members.size[s] * fold
 
 
-@kernel
+@lean_kernel
 def widest_grid(members):
     """Return the side of the largest spectrum of all members."""
     widest = 0
@@ -77,7 +77,7 @@ def make_work(n_max):
     )
 
 
-@kernel
+@lean_kernel
 def same_view(members, s, a, b):
     """Tell whether images a and b see a member with the same Jacobian and folding."""
     p, q = members.jac[s, a], members.jac[s, b]
@@ -85,7 +85,7 @@ def same_view(members, s, a, b):
     return same and members.fold[s, a] == members.fold[s, b]
 
 
-@kernel
+@kernel_part
 def wave_numbers(members, s, b, tables, work):
     """Return the wave numbers of a spectrum [rad / pix], all aliases that its folding keeps."""
     fold = members.fold[s, b]
@@ -118,7 +118,7 @@ def sersic_table(log_n, grid_log_n, spline, table, slope):
                 slope[r, c] = (c1 + d * (np.float32(2.0) * c2 + np.float32(3.0) * d * c3)) * per_n
 
 
-@kernel
+@kernel_part
 def profile_table(kind, theta, tables, work):
     """Return the table of a galaxy; that of a Sersic law is interpolated into ``work``."""
     table = tables.dev
@@ -130,7 +130,7 @@ def profile_table(kind, theta, tables, work):
     return table
 
 
-@kernel
+@lean_kernel
 def shape_matrix(theta):
     """Return Sxx, Sxy, Syy of a half-light ellipse."""
     g1, g2 = theta[3], theta[4]
@@ -139,7 +139,7 @@ def shape_matrix(theta):
     return a * (1.0 + gg + 2.0 * g1), a * 2.0 * g2, a * (1.0 + gg - 2.0 * g1)
 
 
-@kernel
+@lean_kernel
 def table_variable(kx, k1, jac, shape, row):
     """Fill ``row`` with t at wave numbers (kx, k1): q is that of J^T k in the reference frame."""
     j00, j01, j10, j11 = (
@@ -155,7 +155,7 @@ def table_variable(kx, k1, jac, shape, row):
         row[c] = min(np.float32(1.0) + Q0 * (sxx * u * u + sxy * u * v + syy * v * v), T_MAX)
 
 
-@kernel
+@lean_kernel
 def mirror(plane):
     """Complete a plane that is even in k from its lower half."""
     n = plane.shape[0]
@@ -229,7 +229,7 @@ def _multipliers(members, s, b, theta, tables, k1, work, m):
         mirror(m[p])
 
 
-@kernel
+@lean_kernel
 def phases(x, m, n, cos, sin):
     """Fill ``exp(-i k x)`` for the m wave numbers of a stamp of n pixels.
 
@@ -244,7 +244,7 @@ def phases(x, m, n, cos, sin):
         cr, ci = cr * step_r - ci * step_i, cr * step_i + ci * step_r
 
 
-@kernel
+@lean_kernel
 def mix_psf(members, s, b, area, out):
     """Fill ``out`` with the transform of the PSF at a member: the sum over its basis."""
     length = 2 * area
@@ -260,7 +260,7 @@ def mix_psf(members, s, b, area, out):
             out[i] += c * line[i]
 
 
-@kernel
+@lean_kernel
 def phased_psf(members, s, b, theta, work, er, ei):
     """Fill E = P exp(-i k.x0) / N**2 of a member in image b; the rows of k are kx."""
     n = members.size[s]
@@ -345,7 +345,7 @@ def _fold_aliases(zr, zi, fr, fi, n):
                 to[c] += a[c] + b[c]
 
 
-@kernel
+@lean_kernel
 def to_pixels(work, n, fold, tables, a, b):
     """Transform the spectrum in ``work`` into the flat images a and b, folding its aliases."""
     m = n * fold

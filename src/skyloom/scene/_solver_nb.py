@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom._calls import call_at
-from skyloom._jit import exact_kernel
+from skyloom._jit import exact_kernel, lean_exact_kernel
 from skyloom._types import Floats
 
 from ._covariance_nb import covariances
 from ._gram_nb import evaluate, make_scratch
-from ._linear_nb import add_scaled, assign, project
+from ._linear_nb import add_scaled, assign, make_room, project
 from ._records import Addresses, Correlation, Images, Members, Normal, Outcome, Problem, Tables
-from ._step_nb import REJECTIONS, accept_on_trust, downhill_step, penalty
+from ._step_nb import REJECTIONS, accept_on_trust, downhill_step, make_step_room, penalty
 
 FIRST_DAMPING = 1e-2
 TRUST = 10.0  # a step predicted to gain less than this times the tolerance needs no pixel pass
@@ -56,7 +56,7 @@ def moving_parameters(members, free):
     return entries[:, :k].copy()
 
 
-@exact_kernel
+@lean_exact_kernel
 def n_moving(entries):
     """Return the number of parameters."""
     m = 0
@@ -116,6 +116,7 @@ def solve_group(
     n_units, n_images = scratch.first[n_src], images.offset.shape[0]
     best = make_normal(n_src, n_flux, n_units, n_images, entries.shape[1])
     new = make_normal(n_src, n_flux, n_units, n_images, entries.shape[1])
+    room, step_room = make_room(n_src, entries.shape[1]), make_step_room(n_src, m)
     trial, trial_flux = theta.copy(), flux.copy()
     evaluations, iterations, rejected = 0, 0, 0
     damping, last, current, gained = FIRST_DAMPING, 0.0, 0.0, 0.0
@@ -131,7 +132,7 @@ def solve_group(
         before = penalty(trial_flux, problem.flux_mu, problem.flux_w)
         drop = project(
             scratch.first, entries, trial_flux, problem.flux_mu, problem.flux_w, new,
-            outcome.singular,
+            outcome.singular, room,
         )  # fmt: skip
         value = before - drop + penalty(trial, problem.mu, problem.w) + new.chi2.sum()
         gained = value + drop if evaluations == 1 else gained
@@ -148,7 +149,7 @@ def solve_group(
         if m == 0 or iterations >= max_iterations or rejected >= REJECTIONS:
             break
         predicted, damping, rejected = downhill_step(
-            theta, best, damping, rejected, entries, m, problem, trial
+            theta, best, damping, rejected, entries, m, problem, trial, step_room
         )
         small = predicted < TRUST * tolerance
         if small or converged:
@@ -172,7 +173,7 @@ def solve_group(
     _report(outcome, evaluations, iterations, converged, last, gained - current)
 
 
-@exact_kernel
+@lean_exact_kernel
 def _report(outcome, evaluations, iterations, converged, last, gained):
     """Say how the fit went."""
     report = outcome.report
@@ -180,7 +181,7 @@ def _report(outcome, evaluations, iterations, converged, last, gained):
     report[3], report[4] = last, gained
 
 
-@exact_kernel
+@lean_exact_kernel
 def _position_slopes(normal, first, count, flux, slope, curvature):
     """Fill how chi-square answers to shifts of one source in the images of one flux key."""
     slope[:] = 0.0

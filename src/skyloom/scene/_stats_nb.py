@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel_part, lean_kernel
 from skyloom._types import Floats, Pixels
 
 from ._records import Images, Members
@@ -15,7 +15,7 @@ CORE = 0.25  # of the peak, about the half-maximum region of a blurred source
 BOX = 1  # half side of the box of a residual's significance: 3 x 3 pixels, the core of a PSF
 
 
-@kernel
+@lean_kernel
 def footprint_statistics(
     members: Members,
     values: Pixels,
@@ -58,7 +58,7 @@ def footprint_statistics(
             begin += n * n
 
 
-@kernel
+@lean_kernel
 def _stamp_statistics(v, flux, noise, corner, res, wgt, model, bad, out):
     """Fill the nine columns of one source in one image; ``v`` is its unit image."""
     n = v.shape[0]
@@ -108,7 +108,7 @@ def _stamp_statistics(v, flux, noise, corner, res, wgt, model, bad, out):
     out[8] = light
 
 
-@kernel
+@lean_kernel
 def residual_peaks(residual: Images, centre: Floats, reach: Floats, out: Floats) -> None:
     """Fill ``out`` (n, B, 2): the most significant residual near a position, the boxes seen.
 

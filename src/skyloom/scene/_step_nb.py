@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom._jit import exact_kernel
+from skyloom._jit import exact_kernel, lean_exact_kernel
 
 from ._linear_nb import assign, backward, cholesky, forward
+from ._records import StepRoom
 
 REJECTIONS = 12  # in a row: damping has grown by 8**12, nothing will help
 
 
-@exact_kernel
+@lean_exact_kernel
 def penalty(value, mu, w):
     """Return the chi-square of Gaussian priors."""
     total = 0.0
@@ -22,7 +23,7 @@ def penalty(value, mu, w):
     return total
 
 
-@exact_kernel
+@lean_exact_kernel
 def _step_cap(column, theta):
     """Return the largest step per iteration: beyond it the linearisation is not to be trusted."""
     if column < 2:
@@ -35,14 +36,26 @@ def _step_cap(column, theta):
 
 
 @exact_kernel
-def _damped_step(theta, normal, damping, entries, problem, matrix, delta):
+def make_step_room(n_src, m):
+    """Allocate what `downhill_step` needs."""
+    return StepRoom(
+        np.empty((m, m)),
+        np.empty(m),
+        np.zeros(m),
+        np.empty(m, np.bool_),
+        np.empty(m, np.bool_),
+        np.empty(n_src, np.bool_),
+    )
+
+
+@lean_exact_kernel
+def _damped_step(theta, normal, damping, entries, problem, room):
     """Solve ``(A + P + damping D) delta = g`` with parameters held that push against a bound."""
     owner, column = entries[0], entries[1]
+    matrix, delta, held, walled = room.matrix, room.delta, room.held, room.walled
     m = delta.shape[0]
-    held = np.zeros(m, np.bool_)
-    walled = np.zeros(theta.shape[0], np.bool_)
-    floor = np.zeros(m)
-    low = np.zeros(m, np.bool_)
+    held[:] = False
+    walled[:] = False
     for _ in range(3):
         for k in range(m):
             s, c = owner[k], column[k]
@@ -55,7 +68,7 @@ def _damped_step(theta, normal, damping, entries, problem, matrix, delta):
         for k in range(m - 1):
             if walled[owner[k]] and column[k] == 3 and column[k + 1] == 4:
                 _stiffen(matrix, delta, k, theta[owner[k]])
-        cholesky(matrix, floor, low)
+        cholesky(matrix, room.floor, room.low)
         forward(matrix, delta)
         backward(matrix, delta)
         changed = False
@@ -76,7 +89,7 @@ def _damped_step(theta, normal, damping, entries, problem, matrix, delta):
             break
 
 
-@exact_kernel
+@lean_exact_kernel
 def _stiffen(matrix, delta, k, theta):
     """Let the ellipticity, parameters k and k + 1, move along the circle of its limit only."""
     modulus = np.sqrt(theta[3] ** 2 + theta[4] ** 2)
@@ -90,13 +103,11 @@ def _stiffen(matrix, delta, k, theta):
     delta[k + 1] -= y * radial
 
 
-@exact_kernel
-def propose(theta, normal, damping, entries, m, problem, trial):
+@lean_exact_kernel
+def propose(theta, normal, damping, entries, m, problem, trial, room):
     """Fill a damped step inside the bounds; return the predicted decrease of chi-square."""
-    owner, column = entries[0], entries[1]
-    matrix = np.empty((m, m))
-    delta = np.empty(m)
-    _damped_step(theta, normal, damping, entries, problem, matrix, delta)
+    owner, column, delta = entries[0], entries[1], room.delta
+    _damped_step(theta, normal, damping, entries, problem, room)
     assign(trial, theta)
     for k in range(m):
         s, c = owner[k], column[k]
@@ -119,7 +130,7 @@ def propose(theta, normal, damping, entries, m, problem, trial):
     return predicted
 
 
-@exact_kernel
+@lean_exact_kernel
 def accept_on_trust(theta, flux, trial, normal, entries, m):
     """Take a step that is too small to be worth a pixel pass; the fluxes follow to first order."""
     for b in range(flux.shape[1]):
@@ -131,14 +142,15 @@ def accept_on_trust(theta, flux, trial, normal, entries, m):
     assign(theta, trial)
 
 
-@exact_kernel
-def downhill_step(theta, normal, damping, rejected, entries, m, problem, trial):
+@lean_exact_kernel
+def downhill_step(theta, normal, damping, rejected, entries, m, problem, trial, room):
     """Fill a step that is predicted to lower chi-square; return by how much, and the damping.
 
-    Cut at a bound a step may point uphill; nearer to the gradient it does not.
+    Cut at a bound a step may point uphill; nearer to the gradient it does not.  ``room`` is from
+    `make_step_room`.
     """
-    predicted = propose(theta, normal, damping, entries, m, problem, trial)
+    predicted = propose(theta, normal, damping, entries, m, problem, trial, room)
     while predicted < 0.0 and rejected < REJECTIONS:
         damping, rejected = damping * 8.0, rejected + 1
-        predicted = propose(theta, normal, damping, entries, m, problem, trial)
+        predicted = propose(theta, normal, damping, entries, m, problem, trial, room)
     return predicted, damping, rejected

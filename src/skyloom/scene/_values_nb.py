@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom._calls import call_at
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel, kernel_part, lean_kernel
 from skyloom._types import Bools, Floats, Pixels
 
 from ._records import SINGLE_SIDE, STAR, Images, Members, Tables
@@ -80,7 +80,7 @@ def _accumulate(turn, star, f, er, ei, zr, zi):
             zi[c] += f[c] * er[c]
 
 
-@kernel
+@lean_kernel
 def _source_values(members, s, theta, wanted, tables, work, partner, values):
     """Fill the unit-flux images of one source, B stamps one after the other.
 
@@ -122,7 +122,7 @@ def _source_values(members, s, theta, wanted, tables, work, partner, values):
         to_pixels(work, n, fold, tables, a, other)
 
 
-@kernel
+@lean_kernel
 def _add_stamp(images, members, s, values, flux, sign):
     """Add ``sign * flux * values`` of one source to ``images.data``, clipping at the box edges."""
     n = members.size[s]

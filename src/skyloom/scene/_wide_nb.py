@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._jit import kernel, kernel_part
+from skyloom._jit import kernel, kernel_part, lean_kernel
 from skyloom._types import Floats, Pixels
 
 from ._fft_nb import ifft2_transposed
@@ -41,7 +41,7 @@ class WideWork(NamedTuple):
     line: Pixels
 
 
-@kernel
+@lean_kernel
 def canvas_of(level, pixels):
     """Return first index and length of what a level needs along an axis of a box: both even.
 
@@ -76,7 +76,7 @@ def make_wide_work(width, height, levels):
     )
 
 
-@kernel
+@lean_kernel
 def levels_of(side: int) -> int:
     """Return how many levels a stamp has: the coarsest grid is `EXTENT` times as large."""
     levels = 1
@@ -85,13 +85,13 @@ def levels_of(side: int) -> int:
     return levels
 
 
-@kernel
+@lean_kernel
 def length_of(levels, fold):
     """Return how many floats the transform of a PSF has."""
     return 2 * WIDE_SIDE * WIDE_SIDE * (levels - 1 + fold * fold)
 
 
-@kernel
+@lean_kernel
 def _shape_terms(theta):
     """Return S (xx, 2 xy, yy) of a half-light ellipse and its derivatives by g1 and g2."""
     g1, g2 = theta[3], theta[4]
@@ -246,14 +246,14 @@ def _add_box(box, x0, y0, scale, image, width, height):
             to[c] += scale * line[c]
 
 
-@kernel
+@lean_kernel
 def _between(a, b, c, d, e, f, g, h, i, j, taps):
     """Return what lies between e and f of ten equidistant samples."""
     near = taps[0] * (e + f) + taps[1] * (d + g)
     return near + (taps[2] * (c + h) + taps[3] * (b + i) + taps[4] * (a + j))
 
 
-@kernel
+@lean_kernel
 def _widen_row(line, start, taps, to):
     """Fill ``to``: its even points are ``line[start:]``, its odd points lie between."""
     half, s = to.shape[0] // 2, start
