@@ -13,11 +13,13 @@ from ._products_nb import SPARE
 from ._records import Addresses, Correlation, Images, Members, Outcome, Problem, Results, Tables
 from ._solver_nb import solve_group
 from ._values_nb import subtract_models
+from ._vector_nb import aligned
 
 
 @lean_exact_kernel
-def _outline(origin, size, rows, low, shape):
+def _outline(members, rows, low, shape):
     """Fill corners x, y (B, 2) and shapes (B, 2) of the boxes that hold all stamps of some rows."""
+    origin, size = members.origin, members.size
     for b in range(low.shape[0]):
         for axis in range(2):
             first = last = origin[rows[0], b, axis]
@@ -37,24 +39,23 @@ def cut_boxes(images, corner, shape):
     for b in range(n_images):
         offset[b] = length
         length += shape[b, 0] * shape[b, 1]
-    data = np.zeros(length + SPARE, np.float32)
-    weight = np.zeros(length + SPARE, np.float32)
+    data, weight = aligned(length + SPARE), aligned(length + SPARE)
+    data[:] = np.float32(0.0)
+    weight[:] = np.float32(0.0)
     extract_boxes(images.data, images.offset, images.shape, corner, data, offset, shape)
     extract_boxes(images.weight, images.offset, images.shape, corner, weight, offset, shape)
     return Images(data, weight, offset, shape, images.key, images.sky)
 
 
-@exact_kernel
-def _rows_of(table, rows):
-    """Return some rows of a table.
+@lean_exact_kernel
+def _get_rows(table, rows, target):
+    """Copy some rows of a table.
 
     Plain loops: numba compiles a loop much faster than an index that is an array.
     """
-    result = np.empty((rows.shape[0], table.shape[1]), table.dtype)
     for i in range(rows.shape[0]):
         for c in range(table.shape[1]):
-            result[i, c] = table[rows[i], c]
-    return result
+            target[i, c] = table[rows[i], c]
 
 
 @lean_exact_kernel
@@ -65,15 +66,6 @@ def _put_rows(table, rows, source):
             table[rows[i], c] = source[i, c]
 
 
-@exact_kernel
-def _entries_of(column, rows):
-    """Return some entries of a column."""
-    result = np.empty(rows.shape[0], column.dtype)
-    for i in range(rows.shape[0]):
-        result[i] = column[rows[i]]
-    return result
-
-
 @lean_exact_kernel
 def _put_entries(column, rows, value):
     """Set some entries of a column to one value."""
@@ -82,50 +74,84 @@ def _put_entries(column, rows, value):
 
 
 @exact_kernel
-def _take(members, rows, corner):
-    """Return the members of some rows, seen from boxes with these corners."""
-    n, n_images, n_terms = rows.shape[0], corner.shape[0], members.coefficients.shape[2]
-    total = members.kind.shape[0]
-    anchor = np.empty(n, np.int64)
-    origin = _rows_of(members.origin.reshape((total, 2 * n_images)), rows)
-    for i in range(n):
-        anchor[i] = i
-        for j in range(n):
-            if rows[j] == members.anchor[rows[i]]:
-                anchor[i] = j
-        for b in range(n_images):
-            origin[i, 2 * b] -= corner[b, 0]
-            origin[i, 2 * b + 1] -= corner[b, 1]
-    coefficients = _rows_of(members.coefficients.reshape((total, n_images * n_terms)), rows)
+def _make_members(n, n_images, members):
+    """Allocate the record of n members, with the PSFs of another."""
+    n_terms = members.coefficients.shape[2]
     return Members(
-        _entries_of(members.kind, rows),
-        _entries_of(members.n_units, rows),
-        anchor,
-        _entries_of(members.size, rows),
-        origin.reshape((n, n_images, 2)),
-        _rows_of(members.pos.reshape((total, 2 * n_images)), rows).reshape((n, n_images, 2)),
-        _rows_of(members.jac.reshape((total, 4 * n_images)), rows).reshape((n, n_images, 4)),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty((n, n_images, 2), np.int64),
+        np.empty((n, n_images, 2)),
+        np.empty((n, n_images, 4)),
         members.psf,
-        _rows_of(members.psf_offset, rows),
+        np.empty((n, n_images), np.int64),
         members.terms,
-        coefficients.reshape((n, n_images, n_terms)),
-        _rows_of(members.fold, rows),
+        np.empty((n, n_images, n_terms)),
+        np.empty((n, n_images), np.int64),
     )
+
+
+@lean_exact_kernel
+def _take(members, rows, corner, taken):
+    """Fill the record of some rows, seen from boxes with these corners."""
+    for i in range(rows.shape[0]):
+        s = rows[i]
+        taken.kind[i], taken.n_units[i], taken.size[i] = (
+            members.kind[s],
+            members.n_units[s],
+            members.size[s],
+        )
+        taken.anchor[i] = i
+        for j in range(rows.shape[0]):
+            if rows[j] == members.anchor[s]:
+                taken.anchor[i] = j
+        for b in range(corner.shape[0]):
+            for axis in range(2):
+                taken.origin[i, b, axis] = members.origin[s, b, axis] - corner[b, axis]
+                taken.pos[i, b, axis] = members.pos[s, b, axis]
+            for k in range(4):
+                taken.jac[i, b, k] = members.jac[s, b, k]
+            taken.psf_offset[i, b], taken.fold[i, b] = members.psf_offset[s, b], members.fold[s, b]
+            for k in range(members.coefficients.shape[2]):
+                taken.coefficients[i, b, k] = members.coefficients[s, b, k]
 
 
 @exact_kernel
-def _take_problem(problem, rows):
-    """Return what a fit of some rows may change."""
+def _make_problem(n, n_flux, g_max):
+    """Allocate what a fit of n sources may change."""
     return Problem(
-        _rows_of(problem.free, rows),
-        _rows_of(problem.lower, rows),
-        _rows_of(problem.upper, rows),
-        _rows_of(problem.mu, rows),
-        _rows_of(problem.w, rows),
-        _rows_of(problem.flux_mu, rows),
-        _rows_of(problem.flux_w, rows),
-        problem.g_max,
+        np.empty((n, 6), np.bool_),
+        np.empty((n, 6)),
+        np.empty((n, 6)),
+        np.empty((n, 6)),
+        np.empty((n, 6)),
+        np.empty((n, n_flux)),
+        np.empty((n, n_flux)),
+        g_max,
     )
+
+
+@lean_exact_kernel
+def _take_problem(problem, rows, task):
+    """Fill what a fit of some rows may change."""
+    for i in range(rows.shape[0]):
+        for c in range(6):
+            task.free[i, c] = problem.free[rows[i], c]
+    _get_rows(problem.lower, rows, task.lower)
+    _get_rows(problem.upper, rows, task.upper)
+    _get_rows(problem.mu, rows, task.mu)
+    _get_rows(problem.w, rows, task.w)
+    _get_rows(problem.flux_mu, rows, task.flux_mu)
+    _get_rows(problem.flux_w, rows, task.flux_w)
+
+
+@lean_exact_kernel
+def _get_state(results, rows, theta, flux):
+    """Copy the present parameters and fluxes of some rows."""
+    _get_rows(results.theta, rows, theta)
+    _get_rows(results.flux, rows, flux)
 
 
 @exact_kernel
@@ -158,10 +184,7 @@ def _all_finite(table):
 
 @lean_exact_kernel
 def _store(rows, own, theta, flux, outcome, move, results):
-    """Store covariances, and where they may move parameters and fluxes, of the first rows.
-
-    Tell whether everything is finite.
-    """
+    """Store covariances, and where they may move parameters and fluxes, of the first rows."""
     healthy = _all_finite(theta) and _all_finite(flux)
     if healthy and move:
         _put_rows(results.theta, rows, theta)
@@ -184,7 +207,13 @@ def _store(rows, own, theta, flux, outcome, move, results):
         for level in range(n_sky):
             results.absorbed[rows[0], level] = outcome.absorbed[level]
     _put_entries(results.healthy, rows[:own], healthy)
-    return healthy
+    report = outcome.report
+    _put_entries(results.evaluations, rows[:own], int(report[0]))
+    if move:
+        _put_entries(results.iterations, rows, int(report[1]))
+        _put_entries(results.converged, rows, report[2] > 0.0 and healthy)
+        _put_entries(results.last, rows, report[3])
+        _put_entries(results.gained, rows, report[4])
 
 
 @exact_kernel
@@ -230,18 +259,24 @@ def solve_groups(
     for g in range(groups.shape[0] - 1):
         single = groups[g + 1] - groups[g] == 1
         everyone = order[blocks[groups[g]] : blocks[groups[g + 1]]]
-        _outline(members.origin, members.size, everyone, corner, shape)
+        _outline(members, everyone, corner, shape)
         around = cut_boxes(images, corner, shape)
         for k in range(groups[g], groups[g + 1]):
             rows = order[blocks[k] : blocks[k + 1]]
+            n = rows.shape[0]
             box, at, extent = around, corner.copy(), shape.copy()
             if not single:
-                _outline(members.origin, members.size, rows, at, extent)
+                _outline(members, rows, at, extent)
                 box = cut_boxes(around, at - corner, extent)
-            taken = _take(members, rows, at)
-            theta, flux = _rows_of(results.theta, rows), _rows_of(results.flux, rows)
-            task = _take_problem(problem, rows)
-            outcome = make_outcome(rows.shape[0], n_flux, n_sky)
+            taken, task = (
+                _make_members(n, n_images, members),
+                _make_problem(n, n_flux, problem.g_max),
+            )
+            theta, flux = np.empty((n, 6)), np.empty((n, n_flux))
+            _take(members, rows, at, taken)
+            _take_problem(problem, rows, task)
+            _get_state(results, rows, theta, flux)
+            outcome = make_outcome(n, n_flux, n_sky)
             call_at(
                 solve_group,
                 where.solve_group,
@@ -250,17 +285,10 @@ def solve_groups(
                     outcome, where,
                 ),
             )  # fmt: skip
-            report = outcome.report
-            healthy = _store(rows, own[k], theta, flux, outcome, move, results)
-            _put_entries(results.evaluations, rows[: own[k]], int(report[0]))
-            if move:
-                _put_entries(results.iterations, rows, int(report[1]))
-                _put_entries(results.converged, rows, report[2] > 0.0 and healthy)
-                _put_entries(results.last, rows, report[3])
-                _put_entries(results.gained, rows, report[4])
+            _store(rows, own[k], theta, flux, outcome, move, results)
             if move and not single:
                 # The box is without the block's own models now; the rest of the group sees the new.
-                theta, flux = _rows_of(results.theta, rows), _rows_of(results.flux, rows)
+                _get_state(results, rows, theta, flux)
                 call_at(
                     subtract_models,
                     where.subtract_models,

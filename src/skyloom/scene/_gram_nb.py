@@ -17,6 +17,7 @@ from skyloom._types import Floats
 from ._products_nb import SPARE, gradients, pair_products, self_products
 from ._records import SINGLE_SIDE, STAR, Images, Members, Normal, Scratch, Tables
 from ._render_nb import grid_side, make_work, render_member, same_view, widest_grid
+from ._vector_nb import aligned
 from ._wide_nb import render_wide_member
 
 
@@ -36,8 +37,7 @@ def make_scratch(members, images):
     area = 0
     for b in range(images.offset.shape[0]):
         area = max(area, images.shape[b, 0] * images.shape[b, 1])
-    units = np.empty(start[n_src] + SPARE, np.float32)
-    residual = np.empty(area + SPARE, np.float32)
+    units, residual = aligned(start[n_src] + SPARE), aligned(area + SPARE)
     for i in range(SPARE):
         units[start[n_src] + i] = np.float32(0.0)
         residual[area + i] = np.float32(0.0)
@@ -47,7 +47,7 @@ def make_scratch(members, images):
         start,
         plane_start,
         units,
-        np.empty(plane_start[n_src], np.float32),
+        aligned(plane_start[n_src]),
         residual,
         np.empty((7, 7)),
     )

@@ -56,6 +56,108 @@ def products33(ua, a, da, la, ub, b, db, lb, w, at, lw, height, width, out, i, j
 
 
 @lean_exact_kernel
+def products44(ua, a, da, la, ub, b, db, lb, w, at, lw, height, width, out, i, j):
+    """Add the products of four images with four to ``out[i:i+4, j:j+4]``; see `products33`."""
+    zero = splat(w[0] - w[0])
+    step = _rows_at_once(width)
+    for begin in range(0, height, step):
+        s00 = s01 = s02 = s03 = zero
+        s10 = s11 = s12 = s13 = zero
+        s20 = s21 = s22 = s23 = zero
+        s30 = s31 = s32 = s33 = zero
+        for r in range(begin, min(height, begin + step)):
+            p, q, t = a + r * la, b + r * lb, at + r * lw
+            for c in range(0, width, LANES):
+                v = first_lanes(load(w, t + c), width - c)
+                b0, b1 = load(ub, q + c), load(ub, q + db + c)
+                b2, b3 = load(ub, q + 2 * db + c), load(ub, q + 3 * db + c)
+                x = product(v, load(ua, p + c))
+                s00, s01 = fma(x, b0, s00), fma(x, b1, s01)
+                s02, s03 = fma(x, b2, s02), fma(x, b3, s03)
+                x = product(v, load(ua, p + da + c))
+                s10, s11 = fma(x, b0, s10), fma(x, b1, s11)
+                s12, s13 = fma(x, b2, s12), fma(x, b3, s13)
+                x = product(v, load(ua, p + 2 * da + c))
+                s20, s21 = fma(x, b0, s20), fma(x, b1, s21)
+                s22, s23 = fma(x, b2, s22), fma(x, b3, s23)
+                x = product(v, load(ua, p + 3 * da + c))
+                s30, s31 = fma(x, b0, s30), fma(x, b1, s31)
+                s32, s33 = fma(x, b2, s32), fma(x, b3, s33)
+        out[i, j] += total(s00)
+        out[i, j + 1] += total(s01)
+        out[i, j + 2] += total(s02)
+        out[i, j + 3] += total(s03)
+        out[i + 1, j] += total(s10)
+        out[i + 1, j + 1] += total(s11)
+        out[i + 1, j + 2] += total(s12)
+        out[i + 1, j + 3] += total(s13)
+        out[i + 2, j] += total(s20)
+        out[i + 2, j + 1] += total(s21)
+        out[i + 2, j + 2] += total(s22)
+        out[i + 2, j + 3] += total(s23)
+        out[i + 3, j] += total(s30)
+        out[i + 3, j + 1] += total(s31)
+        out[i + 3, j + 2] += total(s32)
+        out[i + 3, j + 3] += total(s33)
+
+
+@lean_exact_kernel
+def products43(ua, a, da, la, ub, b, db, lb, w, at, lw, height, width, out, i, j, turned):
+    """Add the products of four images with three to ``out[i:i+4, j:j+3]``, or turned."""
+    zero = splat(w[0] - w[0])
+    step = _rows_at_once(width)
+    for begin in range(0, height, step):
+        s00 = s01 = s02 = zero
+        s10 = s11 = s12 = zero
+        s20 = s21 = s22 = zero
+        s30 = s31 = s32 = zero
+        for r in range(begin, min(height, begin + step)):
+            p, q, t = a + r * la, b + r * lb, at + r * lw
+            for c in range(0, width, LANES):
+                v = first_lanes(load(w, t + c), width - c)
+                b0, b1 = load(ub, q + c), load(ub, q + db + c)
+                b2 = load(ub, q + 2 * db + c)
+                x = product(v, load(ua, p + c))
+                s00, s01 = fma(x, b0, s00), fma(x, b1, s01)
+                s02 = fma(x, b2, s02)
+                x = product(v, load(ua, p + da + c))
+                s10, s11 = fma(x, b0, s10), fma(x, b1, s11)
+                s12 = fma(x, b2, s12)
+                x = product(v, load(ua, p + 2 * da + c))
+                s20, s21 = fma(x, b0, s20), fma(x, b1, s21)
+                s22 = fma(x, b2, s22)
+                x = product(v, load(ua, p + 3 * da + c))
+                s30, s31 = fma(x, b0, s30), fma(x, b1, s31)
+                s32 = fma(x, b2, s32)
+        if turned:
+            out[j, i] += total(s00)
+            out[j + 1, i] += total(s01)
+            out[j + 2, i] += total(s02)
+            out[j, i + 1] += total(s10)
+            out[j + 1, i + 1] += total(s11)
+            out[j + 2, i + 1] += total(s12)
+            out[j, i + 2] += total(s20)
+            out[j + 1, i + 2] += total(s21)
+            out[j + 2, i + 2] += total(s22)
+            out[j, i + 3] += total(s30)
+            out[j + 1, i + 3] += total(s31)
+            out[j + 2, i + 3] += total(s32)
+        else:
+            out[i, j] += total(s00)
+            out[i, j + 1] += total(s01)
+            out[i, j + 2] += total(s02)
+            out[i + 1, j] += total(s10)
+            out[i + 1, j + 1] += total(s11)
+            out[i + 1, j + 2] += total(s12)
+            out[i + 2, j] += total(s20)
+            out[i + 2, j + 1] += total(s21)
+            out[i + 2, j + 2] += total(s22)
+            out[i + 3, j] += total(s30)
+            out[i + 3, j + 1] += total(s31)
+            out[i + 3, j + 2] += total(s32)
+
+
+@lean_exact_kernel
 def products13(ua, a, la, ub, b, db, lb, w, at, lw, height, width, out, i, j, turned):
     """Add the products of one image with three to ``out[i, j:j+3]``, or ``out[j:j+3, i]``."""
     zero = splat(w[0] - w[0])
@@ -96,60 +198,61 @@ def product11(ua, a, la, ub, b, lb, w, at, lw, height, width):
 
 
 @lean_exact_kernel
+def _part(count, done):
+    """Return how many of the remaining images the next block takes: 7 = 4 + 3, 6 = 3 + 3."""
+    left = count - done
+    if left in (4, 7):
+        return 4
+    return 3 if left >= 3 else 1
+
+
+@lean_exact_kernel
 def pair_products(ua, a, da, la, na, ub, b, db, lb, nb, w, at, lw, height, width, out):
     """Fill ``out[:na, :nb]`` with the products of ``na`` images with ``nb`` images."""
-    plain = na - na  # numbers that are written out would each compile `products13` anew
+    plain = na - na  # numbers that are written out would each compile the blocks anew
     turned = plain + 1
     for p in range(na):
         for q in range(nb):
             out[p, q] = 0.0
-    for p in range(0, na - na % 3, 3):
-        for q in range(0, nb - nb % 3, 3):
-            products33(
-                ua, a + p * da, da, la, ub, b + q * db, db, lb, w, at, lw, height, width, out, p, q
-            )
-    for p in range(na - na % 3, na):
-        for q in range(0, nb - nb % 3, 3):
-            products13(
-                ua,
-                a + p * da,
-                la,
-                ub,
-                b + q * db,
-                db,
-                lb,
-                w,
-                at,
-                lw,
-                height,
-                width,
-                out,
-                p,
-                q,
-                plain,
-            )
-    for q in range(nb - nb % 3, nb):
-        for p in range(0, na - na % 3, 3):
-            products13(
-                ub,
-                b + q * db,
-                lb,
-                ua,
-                a + p * da,
-                da,
-                la,
-                w,
-                at,
-                lw,
-                height,
-                width,
-                out,
-                q,
-                p,
-                turned,
-            )
-        for p in range(na - na % 3, na):
-            out[p, q] = product11(ua, a + p * da, la, ub, b + q * db, lb, w, at, lw, height, width)
+    p = plain
+    while p < na:
+        m, q, ap = _part(na, p), plain, a + p * da
+        while q < nb:
+            n, bq = _part(nb, q), b + q * db
+            if m == 4 and n == 4:
+                products44(ua, ap, da, la, ub, bq, db, lb, w, at, lw, height, width, out, p, q)
+            elif m == 3 and n == 3:
+                products33(ua, ap, da, la, ub, bq, db, lb, w, at, lw, height, width, out, p, q)
+            elif m == 4 and n == 3:
+                products43(
+                    ua, ap, da, la, ub, bq, db, lb, w, at, lw, height, width, out, p, q, plain
+                )
+            elif m == 3 and n == 4:
+                products43(
+                    ub, bq, db, lb, ua, ap, da, la, w, at, lw, height, width, out, q, p, turned
+                )
+            elif m == 1 and n >= 3:
+                for k in range(q, q + n - n % 3, 3):
+                    bk = b + k * db
+                    products13(
+                        ua, ap, la, ub, bk, db, lb, w, at, lw, height, width, out, p, k, plain
+                    )
+                for k in range(q + n - n % 3, q + n):
+                    bk = b + k * db
+                    out[p, k] = product11(ua, ap, la, ub, bk, lb, w, at, lw, height, width)
+            elif m >= 3:
+                for k in range(p, p + m - m % 3, 3):
+                    ak = a + k * da
+                    products13(
+                        ub, bq, lb, ua, ak, da, la, w, at, lw, height, width, out, q, k, turned
+                    )
+                for k in range(p + m - m % 3, p + m):
+                    ak = a + k * da
+                    out[k, q] = product11(ua, ak, la, ub, bq, lb, w, at, lw, height, width)
+            else:
+                out[p, q] = product11(ua, ap, la, ub, bq, lb, w, at, lw, height, width)
+            q += n
+        p += m
 
 
 @lean_exact_kernel

@@ -12,7 +12,7 @@ from skyloom._jit import kernel, kernel_part, lean_kernel
 
 from ._fft_nb import ifft2_transposed
 from ._records import EXP, REX, SERSIC, SINGLE_SIDE, STAR, Work
-from ._vector_nb import LANES
+from ._vector_nb import LANES, aligned
 
 # The table variable t = 1 + Q0 q; see `skyloom.scene.profiles`.
 Q0 = np.float32(4096.0)
@@ -66,12 +66,12 @@ def make_work(n_max):
     """Allocate scratch arrays for spectra up to side n_max."""
     row = np.empty(n_max, np.float32)
     return Work(
-        np.empty((8, n_max * n_max), np.float32),
-        np.empty(2 * n_max * n_max, np.float32),
+        aligned(8 * n_max * n_max).reshape((8, n_max * n_max)),
+        aligned(2 * n_max * n_max),
         np.empty((5, n_max), np.float32),
         row,
         row.view(np.int32),
-        np.empty(4 * LANES * n_max, np.float32),
+        aligned(4 * LANES * n_max),
         np.empty((512, 8), np.float32),
         np.empty((512, 4), np.float32),
     )

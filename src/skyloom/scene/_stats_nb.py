@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._jit import kernel_part, lean_kernel
+from skyloom._jit import kernel, kernel_part, lean_kernel
 from skyloom._types import Floats, Pixels
 
 from ._records import Images, Members
@@ -59,48 +59,78 @@ def footprint_statistics(
 
 
 @lean_kernel
+def _profile_sums(v, core):
+    """Return the sum of the squares of a row, and how many of its pixels belong to the core."""
+    total, number = np.float32(0.0), 0
+    for c in range(v.shape[0]):
+        total += v[c] * v[c]
+        number += 1 if v[c] > core else 0
+    return total, number
+
+
+@lean_kernel
 def _stamp_statistics(v, flux, noise, corner, res, wgt, model, bad, out):
-    """Fill the nine columns of one source in one image; ``v`` is its unit image."""
+    """Fill the nine columns of one source in one image; ``v`` is its unit image.
+
+    Rows are summed in single precision, without branches, so that they become vector code.
+    """
     n = v.shape[0]
-    peak = np.float32(0.0)
-    above = 0
+    zero, one = np.float32(0.0), np.float32(1.0)
+    peak, above = zero, 0
     for i in range(n):
+        line = v[i]
         for c in range(n):
-            peak = max(peak, v[i, c])
-            if flux * v[i, c] > noise:
-                above += 1
+            peak = max(peak, line[c])
+            above += 1 if flux * line[c] > noise else 0
     limit = noise / flux if above >= MIN_PIXELS else np.float32(CORE) * peak
     core = np.float32(CORE) * peak
-    good = 0
-    chi2 = lost = total = core_lost = core_total = wv = wvv = own = light = 0.0
+    left, right = max(0, -corner[0]), max(0, min(n, res.shape[1] - corner[0]))
+    right = max(left, right)
+    good = seen = core_lost = core_total = 0
+    chi2 = lost = total = wv = wvv = own = light = 0.0
     for i in range(n):
-        y = corner[1] + i
-        for c in range(n):
-            x = corner[0] + c
-            vv = v[i, c] * v[i, c]
-            total += vv
-            if v[i, c] > core:
-                core_total += 1.0
-            usable = False
-            if y >= 0 and y < res.shape[0] and x >= 0 and x < res.shape[1]:
-                usable = bad[y, x] == 0
-            if not usable:
-                lost += vv
-                if v[i, c] > core:
-                    core_lost += 1.0
-                continue
-            w = wgt[y, x]
-            wv += w * v[i, c]
-            wvv += w * vv
-            own += vv
-            light += v[i, c] * model[y, x]
-            if v[i, c] > limit:
-                good += 1
-                chi2 += res[y, x] * res[y, x] * w
+        line, y = v[i], corner[1] + i
+        squares, number = _profile_sums(line, core)
+        total += squares
+        core_total += number
+        if y < 0 or y >= res.shape[0] or left >= n or right <= left:
+            lost += squares
+            core_lost += number
+            continue
+        for part in (line[:left], line[right:]):
+            squares, number = _profile_sums(part, core)
+            lost += squares
+            core_lost += number
+        x0, x1 = corner[0] + left, corner[0] + right
+        inside, w, r = line[left:right], wgt[y, x0:x1], res[y, x0:x1]
+        m, is_bad = model[y, x0:x1], bad[y, x0:x1]
+        lost_row = wv_row = wvv_row = own_row = light_row = chi2_row = zero
+        for c in range(right - left):
+            keep = zero if is_bad[c] else one
+            value, ratio = keep * inside[c], w[c]
+            square = value * inside[c]
+            own_row += square
+            lost_row += (one - keep) * inside[c] * inside[c]
+            wv_row += ratio * value
+            wvv_row += ratio * square
+            light_row += value * m[c]
+            shines = keep if inside[c] > limit else zero
+            chi2_row += shines * r[c] * r[c] * ratio
+            good += 1 if shines > zero else 0
+            seen += 0 if is_bad[c] else 1
+            core_lost += 1 if is_bad[c] and inside[c] > core else 0
+        lost += lost_row
+        own += own_row
+        wv += wv_row
+        wvv += wvv_row
+        light += light_row
+        chi2 += chi2_row
+    if seen == 0:
+        lost = total  # but for rounding
     out[0] = chi2
     out[1] = good
     out[2] = lost / total if total > 0.0 else 1.0
-    out[3] = core_lost / core_total if core_total > 0.0 else 1.0
+    out[3] = core_lost / core_total if core_total > 0 else 1.0
     out[4] = wv
     out[5] = wvv
     out[6] = above
@@ -156,3 +186,43 @@ def _peak_near(centre, reach, res, wgt, out):
                     peak = significance
     out[0] = peak
     out[1] = seen
+
+
+@lean_kernel
+def _blank_value(res, wgt, light, limit):
+    """Return the residual in sigma where there is data and hardly any light, else NaN."""
+    root = np.sqrt(wgt)
+    blank = wgt > 0.0 and abs(light) * root < limit
+    return res * root if blank else np.float32(np.nan)
+
+
+@kernel
+def blank_products(res: Pixels, wgt: Pixels, light: Pixels, limit: float) -> Floats:
+    """Return number and sum (3, 2) of squares and of products with the next along x and along y.
+
+    Of residuals in sigma, where the weight is positive and the models' light below ``limit`` sigma.
+    """
+    height, width = res.shape
+    out = np.zeros((3, 2))
+    row, last = np.full(width, np.float32(np.nan)), np.full(width, np.float32(np.nan))
+    for y in range(height):
+        row, last = last, row
+        for x in range(width):
+            row[x] = _blank_value(res[y, x], wgt[y, x], light[y, x], np.float32(limit))
+        _add_products(row, row, out[0])
+        _add_products(row[1:], row[: width - 1], out[1])
+        _add_products(row, last, out[2])
+    return out
+
+
+@lean_kernel
+def _add_products(a, b, out):
+    """Add number and sum of the products that are no NaN."""
+    number, total = 0, np.float32(0.0)
+    for x in range(a.shape[0]):
+        both = a[x] * b[x]
+        known = not np.isnan(both)
+        number += 1 if known else 0
+        total += both if known else np.float32(0.0)
+    out[0] += number
+    out[1] += total

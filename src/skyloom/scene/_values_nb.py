@@ -21,7 +21,9 @@ from ._render_nb import (
     to_pixels,
     wave_numbers,
     widest_grid,
+    widest_stamp,
 )
+from ._vector_nb import aligned
 from ._wide_nb import render_wide_member
 
 
@@ -141,17 +143,10 @@ def _add_stamp(images, members, s, values, flux, sign):
                     line[c] += amount * value[c]
 
 
-@kernel
-def unit_values(
-    members: Members, theta: Floats, wanted: Bools, tables: Tables, values: Pixels
-) -> None:
-    """Fill the unit-flux images of all sources where they are wanted.
-
-    ``wanted`` (n, B); ``values`` is flat: B stamps of each source in turn.
-    """
-    work = make_work(widest_grid(members))
+@lean_kernel
+def _fill_values(members, theta, wanted, tables, work, partner, values):
+    """Do what `unit_values` does, with room for it."""
     n_img = members.fold.shape[1]
-    partner = np.empty(n_img, np.int64)
     begin = 0
     for s in range(members.kind.shape[0]):
         end = begin + n_img * members.size[s] ** 2
@@ -160,20 +155,35 @@ def unit_values(
 
 
 @kernel
+def unit_values(
+    members: Members, theta: Floats, wanted: Bools, tables: Tables, values: Pixels
+) -> None:
+    """Fill the unit-flux images of all sources where they are wanted.
+
+    ``wanted`` (n, B); ``values`` is flat: B stamps of each source in turn.
+    """
+    work, partner = make_work(widest_grid(members)), np.empty(members.fold.shape[1], np.int64)
+    _fill_values(members, theta, wanted, tables, work, partner, values)
+
+
+@lean_kernel
+def _subtract_all(images, members, theta, flux, tables, sign, work, partner, wanted, values):
+    """Do what `subtract_models` does, with room for it."""
+    for s in range(members.kind.shape[0]):
+        for b in range(wanted.shape[1]):
+            wanted[s, b] = flux[s, images.key[b]] != 0.0
+    for s in range(members.kind.shape[0]):
+        _source_values(members, s, theta, wanted, tables, work, partner, values)
+        _add_stamp(images, members, s, values, flux, -sign)
+
+
+@kernel
 def subtract_models(
     images: Images, members: Members, theta: Floats, flux: Floats, tables: Tables, sign: float
 ) -> None:
     """Subtract ``sign`` times the models of all sources from ``images.data``."""
-    work = make_work(widest_grid(members))
-    n_img = members.fold.shape[1]
-    partner = np.empty(n_img, np.int64)
-    wanted = np.empty((members.kind.shape[0], n_img), np.bool_)
-    widest = 0
-    for s in range(members.kind.shape[0]):
-        widest = max(widest, members.size[s])
-        for b in range(n_img):
-            wanted[s, b] = flux[s, images.key[b]] != 0.0
-    values = np.empty(n_img * widest * widest, np.float32)
-    for s in range(members.kind.shape[0]):
-        _source_values(members, s, theta, wanted, tables, work, partner, values)
-        _add_stamp(images, members, s, values, flux, -sign)
+    n_src, n_img = members.kind.shape[0], members.fold.shape[1]
+    values = aligned(n_img * widest_stamp(members.size) ** 2)
+    work, partner = make_work(widest_grid(members)), np.empty(n_img, np.int64)
+    wanted = np.empty((n_src, n_img), np.bool_)
+    _subtract_all(images, members, theta, flux, tables, sign, work, partner, wanted, values)

@@ -20,6 +20,7 @@ from skyloom._types import Floats, Pixels
 from ._fft_nb import ifft2_transposed
 from ._records import Members, Tables, WideFilter
 from ._render_nb import PER_FRACTION, Q0, T_MAX, make_work, mix_psf, phases, profile_table
+from ._vector_nb import aligned
 
 WIDE_SIDE = 128  # N
 N_TAPS = 5  # on each side of an interpolated point
@@ -63,13 +64,13 @@ def make_wide_work(width, height, levels):
     half, quarter = canvas_of(1, width)[1], canvas_of(2, width)[1]
     row = np.empty(n, np.float32)
     return WideWork(
-        np.empty((8, n * n), np.float32),
+        aligned(8 * n * n).reshape((8, n * n)),
         np.empty((levels, 8, n * n), np.float32),
         np.empty((4, 2 * n), np.float32),
         np.empty((5, n), np.float32),
         row,
         row.view(np.int32),
-        np.empty(64 * n, np.float32),
+        aligned(64 * n),
         np.empty(half * canvas_of(1, height)[1], np.float32),
         np.empty(quarter * canvas_of(2, height)[1], np.float32),
         np.empty(half, np.float32),

@@ -9,7 +9,7 @@ import numpy as np
 
 from skyloom._types import Floats, Ints, Pixels
 
-from ._records import Images, Members
+from ._records import Images, Members, part_of
 from ._stats_nb import MIN_PIXELS, footprint_statistics, residual_peaks
 from .models import unit_stamps
 from .passes import ScenePass
@@ -18,7 +18,7 @@ from .state import SceneState
 
 __all__ = ["NOWHERE", "SourceDiagnostics", "diagnose", "in_chunks", "positions_in_images"]
 
-CHUNK = 64  # sources whose stamps are in memory at a time
+CHUNK = 16  # sources whose stamps are in memory at a time
 NOWHERE = -1e6  # pix: the place, off all images, of a source without position
 
 
@@ -100,17 +100,19 @@ def diagnose(
     images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key, geometry.sky)
     bad = (weight <= 0.0).astype(np.uint8)
     nowhere = np.zeros((1, 2), np.int64)
+    members, theta = scene.members(
+        rows, state.theta, sides, nowhere, offset=state.offset, in_threads=scene.in_threads
+    )
+    flux = np.nan_to_num(state.flux[rows])
+    centre, reach = _neighbourhoods(members, theta, seeing)
+    everything = np.arange(geometry.n_images)
 
     def measure(part: slice) -> None:
-        chunk = rows[part]
-        members, theta = scene.members(chunk, state.theta, sides, nowhere, offset=state.offset)
-        values = unit_stamps(
-            members, theta, np.ones((len(chunk), geometry.n_images), np.bool_), scene.tables
-        )
-        flux = np.nan_to_num(state.flux[chunk])
-        footprint_statistics(members, values, flux, images, light, bad, scene.noise, out[part])
-        centre, reach = _neighbourhoods(members, theta, seeing)
-        residual_peaks(images, centre, reach, peaks[part])
+        some = part_of(members, part, everything)
+        wanted = np.ones((len(some.kind), geometry.n_images), np.bool_)
+        values = unit_stamps(some, theta[part], wanted, scene.tables)
+        footprint_statistics(some, values, flux[part], images, light, bad, scene.noise, out[part])
+        residual_peaks(images, centre[part], reach[part], peaks[part])
 
     in_chunks(scene, measure, len(rows))
     others = _fraction_of_others(out[..., 7], out[..., 8])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -274,7 +275,7 @@ def _overlapping(rows: Ints, state: SceneState) -> tuple[Ints, Ints]:
     reach = (state.side[rows] + state.side.max()) / np.sqrt(2.0)
     found = tree.query_ball_point(tree.data[rows], reach)
     first = np.repeat(rows, [len(f) for f in found])
-    second = np.concatenate([np.array(f, dtype=np.int64) for f in found])
+    second = np.fromiter(chain.from_iterable(found), np.int64, len(first))
     distance = np.abs(tree.data[first] - tree.data[second]).max(axis=1)
     keep = distance < 0.5 * (state.side[first] + state.side[second])
     return first[keep], second[keep]

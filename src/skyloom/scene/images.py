@@ -172,13 +172,14 @@ class SceneGeometry:
         sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
         fold = np.where(is_compact[:, None], sampling, 1)
         code = (side[:, None] * 4 + fold) * self.n_images + np.arange(self.n_images)
-        codes, where = np.unique(code, return_inverse=True)
+        codes = np.flatnonzero(np.bincount(code.ravel()))  # few different ones
         n = self.n_images
         wanted = [(c % n, c // n // 4, c // n % 4) for c in codes.tolist()]
         if in_threads is not None:
             self.bank.prepare(wanted, in_threads)
-        starts = [self.bank.offset(*which) for which in wanted]
-        offset = np.array(starts, np.int64)[where].reshape(code.shape)
+        start = np.zeros(codes[-1] + 1 if len(codes) else 1, np.int64)
+        start[codes] = [self.bank.offset(*which) for which in wanted]
+        offset = start[code]
         return Members(
             kind,
             count,

@@ -8,6 +8,7 @@ from skyloom._types import Bools, Floats, Pixels
 
 from ._records import Members, Tables
 from ._values_nb import unit_values
+from ._vector_nb import aligned
 
 __all__ = ["unit_stamps"]
 
@@ -17,6 +18,6 @@ def unit_stamps(members: Members, theta: Floats, wanted: Bools, tables: Tables) 
 
     ``wanted`` (n, B) tells which are rendered; the others hold rubbish.
     """
-    values = np.empty(int((members.size**2).sum()) * wanted.shape[1], np.float32)
+    values = aligned(int((members.size**2).sum()) * wanted.shape[1])
     unit_values(members, theta, np.ascontiguousarray(wanted), tables, values)
     return values

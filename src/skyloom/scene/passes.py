@@ -8,8 +8,9 @@ whatever the order, the process, the thread or the patch in which groups are sol
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -46,7 +47,9 @@ T = TypeVar("T")
 FOLD_SNR = 30.0
 COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
 SMALL_STAMP = 16  # pix: the work that does not depend on the stamp is as much as this one's
-TASKS_PER_THREAD = 8  # groups are dealt out in so many portions: evens out their cost
+SHARE = 0.5  # of what is left per thread goes into the next portion of groups: ever smaller ones
+LARGE_SHARE = 0.1  # of what a thread has to do: a group with more must not come late
+LEAST_SHARE = 0.02  # of everything, per thread: a call has its cost
 
 
 class ScenePass:
@@ -216,8 +219,8 @@ class ScenePass:
         # Two images share a transform: always the same two, whatever the number of threads.
         everything = np.arange(geometry.n_images)
         pairs = [everything[i : i + 2] for i in everything[::2]]
-        middle = len(rows) // 2
-        halves = (slice(middle), slice(middle, None))
+        middle = len(rows) // 2 if self.options.threads > 1 else len(rows)
+        halves = (slice(middle), slice(middle, None))[: 1 if middle == len(rows) else 2]
         is_half_done = [threading.Event() for _ in pairs]
 
         def share(task: tuple[int, int]) -> None:
@@ -249,17 +252,37 @@ class ScenePass:
             finally:
                 is_half_done[number].set()
 
-        self.in_threads(share, [(half, number) for half in (0, 1) for number in range(len(pairs))])
+        self.in_threads(
+            share, [(h, number) for h in range(len(halves)) for number in range(len(pairs))]
+        )
 
     def in_threads(self, work: Callable[[T], None], tasks: Sequence[T]) -> None:
-        """Call ``work`` for every task, as many at a time as the options say."""
-        if self.options.threads == 1 or len(tasks) < 2:
-            for task in tasks:
+        """Call ``work`` for every task, as many at a time as the options say.
+
+        Tasks begin in their order.  The calling thread takes its share: woken up after each task
+        of others it would only push them off their cores.
+        """
+        waiting = deque(tasks)
+
+        def take() -> None:
+            while True:
+                try:
+                    task = waiting.popleft()
+                except IndexError:
+                    return
                 work(task)
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.options.threads)  # ends with this scene
-        list(self._pool.map(work, tasks))
+
+        helpers: list[Future[None]] = []
+        if self.options.threads > 1 and len(tasks) > 1:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.options.threads - 1)  # ends with this scene
+            number = min(len(tasks), self.options.threads) - 1
+            helpers = [self._pool.submit(take) for _ in range(number)]
+        try:
+            take()
+        finally:
+            for helper in helpers:
+                helper.result()
 
     def run(
         self,
@@ -415,12 +438,13 @@ class ScenePass:
         rows = [row for blocks in groups for block in blocks for row in block.tolist()]
         sizes = [sum(map(len, blocks)) for blocks in groups]
         cost = np.add.reduceat(work[rows], np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(int))
-        order = np.argsort(-cost, kind="stable")
-        number = min(len(groups), TASKS_PER_THREAD * self.options.threads)
-        edges = np.cumsum(cost[order]) * number / cost.sum()
-        place = np.minimum((edges - 1e-9).astype(np.int64), number - 1)
-        portions: list[list[Sequence[Ints]]] = [[] for _ in range(number)]
-        for i, p in zip(order, place, strict=True):
+        # Large groups first; the others as they come, for neighbours share pixels in the cache.
+        large = np.where(cost > LARGE_SHARE * cost.sum() / self.options.threads, -cost, 0.0)
+        order = np.argsort(large, kind="stable")
+        done = np.cumsum(cost[order]) / cost.sum()
+        place = np.searchsorted(_portion_edges(self.options.threads), done - 1e-9)
+        portions: list[list[Sequence[Ints]]] = [[] for _ in range(place[-1] + 1)]
+        for i, p in zip(order.tolist(), place.tolist(), strict=True):
             portions[p].append(groups[i])
         return [p for p in portions if p]
 
@@ -591,6 +615,15 @@ class ScenePass:
         state.partner[rows] = results.partner[rows]
         state.pair_cov[rows] = results.pair_cov[rows]
         state.sky_response[rows] = results.response[rows]
+
+
+def _portion_edges(threads: int) -> Floats:
+    """Return where portions of the work end, as fractions: large ones first, small ones last."""
+    edges = [0.0]
+    while edges[-1] < 1.0:
+        share = max(SHARE * (1.0 - edges[-1]), LEAST_SHARE) / threads
+        edges.append(edges[-1] + share)
+    return np.array(edges[1:-1])
 
 
 def _is_bright(state: SceneState) -> Bools:

@@ -14,6 +14,7 @@ from skyloom.protocols import Psf
 
 from ._fft_nb import twiddles
 from ._records import SINGLE_SIDE, Tables
+from ._vector_nb import aligned
 from ._wide_nb import levels_of
 from .profiles import fixed_table, sersic_table_grid
 from .wide import EDGE_TAPER, psf_level, wide_filter, wide_renderer
@@ -176,7 +177,7 @@ class PsfBank:
         """
         end = self._length + values.size
         if end > self._room.size:
-            room = np.empty(max(end, 4 * self._room.size), np.float32)
+            room = aligned(max(end, 4 * self._room.size))
             room[: self._length] = self._room[: self._length]
             self._room = room
         self._room[self._length : end] = values

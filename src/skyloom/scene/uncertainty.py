@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skyloom._types import Bools, Floats, Ints, Pixels
+from skyloom._types import Floats, Ints, Pixels
 
 from ._records import Correlation, white_noise
+from ._stats_nb import blank_products
 from .groups import BlendGroups
 from .images import SceneImage
 from .noise import WHITE_NOISE_LIMIT, measure_noise_correlation
@@ -47,9 +48,9 @@ def noise_of_images(
         shape = images[b].data.shape
         part = slice(spans[b][0], spans[b][0] + spans[b][1])
         w, r = weight[part].reshape(shape), residual[part].reshape(shape)
-        root = np.sqrt(w)
-        blank = (w > 0) & (np.abs(model[part].reshape(shape)) * root < BLANK)
-        if not _looks_white(r * root, blank):
+        light = model[part].reshape(shape)
+        if not _looks_white(blank_products(r, w, light, BLANK)):
+            blank = (w > 0) & (np.abs(light) * np.sqrt(w) < BLANK)
             found = measure_noise_correlation(r, w, blank, max_lag=MAX_LAG)
             result[b] = None if found.is_white else found.rho
 
@@ -57,22 +58,19 @@ def noise_of_images(
     return result
 
 
-def _looks_white(noise: Pixels, blank: Bools) -> bool:
-    """Tell at little cost that neighbours are uncorrelated, or that there is no noise to judge."""
-    square = float(np.mean(noise[blank] ** 2)) if blank.any() else 0.0
+def _looks_white(products: Floats) -> bool:
+    """Tell at little cost that neighbours are uncorrelated, or that there is no noise to judge.
+
+    ``products`` (3, 2) from `blank_products`.
+    """
+    count, total = products[:, 0], products[:, 1]
+    square = total[0] / count[0] if count[0] else 0.0
     if square < NO_NOISE:
         return True
-    for a, b in (
-        ((slice(None), slice(1, None)), (slice(None), slice(-1))),
-        ((slice(1, None), slice(None)), (slice(-1), slice(None))),
-    ):
-        both = blank[a] & blank[b]
-        count = int(both.sum())
-        if count and abs(float(np.mean((noise[a] * noise[b])[both]))) / square > max(
-            WHITE_NOISE_LIMIT, SIGNIFICANT * count**-0.5
-        ):
-            return False
-    return True
+    return not any(
+        n and abs(both / n) / square > max(WHITE_NOISE_LIMIT, SIGNIFICANT * n**-0.5)
+        for n, both in zip(count[1:], total[1:], strict=True)
+    )
 
 
 def noise_record(correlations: Sequence[Floats | None]) -> Correlation:
