@@ -19,6 +19,8 @@ Q0 = np.float32(4096.0)
 T_MAX = np.float32(4.0e9)
 PER_FRACTION = np.float32(1.0 / 524288.0)
 
+MIXED_AT_ONCE = 2048  # floats of a PSF, a part of the first-level cache
+
 
 @lean_kernel
 def log2_of(n):
@@ -245,24 +247,32 @@ def phases(x, m, n, cos, sin):
 
 
 @lean_kernel
-def mix_psf(members, s, b, area, out):
-    """Fill ``out`` with the transform of the PSF at a member: the sum over its basis."""
-    length = 2 * area
+def mix_psf(members, s, b, length, begin, end, out):
+    """Fill a part of ``out`` with the transform of the PSF at a member: the sum over its basis.
+
+    ``length`` floats belong to each basis image; those from ``begin`` to ``end`` are filled.
+    """
     off = members.psf_offset[s, b]
-    c = np.float32(members.coefficients[s, b, 0])
-    line = members.psf[off : off + length]
-    for i in range(length):
-        out[i] = c * line[i]
-    for k in range(1, members.terms[b]):
-        c = np.float32(members.coefficients[s, b, k])
-        line = members.psf[off + k * length : off + (k + 1) * length]
-        for i in range(length):
-            out[i] += c * line[i]
+    for at in range(begin, end, MIXED_AT_ONCE):
+        stop = min(end, at + MIXED_AT_ONCE)
+        to = out[at:stop]
+        for k in range(members.terms[b]):
+            c = np.float32(members.coefficients[s, b, k])
+            line = members.psf[off + k * length + at : off + k * length + stop]
+            if k == 0:
+                for i in range(stop - at):
+                    to[i] = c * line[i]
+            else:
+                for i in range(stop - at):
+                    to[i] += c * line[i]
 
 
 @lean_kernel
 def phased_psf(members, s, b, theta, work, er, ei):
-    """Fill E = P exp(-i k.x0) / N**2 of a member in image b; the rows of k are kx."""
+    """Fill E = P exp(-i k.x0) / N**2 of a member in image b; the rows of k are kx.
+
+    The image is real, so that E(-k) is the conjugate of E(k): half of the rows are computed.
+    """
     n = members.size[s]
     m = n * members.fold[s, b]
     j = members.jac[s, b]
@@ -271,10 +281,12 @@ def phased_psf(members, s, b, theta, work, er, ei):
     phases(members.pos[s, b, 1] + j[2] * theta[0] + j[3] * theta[1], m, n, cy, sy)
     scale = np.float32(1.0 / (m * m))
     psf, off = members.psf, members.psf_offset[s, b]
+    half = (m // 2 + 1) * m
     if members.terms[b] > 1 or members.coefficients[s, b, 0] != 1.0:
         psf, off = work.psf, 0
-        mix_psf(members, s, b, m * m, psf)
-    for i in range(m):
+        mix_psf(members, s, b, 2 * m * m, 0, half, psf)
+        mix_psf(members, s, b, 2 * m * m, m * m, m * m + half, psf)
+    for i in range(m // 2 + 1):
         at = off + i * m
         pr, pi = psf[at : at + m], psf[at + m * m : at + m * m + m]
         to_r, to_i = er[i * m : (i + 1) * m], ei[i * m : (i + 1) * m]
@@ -284,6 +296,13 @@ def phased_psf(members, s, b, theta, work, er, ei):
             ai = c * sy[q] + d * cy[q]
             to_r[q] = pr[q] * ar - pi[q] * ai
             to_i[q] = pr[q] * ai + pi[q] * ar
+    for i in range(m // 2 + 1, m):
+        to_r, to_i = er[i * m : (i + 1) * m], ei[i * m : (i + 1) * m]
+        pr, pi = er[(m - i) * m : (m - i + 1) * m], ei[(m - i) * m : (m - i + 1) * m]
+        to_r[0], to_i[0] = pr[0], -pi[0]
+        for q in range(1, m):
+            to_r[q] = pr[m - q]
+            to_i[q] = -pi[m - q]
 
 
 @kernel_part

@@ -358,7 +358,7 @@ def render_wide_member(
     if members.terms[b] > 1 or members.coefficients[s, b, 0] != 1.0:
         length = length_of(levels, fold)
         psf = np.empty(length, np.float32)
-        mix_psf(members, s, b, length // 2, psf)
+        mix_psf(members, s, b, length, 0, length, psf)
     spare, work = make_work(1), make_wide_work(side, side, levels)
     table = profile_table(members.kind[s], theta, tables, spare)
     render_wide(
