@@ -3,6 +3,13 @@
 from skyloom.catalogs.band_columns import band_column, fitted_bands
 from skyloom.catalogs.columns import CatalogColumns, check_flux_bands, resolve_columns
 from skyloom.catalogs.exclusions import excluded_reason, near_saturated, with_exclusions
+from skyloom.catalogs.input_catalog import (
+    InputCatalog,
+    as_input_catalog,
+    load_input_catalog,
+    source_types,
+    unique_keys,
+)
 from skyloom.catalogs.io import (
     read_csv,
     read_fits_table,
@@ -14,20 +21,14 @@ from skyloom.catalogs.io import (
     write_parquet,
 )
 from skyloom.catalogs.quality import HARD_ISSUES, SOFT_ISSUES, quality_issues
-from skyloom.catalogs.sources import (
-    SourceCatalog,
-    load_catalog,
-    source_catalog,
-    source_types,
-    unique_keys,
-)
 from skyloom.catalogs.values import column_as_bool, column_as_float, column_as_text, text_array
 
 __all__ = [
     "HARD_ISSUES",
     "SOFT_ISSUES",
     "CatalogColumns",
-    "SourceCatalog",
+    "InputCatalog",
+    "as_input_catalog",
     "band_column",
     "check_flux_bands",
     "column_as_bool",
@@ -35,7 +36,7 @@ __all__ = [
     "column_as_text",
     "excluded_reason",
     "fitted_bands",
-    "load_catalog",
+    "load_input_catalog",
     "near_saturated",
     "quality_issues",
     "read_csv",
@@ -44,7 +45,6 @@ __all__ = [
     "read_parquet",
     "read_table",
     "resolve_columns",
-    "source_catalog",
     "source_types",
     "text_array",
     "unique_keys",
