@@ -10,6 +10,8 @@
     │   │   ├── WrongValue          (ValueError)
     │   │   └── MissingConfig       (FileNotFoundError)
     │   ├── Busy                    another run is at work in this directory
+    │   ├── DisplayNotAvailable     (RuntimeError) no ds9, or none that answers
+    │   ├── DisplayRefused          (RuntimeError) the display does not know what it was told
     │   └── InputError              images, catalogues, directories
     │       ├── MissingFile         (FileNotFoundError)
     │       ├── UnreadableFile      (OSError)
@@ -41,6 +43,8 @@ __all__ = [
     "ConfigError",
     "DataDamaged",
     "DataNotFound",
+    "DisplayNotAvailable",
+    "DisplayRefused",
     "DownloadFailed",
     "FolderExists",
     "InputError",
@@ -120,6 +124,14 @@ class MissingConfig(ConfigError, FileNotFoundError):
 
 class Busy(UserMistake):
     """Another run holds the working directory; two runs must not mix."""
+
+
+class DisplayNotAvailable(UserMistake, RuntimeError):
+    """The display that was asked for is not there, or does not answer."""
+
+
+class DisplayRefused(UserMistake, RuntimeError):
+    """The display answered a command or an image with an error."""
 
 
 class InputError(UserMistake):
