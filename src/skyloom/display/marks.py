@@ -5,6 +5,7 @@ Positions are parent coordinates [pix], 0-based, as in catalogues.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from skyloom.errors import WrongValue
-from skyloom.geometry import Quadrupole
 
 __all__ = ["Circle", "Ellipse", "Line", "Mark", "Text", "polyline", "symbol_marks"]
 
@@ -113,9 +113,7 @@ def symbol_marks(
     }.get(symbol)
     if strokes is None:
         return [Text(x=x, y=y, text=symbol, color=color)] if symbol.strip() else []
-    return [
-        Line(x0=x - dx, y0=y - dy, x1=x + dx, y1=y + dy, color=color) for dx, dy in strokes
-    ]
+    return [Line(x0=x - dx, y0=y - dy, x1=x + dx, y1=y + dy, color=color) for dx, dy in strokes]
 
 
 def polyline(points: Iterable[tuple[float, float]], *, color: str) -> list[Mark]:
@@ -136,7 +134,7 @@ def polyline(points: Iterable[tuple[float, float]], *, color: str) -> list[Mark]
 
 
 def _joined(pairs: list[tuple[float, float]], color: str) -> Iterator[Line]:
-    for (x0, y0), (x1, y1) in zip(pairs[:-1], pairs[1:], strict=True):
+    for (x0, y0), (x1, y1) in itertools.pairwise(pairs):
         if all(math.isfinite(v) for v in (x0, y0, x1, y1)):
             yield Line(x0=x0, y0=y0, x1=x1, y1=y1, color=color)
 
@@ -151,6 +149,8 @@ def _ellipse(
             f"symbol {symbol!r}: an ellipse reads '@:Ixx,Ixy,Iyy', three second moments [pix**2]",
             value=symbol,
         ) from error
+    from skyloom.geometry import Quadrupole  # noqa: PLC0415 - slow
+
     axes = Quadrupole(ixx, iyy, ixy).axes()
     if not (axes.b > 0 and math.isfinite(axes.a)):
         _complain(f"symbol {symbol!r} at ({x:g}, {y:g}): the moments are those of no ellipse; "

@@ -82,7 +82,7 @@ class HasMaskedImage(Protocol):
 
     @property
     def wcs(self) -> Any:
-        """WCS in parent coordinates, or None."""
+        """Sky positions of parent coordinates, or None."""
         ...
 
 
@@ -104,8 +104,9 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
     ----------
     data : image, mask, masked image, exposure, or array of shape (ny, nx)
         A mask is shown with its planes on top of an image of its values.
-    wcs : astropy.wcs.WCS, optional
-        WCS in parent coordinates, for data that bring none.
+    wcs : SkyWcs or astropy.wcs.WCS, optional
+        Sky positions, for data that bring none; an astropy WCS counts from the first pixel of the
+        array.
     title : str
         Name of the picture.
 
@@ -147,7 +148,7 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
         pixels=_viewable(np.asarray(pixels)),
         xy0=(x0, y0),
         planes=planes,
-        header=None if wcs is None else _wcs_header(wcs, x0, y0),
+        header=None if wcs is None else _wcs_header(wcs, (x0, y0)),
         title=title,
     )
 
@@ -183,15 +184,13 @@ def _viewable(pixels: Array) -> Array:
     return pixels
 
 
-def _wcs_header(wcs: Any, x0: int, y0: int) -> Any:
-    """Return the header of a WCS in parent coordinates, moved to the stored array."""
+def _wcs_header(wcs: Any, xy0: tuple[int, int]) -> Any:
+    """Return the header of a WCS for the stored array."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # keywords that astropy repairs
-        moved = wcs.deepcopy()
-        moved.wcs.crpix = moved.wcs.crpix - np.array([x0, y0])
-        if getattr(moved, "sip", None) is not None:
-            moved.sip.crpix[:] = moved.wcs.crpix
-        return moved.to_header(relax=True)
+        if hasattr(wcs, "pixel_n_dim"):  # an astropy WCS counts from the first pixel
+            return wcs.to_header(relax=True)
+        return wcs.header(xy0)
 
 
 def fits_bytes(pixels: Array, *, picture: Picture | None = None) -> bytes:
