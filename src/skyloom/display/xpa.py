@@ -20,7 +20,7 @@ __all__ = ["Xpa", "find_xpa", "launch_ds9"]
 
 _TOOLS: Final = ("xpaset", "xpaaccess")
 _INSTALL: Final = "install ds9 and the XPA tools (Debian: saods9, xpa-tools)"
-_ANSWER: Final = 5.0  # s for xpaaccess
+_ANSWER: Final = 10.0  # s for xpaaccess
 _COMMAND: Final = 60.0  # s for a command; a large image takes a second or two
 _LAUNCH: Final = 10.0  # s until a new ds9 has to answer
 _STEP: Final = 0.5  # s between two looks
