@@ -15,6 +15,7 @@
     │       ├── UnreadableFile      (OSError)
     │       ├── BadHeader           (RuntimeError)
     │       ├── BadTable            (ValueError)
+    │       ├── UnknownColumn       (KeyError)
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
     │       ├── OutputExists        (FileExistsError)
@@ -49,6 +50,7 @@ __all__ = [
     "MissingFile",
     "OutputExists",
     "SkyloomError",
+    "UnknownColumn",
     "UnknownDatasetType",
     "UnknownKey",
     "Unprocessable",
@@ -140,6 +142,10 @@ class BadHeader(InputError, RuntimeError):
 
 class BadTable(InputError, ValueError):
     """A catalogue lacks a column or has rows that cannot be used."""
+
+
+class UnknownColumn(InputError, KeyError):
+    """A catalogue has no field of that name, in any vocabulary."""
 
 
 class Mismatch(InputError, RuntimeError):
