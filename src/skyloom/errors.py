@@ -22,7 +22,13 @@
     │       │   └── FolderExists    (RuntimeError)
     │       ├── BadDataId           (ValueError)
     │       ├── UnknownDatasetType  (KeyError)
-    │       └── DataNotFound        (FileNotFoundError)
+    │       ├── DataNotFound        (FileNotFoundError)
+    │       ├── OutsideImage        (ValueError)
+    │       ├── UnknownMaskPlane    (KeyError)
+    │       ├── TooManyMaskPlanes   (ValueError)
+    │       ├── MissingComponent    (LookupError)
+    │       ├── NotCalibrated       (ValueError)
+    │       └── UnsupportedFcr      (ValueError)
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
@@ -46,15 +52,21 @@ __all__ = [
     "FolderExists",
     "InputError",
     "Mismatch",
+    "MissingComponent",
     "MissingConfig",
     "MissingFile",
+    "NotCalibrated",
     "OutputExists",
+    "OutsideImage",
     "SkyloomError",
+    "TooManyMaskPlanes",
     "UnknownColumn",
     "UnknownDatasetType",
     "UnknownKey",
+    "UnknownMaskPlane",
     "Unprocessable",
     "UnreadableFile",
+    "UnsupportedFcr",
     "Unwritable",
     "UserMistake",
     "WrongType",
@@ -174,6 +186,30 @@ class UnknownDatasetType(InputError, KeyError):
 
 class DataNotFound(InputError, FileNotFoundError):
     """A dataset that has a place in the layout but no file there."""
+
+
+class OutsideImage(InputError, ValueError):
+    """A box that is not inside the image; boxes of exposures are in parent coordinates."""
+
+
+class UnknownMaskPlane(InputError, KeyError):
+    """A mask plane that this mask does not have."""
+
+
+class TooManyMaskPlanes(InputError, ValueError):
+    """A mask has no bit left for another plane."""
+
+
+class MissingComponent(InputError, LookupError):
+    """An exposure lacks a part (wcs, psf, ...), or holds one of a class that is not understood."""
+
+
+class NotCalibrated(InputError, ValueError):
+    """An image without a usable zero point, FLUXMAG0 = 0 among them."""
+
+
+class UnsupportedFcr(InputError, ValueError):
+    """A mosaic flux correction that is not in the documented format."""
 
 
 class DownloadFailed(SkyloomError, RuntimeError):

@@ -1,6 +1,16 @@
-"""Images: FITS files, frames (one band of a tile) and pixel masks."""
+"""Images: exposures and masks, FITS files, frames (one band of a tile) and pixel maps."""
 
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
+from skyloom.images.exposure import (
+    COMPONENTS,
+    Exposure,
+    ExposureD,
+    ExposureF,
+    ExposureFactory,
+    ExposureI,
+    ExposureL,
+    ExposureU,
+)
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.frame import (
     Frame,
@@ -13,17 +23,53 @@ from skyloom.images.frame import (
     read_pixels,
     scaled_pixels,
 )
+from skyloom.images.image import Image, ImageD, ImageF, ImageFactory, ImageI, ImageL, ImageU
 from skyloom.images.maps import MapFile, PixelMaps, check_maps
 from skyloom.images.mask import UNUSABLE, MaskBit
+from skyloom.images.masked_image import (
+    MaskedImage,
+    MaskedImageD,
+    MaskedImageF,
+    MaskedImageFactory,
+    MaskedImageI,
+    MaskedImageL,
+    MaskedImageU,
+)
+from skyloom.images.planes import DEFAULT_PLANES, MASK_ALIASES, Mask
 
 __all__ = [
+    "COMPONENTS",
     "DATE_KEYWORDS",
+    "DEFAULT_PLANES",
+    "MASK_ALIASES",
     "UNUSABLE",
+    "Exposure",
+    "ExposureD",
+    "ExposureF",
+    "ExposureFactory",
+    "ExposureI",
+    "ExposureL",
+    "ExposureU",
     "FitsImage",
     "Frame",
     "HeaderOverride",
+    "Image",
+    "ImageD",
+    "ImageF",
+    "ImageFactory",
+    "ImageI",
+    "ImageL",
+    "ImageU",
     "MapFile",
+    "Mask",
     "MaskBit",
+    "MaskedImage",
+    "MaskedImageD",
+    "MaskedImageF",
+    "MaskedImageFactory",
+    "MaskedImageI",
+    "MaskedImageL",
+    "MaskedImageU",
     "PixelMaps",
     "check_maps",
     "frame_wcs",
