@@ -48,6 +48,7 @@ FIELD_TYPES: Final[Mapping[str, FieldType]] = {
     "Flag": FieldType("?", "X", "Flag"),
     "String": FieldType("", "A", "String"),
     **{f"Array{k}": FieldType(t.dtype, t.form, "Array", zero=t.zero) for k, t in _SCALARS.items()},
+    "ArrayBit": FieldType("?", "X", "Array"),
     # compound columns of old files (table version 0); covariances are packed as
     # (0,0) (0,1) (1,1) (0,2) (1,2) (2,2), and the *squares* of the errors are on the diagonal
     "PointI": FieldType("i4", "J", "Point", _POINT),
@@ -63,9 +64,9 @@ FIELD_TYPES: Final[Mapping[str, FieldType]] = {
 }
 """Types by name.
 
-``L I U B F D`` are int64, int32, uint16, uint8, float32, float64; ``Angle`` is in radians, ``Flag``
-one bit on disk, ``String`` text of at most `Field.size` bytes; ``Array`` and a letter is an array
-of `Field.size` elements, or of any number where the size is None.
+``L I U B F D`` are int64, int32, uint16, uint8, float32, float64; ``Angle`` is in radians,
+``Flag`` one bit on disk, ``String`` text of at most `Field.size` bytes (None: of any length);
+``Array`` and a letter is an array of `Field.size` elements (None: of any number).
 """
 
 
@@ -161,24 +162,23 @@ def field_of(name: str, values: Any, *, doc: str = "", units: str = "") -> Field
         If numbers of that type or shape cannot stand in a catalogue.
     """
     array = np.asarray(values)
-    facts = {"doc": doc, "units": units}
     if array.dtype.kind in "US" or (array.dtype == object and _is_text(array)):
         text = array.astype(str)
         size = max((len(t.encode()) for t in text.ravel().tolist()), default=1)
         if array.ndim == 1:
-            return Field(name, "String", size=max(size, 1), **facts)
+            return Field(name, "String", doc, units, max(size, 1))
     if array.dtype == object and array.ndim == 1:
         kinds = {np.asarray(v).dtype.newbyteorder("=") for v in array}
         code = _BY_DTYPE.get(kinds.pop()) if len(kinds) == 1 else None
         if code is not None:
-            return Field(name, f"Array{code}", **facts)
+            return Field(name, f"Array{code}", doc, units)
     native = array.dtype.newbyteorder("=")
-    code = "Flag" if native == bool else _BY_DTYPE.get(native)
+    code = "Flag" if native.kind == "b" else _BY_DTYPE.get(native)
     if code is not None and array.ndim == 1:
-        return Field(name, code, **facts)
+        return Field(name, code, doc, units)
     if code is not None and array.ndim == 2:
         code = "Logical" if code == "Flag" else code
-        return Field(name, f"Array{code}", size=array.shape[1], **facts)
+        return Field(name, f"Array{code}", doc, units, array.shape[1])
     raise ValueError(
         f"column {name!r}: type {array.dtype} with {array.ndim} axes has no place in a catalogue; "
         "convert it to numbers or text, one value or vector per row"

@@ -128,10 +128,10 @@ class Lookup:
 
     def _find(self, name: str) -> Part | Group | None:
         if name in self._fields:
-            return Part(self._fields[name])
+            return _whole(self._fields[name])
         target = resolve_alias(name, self._aliases)
         if target in self._fields:
-            return Part(self._fields[target])
+            return _whole(self._fields[target])
         modern = modern_name(target)
         if modern.startswith("slot_"):
             return self._find_slot(modern)
@@ -225,9 +225,7 @@ class Lookup:
         hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else (
             "print the schema to see what there is"
         )  # fmt: skip
-        return UnknownColumn(
-            f"the catalogue has no field {name!r}; {hint}", name=name, near=near
-        )
+        return UnknownColumn(f"the catalogue has no field {name!r}; {hint}", name=name, near=near)
 
     def _near(self, name: str) -> list[str]:
         """Return names that resemble one, as the catalogue or the user writes them."""
@@ -241,6 +239,19 @@ class Lookup:
                 if choices[near] not in found:
                     found.append(choices[near])
         return found[:3]
+
+
+def _whole(field: Field) -> Part | Group:
+    """Return a field, or all that is in a compound one."""
+    if not field.info.parts:
+        return Part(field)
+    kind, _, content = field.info.kind.partition("(")
+    if content:  # Covariance(Point): the errors
+        kind = content[:-1]
+    elements = [
+        Part(field, i, bool(content)) for i, n in enumerate(field.info.parts) if "Cov" not in n
+    ]
+    return Group(kind.lower() + ("_err" if content else ""), tuple(elements))
 
 
 def _starts(name: str, prefix: str) -> bool:
