@@ -17,6 +17,7 @@
     │       ├── UnreadableFile      (OSError)
     │       ├── BadHeader           (RuntimeError)
     │       ├── BadTable            (ValueError)
+    │       ├── UnknownColumn       (KeyError)
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
     │       ├── OutputExists        (FileExistsError)
@@ -63,6 +64,7 @@ __all__ = [
     "OutsideImage",
     "SkyloomError",
     "TooManyMaskPlanes",
+    "UnknownColumn",
     "UnknownDatasetType",
     "UnknownKey",
     "UnknownMaskPlane",
@@ -164,6 +166,10 @@ class BadHeader(InputError, RuntimeError):
 
 class BadTable(InputError, ValueError):
     """A catalogue lacks a column or has rows that cannot be used."""
+
+
+class UnknownColumn(InputError, KeyError):
+    """A catalogue has no field of that name, in any vocabulary."""
 
 
 class Mismatch(InputError, RuntimeError):

@@ -117,7 +117,6 @@ class Mask(Plane):
         xy0: tuple[int, int] = (0, 0),
     ) -> Self:
         """Return a mask without a set bit, of a width and a height, or of a box."""
-
         made: Self = new_plane(partial(cls, planes=planes), np.int32, width, height, xy0)
         return made
 
