@@ -17,9 +17,12 @@
     │       ├── BadTable            (ValueError)
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
+    │       │   └── ReadOnlyError   a butler that was opened for reading
     │       ├── OutputExists        (FileExistsError)
-    │       │   └── FolderExists    (RuntimeError)
+    │       │   ├── FolderExists    (RuntimeError)
+    │       │   └── ConflictError   a dataset that is there already
     │       ├── BadDataId           (ValueError)
+    │       │   └── AmbiguousDataId several datasets fit
     │       ├── UnknownDatasetType  (KeyError)
     │       └── DataNotFound        (FileNotFoundError)
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
@@ -34,11 +37,13 @@ keeps its traceback.
 from __future__ import annotations
 
 __all__ = [
+    "AmbiguousDataId",
     "BadDataId",
     "BadHeader",
     "BadTable",
     "Busy",
     "ConfigError",
+    "ConflictError",
     "DataDamaged",
     "DataNotFound",
     "DownloadFailed",
@@ -48,6 +53,7 @@ __all__ = [
     "MissingConfig",
     "MissingFile",
     "OutputExists",
+    "ReadOnlyError",
     "SkyloomError",
     "UnknownDatasetType",
     "UnknownKey",
@@ -150,6 +156,10 @@ class Unwritable(InputError, OSError):
     """An output directory cannot be created or written."""
 
 
+class ReadOnlyError(Unwritable):
+    """A butler that was opened for reading is asked to write."""
+
+
 class OutputExists(InputError, FileExistsError):
     """A file that would be overwritten."""
 
@@ -158,8 +168,16 @@ class FolderExists(OutputExists, RuntimeError):
     """A folder that would be overwritten."""
 
 
+class ConflictError(OutputExists):
+    """A dataset that exists already, or that contradicts what the registry knows."""
+
+
 class BadDataId(InputError, ValueError):
     """A data ID has an unknown key, lacks one, or holds a value that cannot name a file."""
+
+
+class AmbiguousDataId(BadDataId):
+    """A data ID that lacks keys for which there are several values."""
 
 
 class UnknownDatasetType(InputError, KeyError):
