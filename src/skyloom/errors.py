@@ -20,9 +20,12 @@
     │       ├── UnknownColumn       (KeyError)
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
+    │       │   └── ReadOnlyError   a butler that was opened for reading
     │       ├── OutputExists        (FileExistsError)
-    │       │   └── FolderExists    (RuntimeError)
+    │       │   ├── FolderExists    (RuntimeError)
+    │       │   └── ConflictError   a dataset that is there already
     │       ├── BadDataId           (ValueError)
+    │       │   └── AmbiguousDataId several datasets fit
     │       ├── UnknownDatasetType  (KeyError)
     │       ├── DataNotFound        (FileNotFoundError)
     │       ├── OutsideImage        (ValueError)
@@ -43,11 +46,13 @@ keeps its traceback.
 from __future__ import annotations
 
 __all__ = [
+    "AmbiguousDataId",
     "BadDataId",
     "BadHeader",
     "BadTable",
     "Busy",
     "ConfigError",
+    "ConflictError",
     "DataDamaged",
     "DataNotFound",
     "DisplayNotAvailable",
@@ -62,6 +67,7 @@ __all__ = [
     "NotCalibrated",
     "OutputExists",
     "OutsideImage",
+    "ReadOnlyError",
     "SkyloomError",
     "TooManyMaskPlanes",
     "UnknownColumn",
@@ -180,6 +186,10 @@ class Unwritable(InputError, OSError):
     """An output directory cannot be created or written."""
 
 
+class ReadOnlyError(Unwritable):
+    """A butler that was opened for reading is asked to write."""
+
+
 class OutputExists(InputError, FileExistsError):
     """A file that would be overwritten."""
 
@@ -188,8 +198,16 @@ class FolderExists(OutputExists, RuntimeError):
     """A folder that would be overwritten."""
 
 
+class ConflictError(OutputExists):
+    """A dataset that exists already, or that contradicts what the registry knows."""
+
+
 class BadDataId(InputError, ValueError):
     """A data ID has an unknown key, lacks one, or holds a value that cannot name a file."""
+
+
+class AmbiguousDataId(BadDataId):
+    """A data ID that lacks keys for which there are several values."""
 
 
 class UnknownDatasetType(InputError, KeyError):
