@@ -31,7 +31,14 @@ from skyloom.display.default import (
 )
 from skyloom.display.display import Display
 from skyloom.display.ds9 import Transport
-from skyloom.display.picture import HasArray, HasImageAndMask, HasMaskedImage, HasPlanes
+from skyloom.display.files import read_displayable
+from skyloom.display.picture import (
+    HasArray,
+    HasImageAndMask,
+    HasMaskedImage,
+    HasPixelsOnDisk,
+    HasPlanes,
+)
 
 __all__ = [
     "BACKENDS",
@@ -42,6 +49,7 @@ __all__ = [
     "HasArray",
     "HasImageAndMask",
     "HasMaskedImage",
+    "HasPixelsOnDisk",
     "HasPlanes",
     "Transport",
     "buffering",
@@ -52,6 +60,7 @@ __all__ = [
     "line",
     "mtv",
     "pan",
+    "read_displayable",
     "save",
     "scale",
     "set_mask_plane_color",

@@ -101,7 +101,7 @@ class Display:
 
         Parameters
         ----------
-        data : Image, Mask, MaskedImage, Exposure, or array of shape (ny, nx)
+        data : Image, Mask, MaskedImage, Exposure, FitsImage, or array of shape (ny, nx)
             Mask planes that have a pixel set are laid over the image, each in its colour.
         frame : int, optional
             Frame; default that of the display.

@@ -1,7 +1,8 @@
 """What can be shown, and what of it is shown: pixels, mask planes, WCS.
 
 Images are recognised by what they have, not by their class: `HasArray` (an image), `HasPlanes` (a
-mask), `HasImageAndMask` (a masked image), `HasMaskedImage` (an exposure).
+mask), `HasImageAndMask` (a masked image), `HasMaskedImage` (an exposure), `HasPixelsOnDisk` (a FITS
+image).
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from skyloom._types import Bools
-from skyloom.errors import WrongType, WrongValue
+from skyloom.errors import BadHeader, WrongType, WrongValue
 
 __all__ = [
     "HasArray",
     "HasImageAndMask",
     "HasMaskedImage",
+    "HasPixelsOnDisk",
     "HasPlanes",
     "Picture",
     "as_picture",
@@ -86,6 +88,19 @@ class HasMaskedImage(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPixelsOnDisk(Protocol):
+    """A FITS image that is read when it is shown."""
+
+    def read(self) -> Array:
+        """Read the pixels."""
+        ...
+
+    def wcs(self) -> Any:
+        """Read the astropy WCS; BadHeader where there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
     """What a back end gets to show."""
@@ -102,7 +117,7 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
 
     Parameters
     ----------
-    data : image, mask, masked image, exposure, or array of shape (ny, nx)
+    data : image, mask, masked image, exposure, FitsImage, or array of shape (ny, nx)
         A mask is shown with its planes on top of an image of its values.
     wcs : SkyWcs or astropy.wcs.WCS, optional
         Sky positions, for data that bring none; an astropy WCS counts from the first pixel of the
@@ -122,6 +137,8 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
             raise WrongValue("mtv: an exposure brings its own WCS; leave out wcs, or show its "
                              "masked_image")  # fmt: skip
         return as_picture(data.masked_image, wcs=data.wcs, title=title)
+    if isinstance(data, HasPixelsOnDisk):
+        return as_picture(data.read(), wcs=wcs or _wcs_on_disk(data), title=title)
     planes: dict[str, Bools] = {}
     xy0 = (0, 0)
     if isinstance(data, HasImageAndMask):
@@ -184,13 +201,20 @@ def _viewable(pixels: Array) -> Array:
     return pixels
 
 
+def _wcs_on_disk(data: HasPixelsOnDisk) -> Any:
+    try:
+        return data.wcs()
+    except BadHeader:  # a picture needs none
+        return None
+
+
 def _wcs_header(wcs: Any, xy0: tuple[int, int]) -> Any:
-    """Return the header of a WCS for the stored array."""
+    """Return the header of a WCS for the stored array; None where it has no FITS form."""
+    if hasattr(wcs, "fits_cards"):  # a SkyWcs counts in parent coordinates
+        return wcs.fits_cards(xy0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # keywords that astropy repairs
-        if hasattr(wcs, "pixel_n_dim"):  # an astropy WCS counts from the first pixel
-            return wcs.to_header(relax=True)
-        return wcs.header(xy0)
+        return wcs.to_header(relax=True)
 
 
 def fits_bytes(pixels: Array, *, picture: Picture | None = None) -> bytes:
