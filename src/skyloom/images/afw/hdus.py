@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from astropy.io import fits
 
-from skyloom.errors import MissingFile, UnreadableFile
+from skyloom.errors import MissingFile, SkyloomError, UnreadableFile
 
 __all__ = ["BLOCK", "Hdu", "damaged", "opened", "padded", "scan"]
 
@@ -112,7 +112,7 @@ def damaged(path: Path, number: int | None = None) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # repairs of cards that are not quite standard
             yield
-    except (UnreadableFile, MissingFile, MemoryError):
+    except (SkyloomError, MemoryError):
         raise
     except Exception as error:  # a dozen types, of several packages
         reason = " ".join(str(error).split())[:200] or type(error).__name__
