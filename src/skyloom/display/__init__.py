@@ -39,6 +39,7 @@ from skyloom.display.picture import (
     HasPixelsOnDisk,
     HasPlanes,
 )
+from skyloom.display.sources import source_positions
 
 __all__ = [
     "BACKENDS",
@@ -65,6 +66,7 @@ __all__ = [
     "scale",
     "set_mask_plane_color",
     "set_mask_transparency",
+    "source_positions",
     "use",
     "zoom",
 ]

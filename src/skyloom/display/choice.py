@@ -10,6 +10,7 @@ from skyloom.display.backends import Backend
 from skyloom.display.ds9 import Ds9
 from skyloom.display.mpl import Matplotlib
 from skyloom.display.samp import find_samp
+from skyloom.display.several import WithPicture
 from skyloom.display.virtual import Recorder
 from skyloom.display.xpa import find_xpa, launch_ds9
 from skyloom.errors import DisplayNotAvailable, WrongValue
@@ -25,7 +26,9 @@ BACKENDS: Final = ("auto", "xpa", "samp", "matplotlib", "virtual")
 
 
 def choose_backend(name: str, *, has_out: bool, target: str, launch: bool) -> Backend:
-    """Return a back end; see `skyloom.display.Display`.
+    """Return a back end, with one that draws beside it if there is to be a file.
+
+    See `skyloom.display.Display` for the parameters.
 
     Raises
     ------
@@ -60,4 +63,7 @@ def choose_backend(name: str, *, has_out: bool, target: str, launch: bool) -> Ba
         raise WrongValue(
             f"back end {name!r} is not known; choose one of {', '.join(BACKENDS)}", value=name
         )
-    return makers[name]()
+    backend = makers[name]()
+    if has_out and not isinstance(backend, Matplotlib):
+        return WithPicture(backend, Matplotlib())
+    return backend

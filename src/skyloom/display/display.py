@@ -17,6 +17,7 @@ from skyloom.display.ds9 import Ds9
 from skyloom.display.marks import Mark, polyline, symbol_marks
 from skyloom.display.mpl import Matplotlib
 from skyloom.display.picture import as_picture
+from skyloom.display.several import WithPicture
 from skyloom.display.virtual import Recorder
 from skyloom.errors import WrongValue
 
@@ -38,8 +39,8 @@ class Display:
     frame : int
         Frame of calls that name none.
     out : path, optional
-        PNG file that is written when the display is closed; with several frames, one file each
-        (``name-1.png``).
+        PNG file that matplotlib draws when the display is closed, whatever shows it meanwhile; with
+        several frames, one file each (``name-1.png``).
     target : str
         XPA name of the ds9 (its ``-title``).
     launch : bool
@@ -85,8 +86,9 @@ class Display:
     @property
     def recorder(self) -> Recorder:
         """The commands of a virtual display."""
-        if isinstance(self.backend, Ds9) and isinstance(self.backend.transport, Recorder):
-            return self.backend.transport
+        screen = self.backend.screen if isinstance(self.backend, WithPicture) else self.backend
+        if isinstance(screen, Ds9) and isinstance(screen.transport, Recorder):
+            return screen.transport
         raise WrongValue(f"{self!r} keeps no commands; make one with backend='virtual'")
 
     def mtv(
@@ -251,12 +253,14 @@ class Display:
             self.backend.draw(frame, marks)
 
     def save(self, path: Path | str, frame: int | None = None) -> None:
-        """Write the picture of a frame as a PNG file.
+        """Write the picture of a frame as a PNG file; ds9 writes one of its whole window.
 
         Raises
         ------
         WrongValue
             If the frame shows no image.
+        DisplayRefused
+            If ds9 cannot (not all of them can); `out` needs no ds9.
         Unwritable
             If the file cannot be written.
         """

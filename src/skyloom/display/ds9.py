@@ -12,6 +12,7 @@ import numpy as np
 from skyloom.display.backends import scale_words, zoom_value
 from skyloom.display.marks import Circle, Ellipse, Line, Mark
 from skyloom.display.picture import Picture, fits_bytes
+from skyloom.errors import DisplayRefused
 
 __all__ = ["Ds9", "Transport", "region"]
 
@@ -109,7 +110,14 @@ class Ds9:
 
     def save(self, path: Path, frame: int) -> None:
         """Have ds9 write a PNG file of its window."""
-        self._in_frame(frame, f"saveimage png {path.resolve()}")
+        try:
+            self._in_frame(frame, f"saveimage png {path.resolve()}")
+        except DisplayRefused as error:
+            raise DisplayRefused(
+                f"{path}: ds9 cannot write what it shows; give Display(out=...), which matplotlib "
+                "draws",
+                file=str(path),
+            ) from error
 
     def close(self) -> None:
         """Let go of the connection; ds9 stays open."""
