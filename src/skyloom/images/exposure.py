@@ -109,15 +109,27 @@ class Exposure:
         """The pixels."""
         return self.masked_image.image
 
+    @image.setter
+    def image(self, value: Image) -> None:
+        self.masked_image = self.masked_image.replaced(image=value)
+
     @property
     def mask(self) -> Mask:
         """The mask."""
         return self.masked_image.mask
 
+    @mask.setter
+    def mask(self, value: Mask) -> None:
+        self.masked_image = self.masked_image.replaced(mask=value)
+
     @property
     def variance(self) -> Image:
         """The variance [square of the unit of the image]."""
         return self.masked_image.variance
+
+    @variance.setter
+    def variance(self, value: Image) -> None:
+        self.masked_image = self.masked_image.replaced(variance=value)
 
     @property
     def box(self) -> Box:

@@ -106,6 +106,16 @@ class MaskedImage:
         """Return a masked image with pixels of its own."""
         return type(self)(self.image.copy(), self.mask.copy(), self.variance.copy())
 
+    def replaced(
+        self, image: Image | None = None, mask: Mask | None = None, variance: Image | None = None
+    ) -> Self:
+        """Return a masked image with some planes replaced by others of the same box."""
+        return type(self)(
+            self.image if image is None else image,
+            self.mask if mask is None else mask,
+            self.variance if variance is None else variance,
+        )
+
     @classmethod
     def read(cls, path: Path | str, bbox: Box | None = None) -> MaskedImage:
         """Read the three planes of a FITS file, or a box (parent coordinates) of them."""

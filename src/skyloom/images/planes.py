@@ -142,6 +142,10 @@ class Mask(Plane):
         """Return a copy in int32."""
         return self._like(self.bits.astype(np.uint32).view(np.int32), self.xy0)
 
+    def has_plane(self, name: str) -> bool:
+        """Tell whether there is such a plane, or one that means the same."""
+        return name in self.planes or MASK_ALIASES.get(name) in self.planes
+
     def get_mask_plane(self, name: str) -> int:
         """Return the bit of a plane.
 
@@ -180,10 +184,8 @@ class Mask(Plane):
         TooManyMaskPlanes
             If all bits are used.
         """
-        try:
+        if self.has_plane(name):
             return self.get_mask_plane(name)
-        except UnknownMaskPlane:
-            pass
         free = sorted(set(range(self.n_bits)) - set(self.planes.values()))
         if not free:
             raise TooManyMaskPlanes(

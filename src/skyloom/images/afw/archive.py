@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from skyloom.errors import UnreadableFile
-from skyloom.images.afw.hdus import Hdu, opened, scan
+from skyloom.images.afw.hdus import Hdu, opened, padded, scan
 from skyloom.images.afw.tables import FieldSpec, Table, make_table
 
-__all__ = ["Archive", "IndexEntry", "Rows", "read_archive"]
+__all__ = ["Archive", "IndexEntry", "RawTable", "Rows", "archive_from", "read_archive"]
 
 _INDEX_COLUMNS = ("id", "cat.archive", "cat.persistable", "row0", "nrows")
 
@@ -70,12 +70,50 @@ class Rows:
         return self.table.array(name)[self.row0 : self.row0 + self.n_rows]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawTable:
+    """A table as bytes, not looked at yet."""
+
+    hdu: Hdu
+    data: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return the HDU as it stands in the file."""
+        return self.hdu.raw_header + padded(self.data)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Archive:
-    """Persisted objects: the index and its tables, decoded on request."""
+    """Persisted objects: the index and its tables, understood on request."""
 
-    index: Table
-    tables: tuple[Table, ...] = ()
+    sources: tuple[Table | RawTable, ...]  # the index, then the tables
+
+    @cached_property
+    def index(self) -> Table:
+        """The index.
+
+        Raises
+        ------
+        UnreadableFile
+            If it is damaged.
+        """
+        index = self._table(0)
+        missing = [name for name in (*_INDEX_COLUMNS, "name") if name not in index.columns]
+        if missing:
+            raise index.error(f"is not an archive index: it has no column {missing[0]!r}")
+        return index
+
+    @cached_property
+    def _parsed(self) -> dict[int, Table]:
+        return {}
+
+    def _table(self, number: int) -> Table:
+        source = self.sources[number]
+        if isinstance(source, Table):
+            return source
+        if number not in self._parsed:
+            self._parsed[number] = Table.parse(source.hdu, source.data)
+        return self._parsed[number]
 
     @cached_property
     def entries(self) -> dict[int, list[IndexEntry]]:
@@ -125,12 +163,12 @@ class Archive:
         for entry in self._parts(id_):
             if entry.n_rows == 0 and entry.table <= 0:
                 continue
-            if not 1 <= entry.table <= len(self.tables):
+            if not 1 <= entry.table < len(self.sources):
                 raise self.index.error(
                     f"object {id_} ({entry.name}) lies in table {entry.table}, the archive has "
-                    f"{len(self.tables)}"
+                    f"{len(self.sources) - 1}"
                 )
-            table = self.tables[entry.table - 1]
+            table = self._table(entry.table)
             if not 0 <= entry.row0 <= entry.row0 + entry.n_rows <= len(table):
                 raise self.index.error(
                     f"object {id_} ({entry.name}) has rows {entry.row0} to "
@@ -148,7 +186,7 @@ class Archive:
 
     def to_bytes(self) -> bytes:
         """Return the HDUs of the archive as they stand in a file."""
-        return b"".join(table.to_bytes() for table in (self.index, *self.tables))
+        return b"".join(source.to_bytes() for source in self.sources)
 
     def _parts(self, id_: int) -> list[IndexEntry]:
         if id_ not in self.entries:
@@ -158,7 +196,7 @@ class Archive:
     @classmethod
     def empty(cls) -> Archive:
         """Return an archive without objects."""
-        return cls(index=_index_table([], 0))
+        return cls(sources=(_index_table([], 0),))
 
     def extended(
         self, objects: Sequence[tuple[int, str, str, Sequence[Sequence[FieldSpec]]]]
@@ -171,7 +209,7 @@ class Archive:
             A part is the columns of one table; ids must be new.
         """
         entries = [entry for parts in self.entries.values() for entry in parts]
-        tables = list(self.tables)
+        tables = list(self.sources[1:])
         for id_, name, module, parts in objects:
             if id_ in self.entries:
                 raise ValueError(f"the archive has an object {id_} already")
@@ -179,7 +217,7 @@ class Archive:
                 number = len(tables) + 1
                 cards = [
                     ("EXTTYPE", "ARCHIVE_DATA", ""),
-                    ("AR_CATN", number, "# of this catalog relative to the start of this archive"),
+                    ("AR_CATN", number, "# of this catalog within this archive"),
                     ("AR_NAME", name, "Class name for objects stored here"),
                     ("EXTNAME", name, ""),
                     ("AFW_TABLE_VERSION", 3, ""),
@@ -192,7 +230,7 @@ class Archive:
                         name=name, module=module,
                     )
                 )  # fmt: skip
-        return Archive(index=_index_table(entries, len(tables)), tables=tuple(tables))
+        return Archive(sources=(_index_table(entries, len(tables)), *tables))
 
 
 def read_archive(path: Path | str, hdu: int) -> Archive:
@@ -225,16 +263,11 @@ def archive_from(file: Any, path: Path, hdus: Sequence[Hdu], number: int) -> Arc
             hdu=number,
         )
     first = hdus[number]
-    index = Table.parse(first, first.read_data(file))
-    missing = [name for name in (*_INDEX_COLUMNS, "name") if name not in index.columns]
-    if missing:
-        raise first.error(f"is not an archive index: it has no column {missing[0]!r}")
     n_tables = first.integer("AR_NCAT", 1) - 1
     if not 0 <= n_tables < len(hdus) - number:
         raise first.error(f"the archive has {n_tables} tables, the file ends before")
-    following = hdus[number + 1 : number + 1 + n_tables]
-    tables = tuple(Table.parse(hdu, hdu.read_data(file)) for hdu in following)
-    return Archive(index=index, tables=tables)
+    blocks = hdus[number : number + 1 + n_tables]
+    return Archive(sources=tuple(RawTable(hdu=hdu, data=hdu.read_data(file)) for hdu in blocks))
 
 
 def _index_table(entries: Sequence[IndexEntry], n_tables: int) -> Table:
@@ -261,8 +294,8 @@ def _index_table(entries: Sequence[IndexEntry], n_tables: int) -> Table:
     cards = [
         ("EXTTYPE", "ARCHIVE_INDEX", ""),
         ("EXTNAME", "ARCHIVE_INDEX", ""),
-        ("AR_CATN", 0, "# of this catalog relative to the start of this archive"),
-        ("AR_NCAT", n_tables + 1, "# of catalogs in this archive, including the index"),
+        ("AR_CATN", 0, "# of this catalog within this archive"),
+        ("AR_NCAT", n_tables + 1, "# of catalogs, including the index"),
         ("AFW_TABLE_VERSION", 3, ""),
     ]
     return make_table(filled, cards, where="archive index")

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from astropy.io import fits
 
-from skyloom.errors import MissingFile, UnreadableFile
+from skyloom.errors import MissingFile, SkyloomError, UnreadableFile
 
 __all__ = ["BLOCK", "Hdu", "damaged", "opened", "padded", "scan"]
 
@@ -96,8 +96,9 @@ class Hdu:
 
     def read_data(self, file: BinaryIO) -> bytes:
         """Read the data, without padding, as they are on disk."""
+        there = max(0, file.seek(0, io.SEEK_END) - self.data_start)
         file.seek(self.data_start)
-        data = file.read(self.data_size)
+        data = file.read(min(self.data_size, there))  # no memory for what a damaged header says
         if len(data) < self.data_size:
             raise self.error(
                 f"the file is truncated: {len(data)} of {self.data_size} bytes of data are there"
@@ -112,7 +113,7 @@ def damaged(path: Path, number: int | None = None) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # repairs of cards that are not quite standard
             yield
-    except (UnreadableFile, MissingFile, MemoryError):
+    except (SkyloomError, MemoryError):
         raise
     except Exception as error:  # a dozen types, of several packages
         reason = " ".join(str(error).split())[:200] or type(error).__name__

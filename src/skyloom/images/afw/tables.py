@@ -155,7 +155,12 @@ class Table:
 
     def error(self, what: str) -> UnreadableFile:
         """Return the error that names this table."""
-        return UnreadableFile(f"{self.where}: {what}; copy or write the file again")
+        file, _, number = self.where.rpartition("[")
+        return UnreadableFile(
+            f"{self.where}: {what}; copy or write the file again",
+            file=file,
+            hdu=int(number[:-1]) if number[:-1].isdecimal() else None,
+        )
 
     def _flag(self, bit: int, row: int) -> bool:
         byte = self.rows[row * self.width + self.columns["flags"].offset + bit // 8]
