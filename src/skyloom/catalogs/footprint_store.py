@@ -117,8 +117,8 @@ class FootprintStore:
         index = {name: column[order] for name, column in index.items()}
         cards = [
             ("EXTTYPE", "ARCHIVE_INDEX", ""),
-            ("AR_CATN", 0, "# of this catalog relative to the start of this archive"),
-            ("AR_NCAT", len(tables) + len(made) + 1, "# of catalogs, including the index"),
+            ("AR_CATN", 0, "# of this catalog in this archive"),
+            ("AR_NCAT", len(tables) + len(made) + 1, "# of catalogs in this archive"),
             ("HIERARCH AFW_TABLE_VERSION", 3, ""),
         ]
         parts = [table_bytes(_INDEX, index, len(order), cards=cards)]
@@ -142,9 +142,7 @@ class FootprintStore:
     def _table(self, number: int) -> tuple[tuple[Field, ...], dict[str, Any]]:
         if number not in self._tables:
             if self._archive is None or not 1 <= number <= len(self._archive.tables):
-                raise UnreadableFile(
-                    f"the archive of the catalogue has no table {number}; copy the file again"
-                )
+                raise self._error(f"the archive has no table {number}")
             self._tables[number] = _decoded_table(self._archive.tables[number - 1])
         return self._tables[number]
 
@@ -153,9 +151,7 @@ class FootprintStore:
         entries = self._entries
         rows = np.flatnonzero(entries["id"] == number)
         if not rows.size:
-            raise UnreadableFile(
-                f"the archive of the catalogue has no object {number}; copy the file again"
-            )
+            raise self._error(f"the archive has no object {number}")
         rows = rows[np.argsort(entries["cat.persistable"][rows], kind="stable")]
         parts = []
         for row in rows.tolist():
@@ -163,9 +159,8 @@ class FootprintStore:
             first, n = int(entries["row0"][row]), int(entries["nrows"][row])
             total = len(next(iter(columns.values()), ()))
             if not 0 <= first <= first + n <= total:
-                raise UnreadableFile(
-                    f"object {number} of the archive has rows {first} to {first + n} of a table of "
-                    f"{total}; copy the file again"
+                raise self._error(
+                    f"object {number} has rows {first} to {first + n} of a table of {total}"
                 )
             parts.append((fields, {name: c[first : first + n] for name, c in columns.items()}))
         return str(entries["name"][rows[0]]), parts
@@ -173,7 +168,7 @@ class FootprintStore:
     def _decoded(self, number: int) -> Footprint:
         name, parts = self._parts(number)
         if not name.startswith(("Footprint", _HEAVY)):
-            raise UnreadableFile(f"object {number} of the archive is a {name}, not a footprint")
+            raise self._error(f"object {number} is a {name}, not a footprint")
         try:
             spans = self._spans(parts[0][1])
             peaks = _peaks(*parts[1]) if len(parts) > 1 else None
@@ -190,10 +185,11 @@ class FootprintStore:
         except UnreadableFile:
             raise
         except (SkyloomError, LookupError, ValueError) as error:
-            raise UnreadableFile(
-                f"footprint {number} of the archive is damaged ({error}); copy the file again",
-                object=number,
-            ) from error
+            raise self._error(f"footprint {number} is damaged ({error})") from error
+
+    def _error(self, what: str) -> UnreadableFile:
+        where = "the catalogue" if self._archive is None else self._archive.index.where
+        return UnreadableFile(f"{where}: {what}; copy or write the file again", where=where)
 
     def _spans(self, columns: dict[str, Any]) -> SpanSet:
         if "y" not in columns:  # a number that leads to the spans; older files hold them here
@@ -297,7 +293,7 @@ class _Tables:
         for (name, fields), (number, pieces) in self._parts.items():
             cards = [
                 ("EXTTYPE", "ARCHIVE_DATA", ""),
-                ("AR_CATN", number, "# of this catalog relative to the start of this archive"),
+                ("AR_CATN", number, "# of this catalog in this archive"),
                 ("AR_NAME", name, "Class name for objects stored here"),
                 ("HIERARCH AFW_TABLE_VERSION", 3, ""),
             ]

@@ -43,9 +43,14 @@ class Schema:
             if field.name in self._fields:
                 raise ValueError(f"two fields are called {field.name!r}; rename one")
             self._fields[field.name] = field
-        self.aliases: Mapping[str, str] = MappingProxyType(dict(aliases or {}))
+        self._aliases = dict(aliases or {})
         self.aperture_radii = aperture_radii
-        self._lookup = Lookup(tuple(self._fields.values()), self.aliases, aperture_radii)
+        self._lookup = Lookup(tuple(self._fields.values()), self._aliases, aperture_radii)
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Slots and prefixes, and what they stand for."""
+        return MappingProxyType(self._aliases)
 
     @property
     def names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, overload
 
@@ -91,6 +91,7 @@ class SourceCatalog(Slots):
             raise ValueError(
                 f"columns {', '.join(columns)} are not in the schema; add their fields"
             )
+        self._getters: dict[str, Callable[[int], Any]] = {}
         self.metadata = fits.Header() if metadata is None else metadata
         self.primary = fits.Header() if primary is None else primary
         self.kind = kind
@@ -133,16 +134,35 @@ class SourceCatalog(Slots):
 
     def value(self, name: str, row: int) -> Any:
         """Return a quantity of one row; see `SourceRecord.get`."""
-        found = self.schema.locate(name)
+        getter = self._getters.get(name)
+        if getter is None:
+            getter = self._getters[name] = self._getter(self.schema.locate(name))
+        return getter(row)
+
+    def _getter(self, found: Part | Group) -> Callable[[int], Any]:
+        """Return what takes a quantity out of one row."""
         if isinstance(found, Part):
-            return self._value(found, row)
-        parts = [self._value(part, row) for part in found.parts]
+            return self._part_getter(found)
+        getters = [self._part_getter(part) for part in found.parts]
         if found.kind == "coord":
-            lon, lat = (v if isinstance(v, Angle) else Angle(v) for v in parts)
-            return IcrsCoord(lon, lat)
+            return lambda row: IcrsCoord(*(_as_angle(get(row)) for get in getters))
         if found.kind == "array":
-            return np.array(parts)
-        return _VECTORS[found.kind](*parts)
+            return lambda row: np.array([get(row) for get in getters])
+        make = _VECTORS[found.kind]
+        return lambda row: make(*(get(row) for get in getters))
+
+    def _part_getter(self, part: Part) -> Callable[[int], Any]:
+        column = self._columns[part.field.name]
+        if part.element is not None:
+            column = column[:, part.element]
+        if part.is_square:
+            return lambda row: float(np.sqrt(column[row]))
+        if part.field.type in {"Angle", "Coord"}:
+            return lambda row: Angle(column[row])
+        if column.dtype == object or column.ndim > 1:
+            return lambda row: column[row]
+        getter: Callable[[int], Any] = column.item
+        return getter
 
     def set(self, name: str, values: Any) -> None:
         """Change a quantity of all rows, under any of its names.
@@ -193,16 +213,6 @@ class SourceCatalog(Slots):
             column = column[:, part.element]
         return np.sqrt(column) if part.is_square else column
 
-    def _value(self, part: Part, row: int) -> Any:
-        value = self._columns[part.field.name][row]
-        if part.element is not None:
-            value = value[part.element]
-        if part.is_square:
-            return float(np.sqrt(value))
-        if part.field.type in {"Angle", "Coord"}:
-            return Angle(value)
-        return value if isinstance(value, np.ndarray) else _plain(value)
-
     @property
     def columns(self) -> dict[str, Any]:
         """The columns by the names of their fields, in order; compound ones have two axes."""
@@ -223,6 +233,7 @@ class SourceCatalog(Slots):
     def define_slot(self, slot: str, target: str) -> None:
         """Say what a slot (``PsfFlux``) stands for: the common start of its fields."""
         self.schema = self.schema.with_aliases({f"slot_{slot}": target})
+        self._getters.clear()
 
     # ---- rows
 
@@ -397,6 +408,9 @@ class SourceCatalog(Slots):
 
         return catalog_to_table(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_getters": {}}  # closures do not travel
+
     def __repr__(self) -> str:
         kind = self.kind or "plain"
         return f"<SourceCatalog of {self._n} rows, {len(self.schema)} fields ({kind})>"
@@ -410,8 +424,8 @@ def blank_column(field: Field, n: int) -> Any:
     return np.full((n, *field.shape), fill, dtype=field.dtype)
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _as_angle(value: Any) -> Angle:
+    return value if isinstance(value, Angle) else Angle(value)
 
 
 def _deep_copy(column: Any) -> Any:

@@ -220,6 +220,8 @@ class SpanSet:
         """Return the connected parts (corners count), from the first in reading order."""
         from scipy import ndimage  # noqa: PLC0415 - takes 0.2 s
 
+        if not self:
+            return []
         box = self.box
         labels, n = ndimage.label(self.mask(box), structure=np.ones((3, 3), int))
         slices: Iterable[Any] = ndimage.find_objects(labels, n)

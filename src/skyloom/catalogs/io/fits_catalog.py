@@ -80,7 +80,7 @@ def read_fits_catalog(path: Path | str, *, hdu: int | None = None) -> SourceCata
             used |= set(range(number, number + len(archive.tables) + 1))
         with _named(hdus[0]):
             primary = fits.Header([c for c in hdus[0].header.cards if _is_kept(c.keyword)])
-        if table.text("EXTNAME") == LDAC and _is_ldac_header(hdus[table.number - 1]):
+        if _is_called(table, LDAC) and _is_called(hdus[table.number - 1], _LDAC_HEADER):
             used |= {table.number - 1}
             with _named(hdus[table.number - 1]):
                 primary = _image_header(file, hdus[table.number - 1])
@@ -141,7 +141,9 @@ def fits_bytes(catalog: SourceCatalog) -> bytes:
     if catalog.kind:
         cards.append(("AFW_TYPE", catalog.kind, "Tells lsst::afw how to load this table."))
     aliases = {a: t for a, t in catalog.schema.aliases.items() if not _is_carded(a, t, catalog)}
-    table = table_bytes(fields, columns, len(catalog), aliases=aliases, cards=cards)
+    table = table_bytes(
+        fields, columns, len(catalog), aliases=aliases, cards=cards, is_plain=not catalog.kind
+    )
     return primary_bytes(catalog.primary) + table + archive
 
 
@@ -159,7 +161,11 @@ def ldac_bytes(catalog: SourceCatalog) -> bytes:
         "Field Header Card", "String", size=len(text), cards=(("TDIM", f"(80, {len(text) // 80})"),)
     )
     head = table_bytes(
-        [field], {field.name: [text]}, 1, cards=[("EXTNAME", _LDAC_HEADER, "a field header")]
+        [field],
+        {field.name: [text]},
+        1,
+        cards=[("EXTNAME", _LDAC_HEADER, "a field header")],
+        is_plain=True,
     )
     cards = [c for c in catalog.metadata.cards if c.keyword != "EXTNAME"]
     objects = table_bytes(
@@ -168,6 +174,7 @@ def ldac_bytes(catalog: SourceCatalog) -> bytes:
         len(catalog),
         aliases=catalog.schema.aliases,
         cards=[("EXTNAME", LDAC, "the sources"), *cards],
+        is_plain=True,
     )
     return primary_bytes(fits.Header()) + head + objects
 
@@ -249,20 +256,24 @@ def _named(hdu: Hdu) -> Iterator[None]:
 
 
 def _is_table(hdu: Hdu) -> bool:
-    return hdu.raw_header.startswith(b"XTENSION= 'BINTABLE'") and not hdu.is_compressed
+    is_table = hdu.raw_header.startswith(b"XTENSION= 'BINTABLE'")
+    return is_table and not (b"ZIMAGE" in hdu.raw_header and hdu.is_compressed)
 
 
 def _until_table(file: BinaryIO, path: Path, number: int | None) -> list[Hdu]:
     """Find the first HDUs, as far as the table: a file that is cut off behind it will do."""
     for most in (2, 3) if number is None else (number + 1,):
         hdus = scan(file, path, most=most)
-        if number is not None or any(_is_table(h) and not _is_ldac_header(h) for h in hdus):
+        if number is not None or any(
+            _is_table(h) and not _is_called(h, _LDAC_HEADER) for h in hdus
+        ):
             return hdus
     return scan(file, path)
 
 
-def _is_ldac_header(hdu: Hdu) -> bool:
-    return hdu.text("EXTNAME") == _LDAC_HEADER
+def _is_called(hdu: Hdu, name: str) -> bool:
+    """Compare EXTNAME; the header is understood only where it may be."""
+    return name.encode() in hdu.raw_header and hdu.text("EXTNAME") == name
 
 
 def _table(path: Path, hdus: list[Hdu], number: int | None) -> Hdu:
@@ -277,7 +288,7 @@ def _table(path: Path, hdus: list[Hdu], number: int | None) -> Hdu:
             file=str(path),
             hdu=number,
         )
-    objects = [hdu for hdu in tables if hdu.text("EXTNAME") == LDAC]
+    objects = [hdu for hdu in tables if _is_called(hdu, LDAC)]
     if len(objects) > 1:
         log.warning(
             "%s: the first of %d LDAC_OBJECTS is read; choose another with hdu=%s",

@@ -200,7 +200,11 @@ def _type(column: FitsColumn, tccls: str) -> tuple[str, int | None]:
 
 
 def header_cards(
-    fields: Iterable[Field], aliases: Mapping[str, str], *, forms: Mapping[str, str]
+    fields: Iterable[Field],
+    aliases: Mapping[str, str],
+    *,
+    forms: Mapping[str, str],
+    is_plain: bool = False,
 ) -> Iterator[tuple[str, Any, str]]:
     """Yield the cards of columns, flags and aliases, as afw orders them.
 
@@ -212,6 +216,8 @@ def header_cards(
         To be written as ALIAS cards.
     forms : mapping of str to str
         FITS format of each column, and of `FLAGS` where there are flags.
+    is_plain : bool
+        Whether to leave out the class of the field (TCCLS) where the format says enough.
     """
     number = bit = 0
     if FLAGS in forms:
@@ -228,13 +234,15 @@ def header_cards(
         number += 1
         yield f"TTYPE{number}", item.name, ""
         yield f"TFORM{number}", forms[item.name], "format of field"
-        yield f"TDOC{number}", item.doc, ""
+        if item.doc:
+            yield f"TDOC{number}", item.doc, ""
         if item.units:
             yield f"TUNIT{number}", item.units, ""
         if item.info.zero:
             yield f"TSCAL{number}", 1, ""
             yield f"TZERO{number}", item.info.zero, "offset of unsigned numbers"
-        yield f"TCCLS{number}", item.info.kind, "Field template used by lsst.afw.table"
+        if not is_plain or item.info.kind not in {"Scalar", "Array", "String"}:
+            yield f"TCCLS{number}", item.info.kind, "Field template used by lsst.afw.table"
         for keyword, value in item.cards:
             yield f"{keyword}{number}", value, ""
     for alias, target in sorted(aliases.items()):

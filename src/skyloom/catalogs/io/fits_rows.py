@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -99,7 +100,8 @@ def _values(field: Field, column: FitsColumn, raw: Any, heap: Any) -> Any:
     if column.pointer:
         return _variable(field, column, raw, heap)
     if column.letter == "A":
-        return _text(raw)
+        is_list = any(keyword == "TDIM" for keyword, _ in field.cards)
+        return _text(np.where(raw == 0, ord(" "), raw).astype(np.uint8) if is_list else raw)
     if column.letter == "X":
         return np.unpackbits(raw, axis=1)[:, : column.repeat].astype(bool)
     values = _scaled(raw, field, column)
@@ -181,6 +183,7 @@ def table_bytes(
     *,
     aliases: Mapping[str, str] | None = None,
     cards: Iterable[Any] = (),
+    is_plain: bool = False,
 ) -> bytes:
     """Return a whole HDU: header, rows and heap.
 
@@ -196,6 +199,8 @@ def table_bytes(
         ALIAS cards.
     cards : iterable of Card or (keyword, value, comment)
         What else is to stand in the header.
+    is_plain : bool
+        Whether the table is not one of afw.
 
     Raises
     ------
@@ -227,9 +232,12 @@ def table_bytes(
     ):
         header.append((keyword, value, comment), end=True)
     try:
-        for entry in (*header_cards(fields, aliases or {}, forms=forms), *cards):
-            header.append(entry, end=True)
-        head = header.tostring().encode("ascii")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # a comment is cut off
+            made = header_cards(fields, aliases or {}, forms=forms, is_plain=is_plain)
+            for entry in (*made, *cards):
+                header.append(entry, end=True)
+            head = header.tostring().encode("ascii")
     except (ValueError, UnicodeEncodeError, fits.VerifyError) as error:
         raise BadTable(f"a card of the header cannot be written: {error}") from error
     body = (rows.tobytes() if rows.dtype.names else b"") + bytes(heap)

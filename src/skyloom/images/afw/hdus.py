@@ -96,8 +96,9 @@ class Hdu:
 
     def read_data(self, file: BinaryIO) -> bytes:
         """Read the data, without padding, as they are on disk."""
+        there = max(0, file.seek(0, io.SEEK_END) - self.data_start)
         file.seek(self.data_start)
-        data = file.read(self.data_size)
+        data = file.read(min(self.data_size, there))  # no memory for what a damaged header says
         if len(data) < self.data_size:
             raise self.error(
                 f"the file is truncated: {len(data)} of {self.data_size} bytes of data are there"
