@@ -12,7 +12,7 @@ from ds9_screen import NAME, WAIT, Ds9Screen
 
 from skyloom.display import Display, xpa
 from skyloom.errors import DisplayNotAvailable, DisplayRefused
-from skyloom.images import Image, Mask, MaskedImage
+from skyloom.images import Exposure, Image, Mask, MaskedImage
 
 XY0 = (1000, 500)
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -64,6 +64,26 @@ def test_pixels_planes_and_symbols(display, ds9):
     assert ds9.wait_for(BLUE, 4 * 100) == 4 * 100
     # viewers show parent coordinates as physical ones, counted from 1
     assert "circle(1031,581,4)" in ds9.get("regions -system physical")
+
+
+def test_a_real_exposure(display, ds9, shared_data):
+    """An HSC exposure with its mask, origin and WCS."""
+    exposure = Exposure.read(shared_data / "astrometry" / "afw" / "HSC-0908120-056-small.fits")
+    detected, crosstalk = (exposure.mask.is_set(n) for n in ("DETECTED", "CROSSTALK"))
+    display.set_mask_transparency(0)
+    display.mtv(exposure, settings={"zoom": 2, "scale": "asinh zscale"})
+    assert ds9.wait_for(RED, 4 * crosstalk.sum()) == 4 * 14
+    assert ds9.wait_for(BLUE, 4 * detected.sum()) == 4 * 5390
+    y, x = np.unravel_index(np.argmax(exposure.image.array), exposure.shape)
+    assert ds9.values(x + 1, y + 1, 1, 1)[0, 0] == pytest.approx(exposure.image.array[y, x])
+    x0, y0 = exposure.xy0
+    display.dot("o", x0 + x, y0 + y, size=6, ctype="cyan")
+    assert ds9.regions() == [f"circle({x + 1},{y + 1},6) # color=cyan"]
+    # the header says FK5, which the HSC tools take for ICRS; ds9 knows the 20 mas between them
+    sky = ds9.get("regions -system wcs -sky fk5 -skyformat degrees").splitlines()[-1]
+    ra, dec = (float(v) for v in re.findall(r"[-\d.]+", sky)[:2])
+    expected = exposure.wcs.pixel_to_sky(float(x0 + x), float(y0 + y))
+    assert (ra, dec) == pytest.approx(expected, abs=2e-6)  # deg; seven decimals are told
 
 
 def test_a_new_image_takes_planes_and_symbols_away(display, ds9):

@@ -54,7 +54,7 @@ def display(what: str, keys: tuple[str, ...], *, root: Path, **options: Any) -> 
         for plane, color in colors:
             screen.set_mask_plane_color(plane, color)
         settings = {"scale": options["scale"], "zoom": options["zoom"]}
-        screen.mtv(data, title=what, settings=settings)
+        screen.mtv(data, title=" ".join([Path(what).name, *keys]), settings=settings)
         if options["catalog"] is not None:
             _mark(screen, data, options)
         click.echo(f"shown in {screen.backend.name}")
