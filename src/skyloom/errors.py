@@ -15,6 +15,7 @@
     │       ├── UnreadableFile      (OSError)
     │       ├── BadHeader           (RuntimeError)
     │       ├── BadTable            (ValueError)
+    │       ├── UnknownColumn       (KeyError)
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
     │       │   └── ReadOnlyError   a butler that was opened for reading
@@ -24,7 +25,13 @@
     │       ├── BadDataId           (ValueError)
     │       │   └── AmbiguousDataId several datasets fit
     │       ├── UnknownDatasetType  (KeyError)
-    │       └── DataNotFound        (FileNotFoundError)
+    │       ├── DataNotFound        (FileNotFoundError)
+    │       ├── OutsideImage        (ValueError)
+    │       ├── UnknownMaskPlane    (KeyError)
+    │       ├── TooManyMaskPlanes   (ValueError)
+    │       ├── MissingComponent    (LookupError)
+    │       ├── NotCalibrated       (ValueError)
+    │       └── UnsupportedFcr      (ValueError)
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
@@ -50,15 +57,22 @@ __all__ = [
     "FolderExists",
     "InputError",
     "Mismatch",
+    "MissingComponent",
     "MissingConfig",
     "MissingFile",
+    "NotCalibrated",
     "OutputExists",
+    "OutsideImage",
     "ReadOnlyError",
     "SkyloomError",
+    "TooManyMaskPlanes",
+    "UnknownColumn",
     "UnknownDatasetType",
     "UnknownKey",
+    "UnknownMaskPlane",
     "Unprocessable",
     "UnreadableFile",
+    "UnsupportedFcr",
     "Unwritable",
     "UserMistake",
     "WrongType",
@@ -148,6 +162,10 @@ class BadTable(InputError, ValueError):
     """A catalogue lacks a column or has rows that cannot be used."""
 
 
+class UnknownColumn(InputError, KeyError):
+    """A catalogue has no field of that name, in any vocabulary."""
+
+
 class Mismatch(InputError, RuntimeError):
     """Inputs that should belong together do not: shapes, WCS, bands."""
 
@@ -186,6 +204,30 @@ class UnknownDatasetType(InputError, KeyError):
 
 class DataNotFound(InputError, FileNotFoundError):
     """A dataset that has a place in the layout but no file there."""
+
+
+class OutsideImage(InputError, ValueError):
+    """A box that is not inside the image; boxes of exposures are in parent coordinates."""
+
+
+class UnknownMaskPlane(InputError, KeyError):
+    """A mask plane that this mask does not have."""
+
+
+class TooManyMaskPlanes(InputError, ValueError):
+    """A mask has no bit left for another plane."""
+
+
+class MissingComponent(InputError, LookupError):
+    """An exposure lacks a part (wcs, psf, ...), or holds one of a class that is not understood."""
+
+
+class NotCalibrated(InputError, ValueError):
+    """An image without a usable zero point, FLUXMAG0 = 0 among them."""
+
+
+class UnsupportedFcr(InputError, ValueError):
+    """A mosaic flux correction that is not in the documented format."""
 
 
 class DownloadFailed(SkyloomError, RuntimeError):
