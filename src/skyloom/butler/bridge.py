@@ -60,7 +60,8 @@ def export(butler: Butler, types: Iterable[str] = ()) -> Iterator[dict[str, Any]
     types : iterable of str, optional
         Dataset types; all by default.
     """
-    for name in types or [None]:
+    names: Iterable[str | None] = tuple(types) or (None,)
+    for name in names:
         for row in butler.rows(name):
             yield {"dataset_type": row.type, "data_id": dict(row.data_id), "path": str(row.path)}
 
