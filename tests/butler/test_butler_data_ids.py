@@ -46,15 +46,18 @@ def butler(tmp_path: Path) -> Butler:
         ("flattenedThumb", ONE, "00705/HSC-I/thumbs/flattened-0001234-056.png"),
         ("calexpThumb", ONE, "00705/HSC-I/thumbs/corr-0001234-056.png"),
         ("log", {"pointing": 705, "filter": "HSC-I"}, "00705/HSC-I/logs/run.log"),
-        ("bias", {"calibDate": "2014-01-02", "ccd": 5}, "BIAS/2014-01-02/NONE/BIAS-2014-01-02-005.fits"),
-        ("dark", {"calibDate": "2014-01-02", "ccd": 5}, "DARK/2014-01-02/NONE/DARK-2014-01-02-005.fits"),
+        ("bias", {"calibDate": "2014-01-02", "ccd": 5},
+         "BIAS/2014-01-02/NONE/BIAS-2014-01-02-005.fits"),
+        ("dark", {"calibDate": "2014-01-02", "ccd": 5},
+         "DARK/2014-01-02/NONE/DARK-2014-01-02-005.fits"),
         ("flat", {"calibDate": "2014-01-02", "ccd": 5, "filter": "HSC-Y"},
          "FLAT/2014-01-02/HSC-Y/FLAT-2014-01-02-HSC-Y-005.fits"),
         ("fringe", {"calibDate": "2014-01-02", "ccd": 5, "filter": "HSC-Y"},
          "FRINGE/2014-01-02/HSC-Y/FRINGE-2014-01-02-HSC-Y-005.fits"),
         ("deepCoadd", COADD, "deepCoadd/HSC-I/9812/1,2.fits"),
         ("deepCoadd_calexp", COADD, "deepCoadd-results/HSC-I/9812/1,2/calexp-HSC-I-9812-1,2.fits"),
-        ("deepCoadd_directWarp", {**COADD, "visit": 7}, "deepCoadd/HSC-I/9812/1,2/warp-HSC-I-9812-1,2-7.fits"),
+        ("deepCoadd_directWarp", {**COADD, "visit": 7},
+         "deepCoadd/HSC-I/9812/1,2/warp-HSC-I-9812-1,2-7.fits"),
         ("deepCoadd_psfMatchedWarp", {**COADD, "visit": 7},
          "deepCoadd/HSC-I/9812/1,2/psfMatchedWarp-HSC-I-9812-1,2-7.fits"),
         ("deepCoadd_psf", COADD, "deepCoadd-results/HSC-I/9812/1,2/calexp-HSC-I-9812-1,2.fits"),
@@ -89,7 +92,7 @@ def test_numbers_come_in_many_forms(visit: Any, butler: Butler) -> None:
     assert given == {"visit": visit, "ccd": 56}
 
 
-@pytest.mark.parametrize("visit", [1.0, "1.0", "one", True, None, [1], -1, "-1", "", "１"])
+@pytest.mark.parametrize("visit", [1.0, "1.0", "one", True, None, [1], -1, "-1", "", "\uff11"])
 def test_what_is_no_number_is_refused(visit: Any, butler: Butler) -> None:
     with pytest.raises(BadDataId, match="visit"):
         butler.path("notes", visit=visit, ccd=56)

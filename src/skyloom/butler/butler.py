@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, final, overload
@@ -167,8 +168,24 @@ class Butler:
                 return found
         if kind.first_of:
             return self._locate(self.layout[kind.first_of[0]], values)
-        if kind.template is None:
-            return self._locate(self.layout[kind.component_of], values)
+        if kind.component_of:
+            return self._locate_part(kind, values)
+        return self._locate_file(kind, values)
+
+    def _locate_part(
+        self, kind: DatasetType, values: Mapping[str, Value]
+    ) -> tuple[DataId, Path]:
+        """Return the file of its own that a part has, or else that of the whole."""
+        if kind.template is not None:
+            with contextlib.suppress(DataNotFound):
+                found = self._locate_file(kind, values)
+                if found[1].is_file():
+                    return found
+        return self._locate(self.layout[kind.component_of], values)
+
+    def _locate_file(
+        self, kind: DatasetType, values: Mapping[str, Value]
+    ) -> tuple[DataId, Path]:
         full = self.finder.complete(kind.name, values)
         place = self.layout.place(kind.name, full)
         if len(self.roots) > 1:
@@ -253,7 +270,9 @@ class Butler:
         for other in kind.first_of:
             if self.layout.parse(other, path, root=self._root_of(path)) is not None:
                 return self._stored(self.layout[other], part, path)
-        if not kind.component_of or (kind.template is not None and path.is_file()):
+        root = self._root_of(path)
+        is_own = kind.template is not None and self.layout.parse(kind.name, path, root=root)
+        if not kind.component_of or is_own:
             return kind, part
         whole = self.layout[kind.component_of]
         return whole, part or kind.component

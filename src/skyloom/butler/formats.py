@@ -214,7 +214,7 @@ FORMATS: Final[Mapping[str, Format]] = {
             name="fits_table",
             read=tables.read_fits_rows,
             write=tables.write_fits_rows,
-            parts={**_FITS_PARTS, "len": tables.fits_length, "schema": tables.fits_schema},
+            parts={**_FITS_PARTS, "len": tables.catalog_length, "schema": tables.fits_schema},
         ),
         Format(
             name="source_catalog",
@@ -236,7 +236,7 @@ FORMATS: Final[Mapping[str, Format]] = {
             name="calibration",
             read=exposures.read_calibration,
             write=exposures.write_exposure,
-            parts={**exposures.EXPOSURE_PARTS, **_FITS_PARTS},
+            parts={**exposures.EXPOSURE_PARTS, "sub": exposures.read_calibration},
         ),
         Format(name="text", read=_read_text, write=_write_text),
         Format(name="bytes", read=Path.read_bytes, write=_write_bytes),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from .formats_fits import read_header
+
 __all__ = ["EXPOSURE_PARTS", "read_calibration", "read_exposure", "write_exposure"]
 
 # skyloom.images is imported where it is used: it takes a while to load.
@@ -18,11 +20,21 @@ def read_exposure(path: Path) -> Any:
     return Exposure.read(path)
 
 
-def read_calibration(path: Path) -> Any:
-    """Read an image, masked image or exposure as an exposure of float32."""
-    from skyloom.images import Exposure  # noqa: PLC0415
+def read_calibration(path: Path, *, bbox: Any = None) -> Any:
+    """Read an image, masked image or exposure as an exposure of float32.
 
-    return Exposure.read(path)
+    A mask or variance that the file lacks is zero; pixels of another type are converted.
+    """
+    from skyloom.images import Exposure, MaskedImage  # noqa: PLC0415
+
+    found = Exposure.read(path, bbox=bbox)
+    planes = found.masked_image
+    if planes.image.array.dtype == "float32":
+        return found
+    image = planes.image.convert_f()
+    return Exposure(
+        MaskedImage(image, planes.mask, planes.variance), wcs=found.wcs, metadata=found.metadata
+    )
 
 
 def write_exposure(obj: object, path: Path) -> None:
@@ -32,12 +44,6 @@ def write_exposure(obj: object, path: Path) -> None:
     if not isinstance(obj, Exposure):
         raise TypeError(f"an Exposure is expected, not {type(obj).__name__}")
     obj.write(path)
-
-
-def _metadata(path: Path) -> Any:
-    from skyloom.images import read_metadata  # noqa: PLC0415
-
-    return read_metadata(path)
 
 
 def _cutout(path: Path, *, bbox: Any) -> Any:
@@ -56,7 +62,7 @@ def _component(name: str) -> Callable[[Path], Any]:
 
 
 EXPOSURE_PARTS: Final[Mapping[str, Callable[..., Any]]] = {
-    "md": _metadata,
+    "md": read_header,
     "sub": _cutout,
     **{n: _component(n) for n in ("wcs", "photo_calib", "psf", "mask", "variance", "image")},
 }

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from skyloom.errors import UnreadableFile
-
-__all__ = ["Array", "FitsImages", "read_fits", "read_header", "read_header_of", "write_fits"]
+__all__ = ["Array", "FitsImages", "read_fits", "read_header", "write_fits"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
 _STRUCTURE: Final = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "SIMPLE")
-_EXTENSION: Final = (*_STRUCTURE, "XTENSION", "PCOUNT", "GCOUNT", "INHERIT")
-_BLOCK: Final = 2880  # byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,68 +70,7 @@ def _fits_array(array: Array | None) -> Array | None:
 
 
 def read_header(path: Path) -> fits.Header:
-    """Return the cards of the primary HDU and of the first extension, which wins.
+    """Return the cards of the primary HDU and of the first with data; no pixel is read."""
+    from skyloom.images import read_metadata  # noqa: PLC0415 - takes a while to load
 
-    No pixel is read: the file may be cut off behind the headers.
-
-    Raises
-    ------
-    UnreadableFile
-        If the primary header is damaged.
-    """
-    headers = _headers(path)
-    try:
-        merged = next(headers)
-    except (OSError, ValueError, StopIteration) as error:
-        raise UnreadableFile(f"{path}: has no FITS header ({error})", path=path) from error
-    second = next(headers, None)
-    for card in second.cards if second is not None else ():
-        if card.keyword in _EXTENSION:
-            continue
-        if card.keyword in {"COMMENT", "HISTORY", ""}:
-            merged.append(card, end=True)
-        else:
-            merged.set(card.keyword, card.value, card.comment)
-    return merged
-
-
-def read_header_of(path: Path, hdu: int) -> fits.Header:
-    """Return the header of one HDU; no data are read.
-
-    Raises
-    ------
-    UnreadableFile
-        If the file has no such HDU.
-    """
-    found = next(itertools.islice(_headers(path), hdu, None), None)
-    if found is None:
-        raise UnreadableFile(f"{path}: has no HDU {hdu}", path=path)
-    return found
-
-
-def _headers(path: Path) -> Iterator[fits.Header]:
-    """Yield the headers of a file, one after the other; none after one that is cut off."""
-    with path.open("rb") as raw:
-        is_packed = raw.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if is_packed else path.open("rb") as opened:
-        file = cast(BinaryIO, opened)
-        first = True
-        while True:
-            try:
-                header = fits.Header.fromfile(file)
-            except (OSError, ValueError, EOFError):
-                if first:
-                    raise
-                return
-            yield header
-            first = False
-            file.seek(_data_size(header), 1)
-
-
-def _data_size(header: fits.Header) -> int:
-    """Return the length of the data behind a header, with its padding [byte]."""
-    axes = [int(header[f"NAXIS{n + 1}"]) for n in range(int(header["NAXIS"]))]
-    values = int(np.prod(axes, dtype=np.int64)) if axes else 0
-    size = abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1))
-    size *= values + int(header.get("PCOUNT", 0))
-    return -(-size // _BLOCK) * _BLOCK
+    return read_metadata(path)

@@ -7,14 +7,11 @@ from typing import Any
 
 from astropy.table import Table
 
-from .formats_fits import read_header_of
-
 __all__ = [
     "catalog_length",
     "catalog_schema",
     "csv_length",
     "csv_schema",
-    "fits_length",
     "fits_schema",
     "read_catalog",
     "read_csv_table",
@@ -100,11 +97,6 @@ def write_fits_rows(obj: object, path: Path) -> None:
     write_fits_table(_table(obj), path)
 
 
-def fits_length(path: Path) -> int:
-    """Count the rows of a FITS table without reading them."""
-    return int(read_header_of(path, 1)["NAXIS2"])
-
-
 def fits_schema(path: Path) -> Table:
     """Return the columns of a FITS table as a table without rows."""
     return read_fits_rows(path)[:0]
@@ -123,11 +115,16 @@ def write_catalog(obj: object, path: Path) -> None:
 
     if not isinstance(obj, SourceCatalog):
         raise TypeError(f"a SourceCatalog is expected, not {type(obj).__name__}")
-    obj.write(path)
+    named = path.with_name(f"{path.name}.fits")  # the end of the name tells the format
+    try:
+        obj.write(named)
+        named.replace(path)
+    finally:
+        named.unlink(missing_ok=True)
 
 
 def catalog_length(path: Path) -> int:
-    """Count the sources of a catalogue without reading them."""
+    """Count the rows of a FITS table or source catalogue without reading them."""
     from skyloom.catalogs import read_length  # noqa: PLC0415
 
     return int(read_length(path))

@@ -65,11 +65,14 @@ class Finder:
         if kind.validity and lacking:
             full = self._valid(kind, full, lacking)
             lacking = [key for key in kind.dimensions if key not in full]
-        for table in kind.tables:
-            if lacking or any(key not in kind.dimensions for key in full):
-                full = self._from_table(kind, self.layout.tables[table], full, lacking)
+        doubtful = {key for key in full if key not in kind.dimensions}  # no file name has them
+        for name_ in kind.tables:
+            table = self.layout.tables[name_]
+            if lacking or doubtful:
+                full, is_known = self._from_table(kind, table, full, lacking)
                 lacking = [key for key in kind.dimensions if key not in full]
-        if lacking and existing:
+                doubtful -= set(table.keys) if is_known else set()
+        if lacking and existing and not doubtful:
             full = self._from_files(kind, full, lacking)
         elif lacking:
             raise self._nothing(kind, full, lacking)
@@ -111,18 +114,18 @@ class Finder:
 
     def _from_table(
         self, kind: DatasetType, table: Lookup, full: DataId, lacking: Sequence[str]
-    ) -> DataId:
-        """Add what a table knows, and refuse what contradicts it."""
+    ) -> tuple[DataId, bool]:
+        """Add what a table knows; tell whether it has such a row; refuse what contradicts it."""
         want = [key for key in lacking if key in table.keys and kind.may_look_up(key)]
         given = full.subset(table.keys)
         if not given:
-            return full
+            return full, False
         identity = given.subset(table.identity)
         rows = self.rows(table.name, identity or given)
         agreeing = [row for row in rows if given.agrees(row)]
         if rows and not agreeing and len(identity) == len(table.identity):
             raise _contradicts(kind, given, identity, rows)
-        return full.replace(_single(kind, full, want, agreeing))
+        return full.replace(_single(kind, full, want, agreeing)), bool(agreeing)
 
     def _from_files(self, kind: DatasetType, full: DataId, lacking: Sequence[str]) -> DataId:
         """Take what is lacking from the datasets that exist."""

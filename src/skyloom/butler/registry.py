@@ -347,6 +347,7 @@ class Registry:
             "variables": dict(self.layout.variables),
         }
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous = OFF")  # it can be made anew
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN")
             for sql in tables:

@@ -13,7 +13,7 @@ from .data_id import Value
 
 __all__ = ["READERS"]
 
-_IMAGE: Final = re.compile(r"(?P<shot>[^.]+)_o[ik]i_(?P<tail>[^.]+)(?P<ext>\..+)")
+_IMAGE: Final = re.compile(r"(?P<shot>[^.]+)_o[ok]i_(?P<tail>[^.]+)\.(?P<ext>.+)")
 
 
 def read_survey_ccds(root: Path) -> list[dict[str, Value]]:
@@ -58,6 +58,7 @@ def _ccd_row(cells: tuple[Any, ...]) -> dict[str, Value]:
         "ccdname": ccdname,
         "filter": filter_,
         "imgdir": folder,
+        "base": name.partition(".")[0],
         "hdu": int(hdu),
     }
     parts = _IMAGE.fullmatch(name)
