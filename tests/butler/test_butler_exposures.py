@@ -82,9 +82,7 @@ def test_parts_are_read_without_the_rest(rerun: Butler) -> None:
     np.testing.assert_array_equal(part.image.array, whole[box].image.array)
     assert isinstance(rerun.get("calexp_mask", SHORT), Mask)
     assert isinstance(rerun.get("calexp_image", SHORT), Image)
-    np.testing.assert_array_equal(
-        rerun.get("calexp_variance", SHORT).array, whole.variance.array
-    )
+    np.testing.assert_array_equal(rerun.get("calexp_variance", SHORT).array, whole.variance.array)
     x, y = np.array([150.0]), np.array([180.0])
     np.testing.assert_allclose(
         rerun.get("calexp_wcs", SHORT).pixel_to_sky(x, y), whole.wcs.pixel_to_sky(x, y), rtol=1e-15

@@ -172,9 +172,7 @@ class Butler:
             return self._locate_part(kind, values)
         return self._locate_file(kind, values)
 
-    def _locate_part(
-        self, kind: DatasetType, values: Mapping[str, Value]
-    ) -> tuple[DataId, Path]:
+    def _locate_part(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
         """Return the file of its own that a part has, or else that of the whole."""
         if kind.template is not None:
             with contextlib.suppress(DataNotFound):
@@ -183,9 +181,7 @@ class Butler:
                     return found
         return self._locate(self.layout[kind.component_of], values)
 
-    def _locate_file(
-        self, kind: DatasetType, values: Mapping[str, Value]
-    ) -> tuple[DataId, Path]:
+    def _locate_file(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
         full = self.finder.complete(kind.name, values)
         place = self.layout.place(kind.name, full)
         if len(self.roots) > 1:
