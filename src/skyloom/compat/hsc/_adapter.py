@@ -1,6 +1,6 @@
 """An old object is a new one with the methods of the old name.
 
-The docstring of each old method says what to write instead: ``Use ``exposure.mask``.``  The table of
+The docstring of each old method says what to write instead, after the word "Use".  The table of
 `skyloom.compat.hsc.migration_table` is made from these lines.
 """
 

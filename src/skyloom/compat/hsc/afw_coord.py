@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from skyloom import geometry
 from skyloom.compat.hsc._adapter import Adapter, new_of
@@ -46,19 +46,23 @@ class Coord(Adapter):
 
     def toIcrs(self) -> IcrsCoord:
         """Use ``coord.to_icrs()``."""
-        return _old(IcrsCoord, self.new.to_icrs())
+        made: IcrsCoord = IcrsCoord.of(self.new.to_icrs())
+        return made
 
     def toFk5(self) -> Fk5Coord:
         """Use ``coord.to_fk5()``."""
-        return _old(Fk5Coord, self.new.to_fk5())
+        made: Fk5Coord = Fk5Coord.of(self.new.to_fk5())
+        return made
 
     def toGalactic(self) -> GalacticCoord:
         """Use ``coord.to_galactic()``."""
-        return _old(GalacticCoord, self.new.to_galactic())
+        made: GalacticCoord = GalacticCoord.of(self.new.to_galactic())
+        return made
 
     def toEcliptic(self) -> EclipticCoord:
         """Use ``coord.to_ecliptic()``."""
-        return _old(EclipticCoord, self.new.to_ecliptic())
+        made: EclipticCoord = EclipticCoord.of(self.new.to_ecliptic())
+        return made
 
     def angularSeparation(self, other: Coord) -> Angle:
         """Use ``coord.separation(other)``."""
@@ -85,7 +89,3 @@ class EclipticCoord(Coord):
     """Ecliptic coordinates."""
 
     kind = geometry.EclipticCoord
-
-
-def _old(kind: Any, new: geometry.Coord) -> Any:
-    return kind.of(new)

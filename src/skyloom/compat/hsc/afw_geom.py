@@ -261,7 +261,7 @@ class Box2I(Adapter):
         if isinstance(other, Box2I):
             return other.new.clipped(self.new) == other.new
         x, y = other
-        return self.new.x0 <= x < self.new.x1 and self.new.y0 <= y < self.new.y1
+        return bool(self.new.x0 <= x < self.new.x1 and self.new.y0 <= y < self.new.y1)
 
     def grow(self, margin: int) -> None:
         """Use ``box = box.grown(margin)``."""

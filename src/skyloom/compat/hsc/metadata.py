@@ -1,4 +1,4 @@
-"""Old names for header cards: the ``PropertyList`` that ``getMetadata()`` and ``calexp_md`` gave."""
+"""Old names for header cards: the ``PropertyList`` of ``getMetadata()`` and ``calexp_md``."""
 
 from __future__ import annotations
 
