@@ -140,6 +140,15 @@ def test_footprints_survive_a_file(tmp_path, dtype, mask_dtype):
         assert np.array_equal(pixels.data["mask"][0], heavy.mask_values)
 
 
+def test_footprints_that_are_set_in_a_slice_are_in_the_catalogue():
+    sources = SourceCatalog.empty(SCHEMA, 4)
+    sources[1:3][1].footprint = footprint()
+    assert sources[2].footprint.area == footprint().area
+    copied = sources[[2, 3]]
+    copied[0].footprint = None
+    assert sources[2].footprint is not None
+
+
 def test_parts_of_a_catalogue_carry_their_footprints_only(tmp_path, shared_data):
     sources = SourceCatalog.read(shared_data.joinpath(*REAL))
     part = sources[[4, 1]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,7 +18,7 @@ from skyloom.catalogs.photometry import Magnitudes, calibrated
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.slots import MomentErrors, Point, Slots
 from skyloom.catalogs.source_record import SourceRecord
-from skyloom.errors import BadTable
+from skyloom.errors import BadTable, Mismatch
 from skyloom.geometry import Angle, IcrsCoord, Quadrupole
 
 __all__ = ["SourceCatalog"]
@@ -92,17 +92,32 @@ class SourceCatalog(Slots):
                 f"columns {', '.join(columns)} are not in the schema; add their fields"
             )
         self._getters: dict[str, Callable[[int], Any]] = {}
-        self.metadata = fits.Header() if metadata is None else metadata
-        self.primary = fits.Header() if primary is None else primary
+        self._metadata = metadata
+        self._primary = primary
         self.kind = kind
         self.version = version
-        self._footprint_ids = footprint_ids
-        self._footprints = FootprintStore() if footprints is None else footprints
+        self._has_footprint_column = footprint_ids is not None
+        self._footprint_ids = np.zeros(n, np.int32) if footprint_ids is None else footprint_ids
+        self._store = footprints
 
     @classmethod
     def empty(cls, schema: Schema, n: int = 0) -> SourceCatalog:
         """Return a catalogue of n blank rows: zero, NaN, False, empty text."""
         return cls(schema, n=n)
+
+    @property
+    def metadata(self) -> fits.Header:
+        """Cards of the table that are not about columns."""
+        if self._metadata is None:
+            self._metadata = fits.Header()
+        return self._metadata
+
+    @property
+    def primary(self) -> fits.Header:
+        """Cards of the primary HDU; of FITS_LDAC: the header of the image."""
+        if self._primary is None:
+            self._primary = fits.Header()
+        return self._primary
 
     # ---- columns
 
@@ -268,7 +283,7 @@ class SourceCatalog(Slots):
             if key.size == 0 and key.dtype != bool:
                 key = key.astype(np.intp)
         columns = {name: column[key] for name, column in self._columns.items()}
-        ids = None if self._footprint_ids is None else self._footprint_ids[key]
+        ids = self._footprint_ids[key]
         n = len(range(self._n)[key]) if isinstance(key, slice) else len(np.arange(self._n)[key])
         return self._like(self.schema, columns, n, footprint_ids=ids)
 
@@ -292,51 +307,85 @@ class SourceCatalog(Slots):
         """Return a copy in the order of a column; equal values keep theirs."""
         return self._rows(np.argsort(self.get(name), kind="stable"))
 
+    @classmethod
+    def concatenated(cls, catalogs: Sequence[SourceCatalog]) -> SourceCatalog:
+        """Return the rows of several catalogues, footprints included; metadata of the first.
+
+        Raises
+        ------
+        Mismatch
+            If their fields differ.
+        """
+        first = catalogs[0]
+        for other in catalogs[1:]:
+            if list(other.schema) != list(first.schema):
+                names = set(other.schema.names) ^ set(first.schema.names)
+                raise Mismatch(
+                    "catalogues with different fields cannot be joined: "
+                    f"{', '.join(sorted(names)) or 'types, units or docs'} differ; take some away "
+                    "(without) or add them (with_field)"
+                )
+        columns = {
+            name: np.concatenate([c.columns[name] for c in catalogs]) for name in first.columns
+        }
+        made = first._like(
+            first.schema, columns, sum(map(len, catalogs)), footprint_ids=None,
+            footprints=FootprintStore(),
+        )  # fmt: skip
+        row = 0
+        for catalog in catalogs:
+            for number in np.flatnonzero(catalog.footprint_ids):
+                made.set_footprint(row + int(number), catalog.footprint(int(number)))
+            row += len(catalog)
+        return made
+
     def copy(self, *, deep: bool = True) -> SourceCatalog:
         """Return a copy; a shallow one shares the columns."""
         columns = dict(self._columns)
         ids = self._footprint_ids
         if deep:
             columns = {name: _deep_copy(column) for name, column in columns.items()}
-            ids = None if ids is None else ids.copy()
+            ids = ids.copy()
         return self._like(self.schema, columns, self._n, footprint_ids=ids)
 
     def _like(
         self, schema: Schema, columns: Mapping[str, Any], n: int, **changes: Any
     ) -> SourceCatalog:
         facts: dict[str, Any] = {
-            "metadata": self.metadata.copy(),
-            "primary": self.primary.copy(),
+            "metadata": None if self._metadata is None else self._metadata.copy(),
+            "primary": None if self._primary is None else self._primary.copy(),
             "kind": self.kind,
             "version": self.version,
             "footprint_ids": self._footprint_ids,
-            "footprints": self._footprints,
+            "footprints": self.footprint_store,
         }
-        return type(self)(schema, columns, n, **facts | changes)
+        made = type(self)(schema, columns, n, **facts | changes)
+        made._has_footprint_column = self._has_footprint_column
+        return made
 
     # ---- footprints
 
     @property
     def has_footprints(self) -> bool:
         """Whether any source has pixels of its own."""
-        return self._footprint_ids is not None and bool(self._footprint_ids.any())
+        return bool(self._footprint_ids.any())
 
     @property
     def has_footprint_column(self) -> bool:
         """Whether a file of the catalogue has a column for footprints, be it of zeros."""
-        return self._footprint_ids is not None
+        return self._has_footprint_column or self.has_footprints
 
     @property
     def footprint_ids(self) -> npt.NDArray[np.int32]:
         """Numbers of the footprints in the archive; 0 for none."""
-        if self._footprint_ids is None:
-            return np.zeros(self._n, np.int32)
         return self._footprint_ids.copy()
 
     @property
     def footprint_store(self) -> FootprintStore:
         """Where the footprints are, and whatever else the archive of the file holds."""
-        return self._footprints
+        if self._store is None:
+            self._store = FootprintStore()
+        return self._store
 
     def footprint(self, row: int) -> Footprint | None:
         """Return the footprint of a row; None where it has none.
@@ -346,15 +395,12 @@ class SourceCatalog(Slots):
         UnreadableFile
             If the archive of the file does not hold it, or it is damaged.
         """
-        if self._footprint_ids is None or not self._footprint_ids[row]:
-            return None
-        return self._footprints.get(int(self._footprint_ids[row]))
+        number = int(self._footprint_ids[row])
+        return self.footprint_store.get(number) if number else None
 
     def set_footprint(self, row: int, footprint: Footprint | None) -> None:
         """Give a row a footprint, or take it away."""
-        if self._footprint_ids is None:
-            self._footprint_ids = np.zeros(self._n, np.int32)
-        self._footprint_ids[row] = 0 if footprint is None else self._footprints.add(footprint)
+        self._footprint_ids[row] = 0 if footprint is None else self.footprint_store.add(footprint)
 
     # ---- photometry
 
