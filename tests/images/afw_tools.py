@@ -81,3 +81,63 @@ def cards(header) -> list[str]:
 def real(shared_data: Path, name: str) -> Path:
     """Return the path of a real afw file."""
     return shared_data / "astrometry" / "afw" / name
+
+
+def tan_wcs_fields():
+    """Return the parts of an archived TanWcs with SIP terms, as files before 2018 have it."""
+    from skyloom.images.afw.tables import FieldSpec as F  # noqa: PLC0415
+
+    wcs = sky()
+    first = [
+        F(name="crval", form="2D", values=[wcs.wcs.crval]),
+        F(name="crpix", form="2D", values=[wcs.wcs.crpix - 1.0]),
+        F(name="cd", form="4D", values=[wcs.wcs.cd.ravel(order="F")]),
+        F(name="ctype1", form="72A", values=["RA---TAN"]),
+        F(name="ctype2", form="72A", values=["DEC--TAN"]),
+        F(name="equinox", form="1D", values=[2000.0]),
+        F(name="radesys", form="72A", values=["ICRS"]),
+        F(name="cunit1", form="72A", values=["deg"]),
+        F(name="cunit2", form="72A", values=["deg"]),
+    ]
+    tables = {"A": wcs.sip.a, "B": wcs.sip.b, "Ap": wcs.sip.ap, "Bp": wcs.sip.bp}
+    second = [F(name=n, form="9D", values=[t.ravel(order="F")]) for n, t in tables.items()]
+    return [first, second]
+
+
+def coadd_objects(psf):
+    """Return objects (id, class, parts) of an archive whose object 100 is the PSF of a coadd."""
+    from skyloom.images.afw import encode_psf  # noqa: F401, PLC0415
+    from skyloom.images.afw.encode import Encoder  # noqa: PLC0415
+    from skyloom.images.afw.tables import FieldSpec as F  # noqa: PLC0415
+
+    objects = []
+    psf_id = Encoder(objects, 1).put(psf)
+    corners = [(-1.0, -1.0), (300.0, -1.0), (300.0, 300.0), (-1.0, 300.0)]
+    polygon = [
+        F(name="vertices_x", form="1D", values=[c[0] for c in corners]),
+        F(name="vertices_y", form="1D", values=[c[1] for c in corners]),
+    ]
+    head = [
+        F(name="coaddwcs", form="1J", values=[90]),
+        F(name="cachesize", form="1J", values=[10000]),
+        F(name="avgpos_x", form="1D", values=[40.0]),
+        F(name="avgpos_y", form="1D", values=[30.0]),
+        F(name="warpingkernelname", form="32A", values=["lanczos3"]),
+    ]
+    rows = [
+        F(name="wcs", form="1J", values=[90, 90]),
+        F(name="psf", form="1J", values=[psf_id, psf_id]),
+        F(name="validPolygon", form="1J", values=[91, 0]),
+        F(name="id", form="1K", values=[11, 12]),
+        F(name="bbox_min_x", form="1J", values=[0, 0]),
+        F(name="bbox_min_y", form="1J", values=[0, 0]),
+        F(name="bbox_max_x", form="1J", values=[199, 199]),
+        F(name="bbox_max_y", form="1J", values=[199, 199]),
+        F(name="weight", form="1D", values=[2.0, 1.0]),
+    ]
+    return [
+        *((o[0], o[1], o[3]) for o in objects),
+        (90, "TanWcs", tan_wcs_fields()),
+        (91, "Polygon", [polygon]),
+        (100, "CoaddPsf", [head, rows]),
+    ]
