@@ -406,6 +406,8 @@ def test_mistakes_of_the_user(tmp_path):
     sources[1]["s"] = "éééé"  # four characters, eight bytes
     with pytest.raises(BadTable, match="row 2, column s: a text of 8 bytes does not fit into"):
         sources.write(tmp_path / "b.fits")
+    with pytest.raises(BadTable, match="a card of the header cannot be written"):
+        SourceCatalog.empty(Schema([Field("é", "L")]), 3).write(tmp_path / "b.fits")
     with pytest.raises(UnreadableFile, match=r"a.fits\[0\]: this HDU is no table; those that"):
         read_catalog(tmp_path / "a.fits", hdu=0)
     fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "image.fits")

@@ -140,6 +140,15 @@ def test_footprints_survive_a_file(tmp_path, dtype, mask_dtype):
         assert np.array_equal(pixels.data["mask"][0], heavy.mask_values)
 
 
+def test_footprints_that_are_set_in_a_slice_are_in_the_catalogue():
+    sources = SourceCatalog.empty(SCHEMA, 4)
+    sources[1:3][1].footprint = footprint()
+    assert sources[2].footprint.area == footprint().area
+    copied = sources[[2, 3]]
+    copied[0].footprint = None
+    assert sources[2].footprint is not None
+
+
 def test_parts_of_a_catalogue_carry_their_footprints_only(tmp_path, shared_data):
     sources = SourceCatalog.read(shared_data.joinpath(*REAL))
     part = sources[[4, 1]]
@@ -204,3 +213,56 @@ def test_an_index_that_points_nowhere(tmp_path, shared_data, column, value, mess
     with pytest.raises(UnreadableFile, match=message):
         _ = sources[0].footprint
     assert sources[1].footprint.area == 120  # the others are as they were
+
+
+def archive_by_astropy(path, *, has_span_sets):
+    """Write two sources, the second with pixels, as cfitsio would."""
+    spans = np.array([[5, 10, 12], [6, 9, 13], [20, 1, 1]])
+    peaks = [("id", "1K", [1, 2]), ("f_x", "1E", [11.2, 1.0]), ("f_y", "1E", [5.4, 20.0]),
+             ("i_x", "1J", [11, 1]), ("i_y", "1J", [5, 20]), ("peakValue", "1E", [9, 4]),
+             ("merge_peak_i", "1J", [1, 0])]  # fmt: skip
+    heavy = "HeavyFootprintF"
+    if has_span_sets:
+        index = [(1, 1, 0, 0, 1, "Footprint"), (1, 3, 1, 0, 1, "Footprint"),
+                 (2, 2, 0, 0, 2, "SpanSet"), (3, 1, 0, 1, 1, heavy), (3, 3, 1, 1, 1, heavy),
+                 (3, 4, 2, 0, 1, heavy), (4, 2, 0, 2, 1, "SpanSet")]  # fmt: skip
+    else:
+        index = [(1, 2, 0, 0, 2, "Footprint"), (1, 3, 1, 0, 1, "Footprint"),
+                 (3, 2, 0, 2, 1, heavy), (3, 3, 1, 1, 1, heavy),
+                 (3, 4, 2, 0, 1, heavy)]  # fmt: skip
+    names = ["id", "cat.archive", "cat.persistable", "row0", "nrows", "name"]
+    forms = ["1J"] * 5 + ["64A"]
+    tables = [
+        [fits.Column(n, f, array=[row[i] for row in index])
+         for i, (n, f) in enumerate(zip(names, forms, strict=True))],
+        [fits.Column("id", "1J", array=[2, 4])],
+        [fits.Column(n, "1J", array=spans[:, i]) for i, n in enumerate(("y", "x0", "x1"))],
+        [fits.Column(n, f, array=v) for n, f, v in peaks],
+        [fits.Column("image", "1QE()", array=np.array([[2.5]], np.float32)),
+         fits.Column("mask", "1QI()", array=np.array([[4 - 32768]], np.int16)),
+         fits.Column("variance", "1QE()", array=np.array([[0.5]], np.float32))],
+    ]  # fmt: skip
+    sources = [fits.Column("id", "1K", array=[7, 8]), fits.Column("footprint", "1J", array=[1, 3])]
+    hdus = [fits.BinTableHDU.from_columns(columns) for columns in (sources, *tables)]
+    hdus[0].header["AR_HDU"], hdus[0].header["AFW_TYPE"] = 3, "SOURCE"
+    hdus[1].header["AR_NCAT"] = 5
+    hdus[5].header["TZERO2"], hdus[5].header["TSCAL2"] = 32768, 1
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+
+
+@pytest.mark.parametrize("has_span_sets", [True, False])  # older archives hold spans directly
+def test_an_archive_that_others_wrote(tmp_path, has_span_sets):
+    archive_by_astropy(tmp_path / "cat.fits", has_span_sets=has_span_sets)
+    first, second = SourceCatalog.read(tmp_path / "cat.fits")
+    assert first.footprint.spans.spans.tolist() == [[5, 10, 12], [6, 9, 13]]
+    assert first.footprint.area == 8
+    assert first.footprint.peaks["merge_peak_i"].tolist() == [1]
+    assert not first.footprint.is_heavy
+    assert second.footprint.image_values.tolist() == [2.5]
+    assert second.footprint.mask_values.tolist() == [4]  # stored with an offset
+    assert second.footprint.variance_values.tolist() == [0.5]
+    SourceCatalog.read(tmp_path / "cat.fits")[1:].write(tmp_path / "part.fits")
+    (again,) = SourceCatalog.read(tmp_path / "part.fits")
+    assert again.footprint.image_values.tolist() == [2.5]
+    assert again.footprint.mask_values.dtype == np.uint16
+    assert again.footprint.peaks["merge_peak_i"].tolist() == [0]

@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 
-from skyloom.catalogs import Field, Point, Schema, SourceCatalog
-from skyloom.errors import BadTable
+from skyloom.catalogs import Field, Footprint, Point, Schema, SourceCatalog, SpanSet
+from skyloom.errors import BadTable, Mismatch
 from skyloom.geometry import Angle, IcrsCoord, Quadrupole
 
 SCHEMA = Schema([
@@ -172,3 +172,14 @@ def test_a_slot_can_be_redefined(sources):
     assert made.psf_flux.tolist() == [1.0] * 5
     assert made[1].psf_flux == 1.0  # records too, though they have read it before
     assert sources.psf_flux[1] == 50.0
+
+
+def test_catalogues_are_joined_with_their_footprints(sources):
+    a, b = sources[:2].copy(), sources[3:].copy()
+    a.set_footprint(1, Footprint(SpanSet.circle(1)))
+    b.set_footprint(0, Footprint(SpanSet.circle(2)))
+    joined = SourceCatalog.concatenated([a, b])
+    assert joined["id"].tolist() == [1, 2, 4, 5]
+    assert [s.footprint.area if s.footprint else 0 for s in joined] == [0, 5, 13, 0]
+    with pytest.raises(Mismatch, match="cannot be joined: profile differ"):
+        SourceCatalog.concatenated([a, b.without("profile")])

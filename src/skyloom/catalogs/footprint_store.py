@@ -58,7 +58,7 @@ class FootprintStore:
     def __init__(self, archive: Archive | None = None) -> None:
         self._archive = archive
         self._known: dict[int, Footprint] = {}
-        self._tables: dict[int, tuple[tuple[Field, ...], dict[str, Any]]] = {}
+        self._tables: dict[int, tuple[Schema, dict[str, Any]]] = {}
         self._index: dict[str, Any] | None = None
         self._next = 0
 
@@ -127,7 +127,7 @@ class FootprintStore:
 
     @property
     def _entries(self) -> dict[str, Any]:
-        """Columns of the index; text columns are there even where the file has no module."""
+        """Columns of the index, sorted by object and part; a module where the file has none."""
         if self._index is None:
             columns = {f.name: np.zeros(0, f.dtype) for f in _INDEX}
             if self._archive is not None:
@@ -137,33 +137,35 @@ class FootprintStore:
                     f.name: found[f.name] if f.name in found else np.zeros(n, f.dtype)
                     for f in _INDEX
                 }
+                order = np.lexsort((columns["cat.persistable"], columns["id"]))
+                columns = {name: column[order] for name, column in columns.items()}
             self._index = columns
         return self._index
 
-    def _table(self, number: int) -> tuple[tuple[Field, ...], dict[str, Any]]:
+    def _table(self, number: int) -> tuple[Schema, dict[str, Any]]:
         if number not in self._tables:
             if self._archive is None or not 1 <= number < len(self._archive.sources):
                 raise self._error(f"the archive has no table {number}")
             self._tables[number] = _decoded_table(self._archive.sources[number])
         return self._tables[number]
 
-    def _parts(self, number: int) -> tuple[str, list[tuple[tuple[Field, ...], dict[str, Any]]]]:
+    def _parts(self, number: int) -> tuple[str, list[tuple[Schema, dict[str, Any]]]]:
         """Return the class of an object, and its rows in each of its tables."""
         entries = self._entries
-        rows = np.flatnonzero(entries["id"] == number)
-        if not rows.size:
+        start, stop = np.searchsorted(entries["id"], [number, number + 1])
+        if start == stop:
             raise self._error(f"the archive has no object {number}")
-        rows = rows[np.argsort(entries["cat.persistable"][rows], kind="stable")]
+        rows = np.arange(start, stop)
         parts = []
         for row in rows.tolist():
-            fields, columns = self._table(int(entries["cat.archive"][row]))
+            schema, columns = self._table(int(entries["cat.archive"][row]))
             first, n = int(entries["row0"][row]), int(entries["nrows"][row])
             total = len(next(iter(columns.values()), ()))
             if not 0 <= first <= first + n <= total:
                 raise self._error(
                     f"object {number} has rows {first} to {first + n} of a table of {total}"
                 )
-            parts.append((fields, {name: c[first : first + n] for name, c in columns.items()}))
+            parts.append((schema, {name: c[first : first + n] for name, c in columns.items()}))
         return str(entries["name"][rows[0]]), parts
 
     def _decoded(self, number: int) -> Footprint:
@@ -201,14 +203,14 @@ class FootprintStore:
         return SpanSet(np.stack([columns["y"], columns["x0"], columns["x1"]], axis=1))
 
 
-def _peaks(fields: tuple[Field, ...], columns: dict[str, Any]) -> Any:
+def _peaks(schema: Schema, columns: dict[str, Any]) -> Any:
     from skyloom.catalogs.source_catalog import SourceCatalog  # noqa: PLC0415 - it holds a store
 
     n = len(next(iter(columns.values())))
-    return SourceCatalog(Schema(fields), columns, n, kind="BASE")
+    return SourceCatalog(schema, columns, n, kind="BASE")
 
 
-def _decoded_table(table: Table | RawTable) -> tuple[tuple[Field, ...], dict[str, Any]]:
+def _decoded_table(table: Table | RawTable) -> tuple[Schema, dict[str, Any]]:
     if isinstance(table, RawTable):
         n, width = table.hdu.integer("NAXIS2"), table.hdu.integer("NAXIS1")
         heap = table.hdu.integer("THEAP", n * width)
@@ -218,7 +220,7 @@ def _decoded_table(table: Table | RawTable) -> tuple[tuple[Field, ...], dict[str
         header, heap = table.header, len(table.raw_data) - len(table.heap)
     try:
         layout = parse_layout(header)
-        return layout.fields, columns_of(layout, data, n, heap)
+        return Schema(layout.fields), columns_of(layout, data, n, heap)
     except BadTable as error:
         raise UnreadableFile(f"{where}: {error}; copy or write the file again") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,25 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from skyloom.catalogs.fields import Field, column_of
+from skyloom.catalogs.column_set import ColumnSet
+from skyloom.catalogs.fields import Field
 from skyloom.catalogs.footprint import Footprint
 from skyloom.catalogs.footprint_store import FootprintStore
-from skyloom.catalogs.lookup import Group, Part
 from skyloom.catalogs.photometry import Magnitudes, calibrated
 from skyloom.catalogs.schema import Schema
-from skyloom.catalogs.slots import MomentErrors, Point, Slots
+from skyloom.catalogs.slots import Slots
 from skyloom.catalogs.source_record import SourceRecord
-from skyloom.errors import BadTable
-from skyloom.geometry import Angle, IcrsCoord, Quadrupole
+from skyloom.errors import BadTable, Mismatch
 
 __all__ = ["SourceCatalog"]
-
-_VECTORS: dict[str, Any] = {
-    "point": Point,
-    "point_err": Point,
-    "moments": Quadrupole,
-    "moments_err": MomentErrors,
-}
 
 
 class SourceCatalog(Slots):
@@ -74,35 +66,44 @@ class SourceCatalog(Slots):
         footprint_ids: npt.NDArray[np.int32] | None = None,
         footprints: FootprintStore | None = None,
     ) -> None:
-        columns = dict(columns or {})
+        columns = columns or {}
         if n is None:
             if not columns:
                 raise ValueError("a catalogue without columns needs its number of rows, n")
             n = len(next(iter(columns.values())))
-        self.schema = schema
         self._n = n
-        self._columns = {
-            field.name: column_of(field, columns.pop(field.name), n)
-            if field.name in columns
-            else blank_column(field, n)
-            for field in schema
-        }
-        if columns:
-            raise ValueError(
-                f"columns {', '.join(columns)} are not in the schema; add their fields"
-            )
-        self._getters: dict[str, Callable[[int], Any]] = {}
-        self.metadata = fits.Header() if metadata is None else metadata
-        self.primary = fits.Header() if primary is None else primary
+        self._columns = ColumnSet(schema, columns, n)
+        self._metadata = metadata
+        self._primary = primary
         self.kind = kind
         self.version = version
-        self._footprint_ids = footprint_ids
-        self._footprints = FootprintStore() if footprints is None else footprints
+        self._has_footprint_column = footprint_ids is not None
+        self._footprint_ids = np.zeros(n, np.int32) if footprint_ids is None else footprint_ids
+        self._store = footprints
 
     @classmethod
     def empty(cls, schema: Schema, n: int = 0) -> SourceCatalog:
         """Return a catalogue of n blank rows: zero, NaN, False, empty text."""
         return cls(schema, n=n)
+
+    @property
+    def schema(self) -> Schema:
+        """The fields and aliases."""
+        return self._columns.schema
+
+    @property
+    def metadata(self) -> fits.Header:
+        """Cards of the table that are not about columns."""
+        if self._metadata is None:
+            self._metadata = fits.Header()
+        return self._metadata
+
+    @property
+    def primary(self) -> fits.Header:
+        """Cards of the primary HDU; of FITS_LDAC: the header of the image."""
+        if self._primary is None:
+            self._primary = fits.Header()
+        return self._primary
 
     # ---- columns
 
@@ -121,48 +122,11 @@ class SourceCatalog(Slots):
         UnknownColumn
             If there is no such quantity; the message lists near names.
         """
-        found = self.schema.locate(name)
-        if isinstance(found, Part):
-            values = self._values(found)
-            return values.copy() if found.field.type == "Flag" else values
-        parts = [self._values(part) for part in found.parts]
-        if found.kind == "coord":
-            return IcrsCoord(Angle(parts[0]), Angle(parts[1]))
-        if found.kind == "array":
-            return np.stack(parts, axis=1)
-        return _VECTORS[found.kind](*parts)
+        return self._columns.get(name)
 
     def value(self, name: str, row: int) -> Any:
         """Return a quantity of one row; see `SourceRecord.get`."""
-        getter = self._getters.get(name)
-        if getter is None:
-            getter = self._getters[name] = self._getter(self.schema.locate(name))
-        return getter(row)
-
-    def _getter(self, found: Part | Group) -> Callable[[int], Any]:
-        """Return what takes a quantity out of one row."""
-        if isinstance(found, Part):
-            return self._part_getter(found)
-        getters = [self._part_getter(part) for part in found.parts]
-        if found.kind == "coord":
-            return lambda row: IcrsCoord(*(_as_angle(get(row)) for get in getters))
-        if found.kind == "array":
-            return lambda row: np.array([get(row) for get in getters])
-        make = _VECTORS[found.kind]
-        return lambda row: make(*(get(row) for get in getters))
-
-    def _part_getter(self, part: Part) -> Callable[[int], Any]:
-        column = self._columns[part.field.name]
-        if part.element is not None:
-            column = column[:, part.element]
-        if part.is_square:
-            return lambda row: float(_root(column[row]))
-        if part.field.type in {"Angle", "Coord"}:
-            return lambda row: Angle(column[row])
-        if column.dtype == object or column.ndim > 1:
-            return lambda row: column[row]
-        getter: Callable[[int], Any] = column.item
-        return getter
+        return self._columns.value(name, row)
 
     def set(self, name: str, values: Any) -> None:
         """Change a quantity of all rows, under any of its names.
@@ -174,53 +138,16 @@ class SourceCatalog(Slots):
         ValueError
             If the values do not fit, or the quantity is an error out of a covariance.
         """
-        found = self.schema.locate(name)
-        if isinstance(found, Group):
-            for part, part_values in zip(found.parts, _components(found, values), strict=True):
-                self._assign(part, part_values)
-        else:
-            self._assign(found, values)
-
-    def _assign(self, part: Part, values: Any) -> None:
-        if part.is_square:
-            raise ValueError(
-                f"{part.field.name!r} is a covariance; set the whole of it, under its own name"
-            )
-        name, column = part.field.name, self._columns[part.field.name]
-        if isinstance(values, Angle):
-            values = values.radians
-        if part.field.is_variable:
-            column[:] = column_of(part.field, values, len(self))
-        elif part.field.type == "String":
-            self._assign_text(name, column, values)
-        elif part.element is None:
-            column[...] = values
-        else:
-            column[:, part.element] = values
-
-    def _assign_text(self, name: str, column: Any, values: Any) -> None:
-        longest = np.asarray(values, dtype=str).dtype.itemsize
-        if longest > column.dtype.itemsize:
-            raise ValueError(
-                f"text of {longest // 4} characters does not fit into {name!r}, which holds "
-                f"{column.dtype.itemsize // 4}"
-            )
-        column[...] = values
-
-    def _values(self, part: Part) -> Any:
-        column = self._columns[part.field.name]
-        if part.element is not None:
-            column = column[:, part.element]
-        return _root(column) if part.is_square else column
+        self._columns.set(name, values)
 
     @property
     def columns(self) -> dict[str, Any]:
         """The columns by the names of their fields, in order; compound ones have two axes."""
-        return dict(self._columns)
+        return dict(self._columns.arrays)
 
     def with_field(self, field: Field, values: Any = None) -> SourceCatalog:
         """Return a catalogue with one column more; the others are shared."""
-        columns = dict(self._columns)
+        columns = self.columns
         if values is not None:
             columns[field.name] = values
         return self._like(self.schema.with_field(field), columns, self._n)
@@ -228,12 +155,11 @@ class SourceCatalog(Slots):
     def without(self, *names: str) -> SourceCatalog:
         """Return a catalogue without some columns; the others are shared."""
         schema = self.schema.without(*names)
-        return self._like(schema, {f.name: self._columns[f.name] for f in schema}, self._n)
+        return self._like(schema, {f.name: self._columns.arrays[f.name] for f in schema}, self._n)
 
     def define_slot(self, slot: str, target: str) -> None:
         """Say what a slot (``PsfFlux``) stands for: the common start of its fields."""
-        self.schema = self.schema.with_aliases({f"slot_{slot}": target})
-        self._getters.clear()
+        self._columns = self._columns.with_aliases({f"slot_{slot}": target})
 
     # ---- rows
 
@@ -267,8 +193,8 @@ class SourceCatalog(Slots):
                 raise IndexError(f"a mask of shape {key.shape} for a catalogue of {self._n} rows")
             if key.size == 0 and key.dtype != bool:
                 key = key.astype(np.intp)
-        columns = {name: column[key] for name, column in self._columns.items()}
-        ids = None if self._footprint_ids is None else self._footprint_ids[key]
+        columns = {name: column[key] for name, column in self._columns.arrays.items()}
+        ids = self._footprint_ids[key]
         n = len(range(self._n)[key]) if isinstance(key, slice) else len(np.arange(self._n)[key])
         return self._like(self.schema, columns, n, footprint_ids=ids)
 
@@ -292,51 +218,85 @@ class SourceCatalog(Slots):
         """Return a copy in the order of a column; equal values keep theirs."""
         return self._rows(np.argsort(self.get(name), kind="stable"))
 
+    @classmethod
+    def concatenated(cls, catalogs: Sequence[SourceCatalog]) -> SourceCatalog:
+        """Return the rows of several catalogues, footprints included; metadata of the first.
+
+        Raises
+        ------
+        Mismatch
+            If their fields differ.
+        """
+        first = catalogs[0]
+        for other in catalogs[1:]:
+            if list(other.schema) != list(first.schema):
+                names = set(other.schema.names) ^ set(first.schema.names)
+                raise Mismatch(
+                    "catalogues with different fields cannot be joined: "
+                    f"{', '.join(sorted(names)) or 'types, units or docs'} differ; take some away "
+                    "(without) or add them (with_field)"
+                )
+        columns = {
+            name: np.concatenate([c.columns[name] for c in catalogs]) for name in first.columns
+        }
+        made = first._like(
+            first.schema, columns, sum(map(len, catalogs)), footprint_ids=None,
+            footprints=FootprintStore(),
+        )  # fmt: skip
+        row = 0
+        for catalog in catalogs:
+            for number in np.flatnonzero(catalog.footprint_ids):
+                made.set_footprint(row + int(number), catalog.footprint(int(number)))
+            row += len(catalog)
+        return made
+
     def copy(self, *, deep: bool = True) -> SourceCatalog:
         """Return a copy; a shallow one shares the columns."""
-        columns = dict(self._columns)
+        columns = self.columns
         ids = self._footprint_ids
         if deep:
-            columns = {name: _deep_copy(column) for name, column in columns.items()}
-            ids = None if ids is None else ids.copy()
+            columns = self._columns.copied()
+            ids = ids.copy()
         return self._like(self.schema, columns, self._n, footprint_ids=ids)
 
     def _like(
         self, schema: Schema, columns: Mapping[str, Any], n: int, **changes: Any
     ) -> SourceCatalog:
         facts: dict[str, Any] = {
-            "metadata": self.metadata.copy(),
-            "primary": self.primary.copy(),
+            "metadata": None if self._metadata is None else self._metadata.copy(),
+            "primary": None if self._primary is None else self._primary.copy(),
             "kind": self.kind,
             "version": self.version,
             "footprint_ids": self._footprint_ids,
-            "footprints": self._footprints,
+            "footprints": self.footprint_store,
         }
-        return type(self)(schema, columns, n, **facts | changes)
+        made = type(self)(schema, columns, n, **facts | changes)
+        made._has_footprint_column = self._has_footprint_column
+        return made
 
     # ---- footprints
 
     @property
     def has_footprints(self) -> bool:
         """Whether any source has pixels of its own."""
-        return self._footprint_ids is not None and bool(self._footprint_ids.any())
+        return bool(self._footprint_ids.any())
 
     @property
     def has_footprint_column(self) -> bool:
         """Whether a file of the catalogue has a column for footprints, be it of zeros."""
-        return self._footprint_ids is not None
+        return self._has_footprint_column or self.has_footprints
 
     @property
     def footprint_ids(self) -> npt.NDArray[np.int32]:
         """Numbers of the footprints in the archive; 0 for none."""
-        if self._footprint_ids is None:
-            return np.zeros(self._n, np.int32)
         return self._footprint_ids.copy()
 
     @property
     def footprint_store(self) -> FootprintStore:
         """Where the footprints are, and whatever else the archive of the file holds."""
-        return self._footprints
+        if self._store is None:
+            self._store = FootprintStore()
+        return self._store
 
     def footprint(self, row: int) -> Footprint | None:
         """Return the footprint of a row; None where it has none.
@@ -346,15 +306,12 @@ class SourceCatalog(Slots):
         UnreadableFile
             If the archive of the file does not hold it, or it is damaged.
         """
-        if self._footprint_ids is None or not self._footprint_ids[row]:
-            return None
-        return self._footprints.get(int(self._footprint_ids[row]))
+        number = int(self._footprint_ids[row])
+        return self.footprint_store.get(number) if number else None
 
     def set_footprint(self, row: int, footprint: Footprint | None) -> None:
         """Give a row a footprint, or take it away."""
-        if self._footprint_ids is None:
-            self._footprint_ids = np.zeros(self._n, np.int32)
-        self._footprint_ids[row] = 0 if footprint is None else self._footprints.add(footprint)
+        self._footprint_ids[row] = 0 if footprint is None else self.footprint_store.add(footprint)
 
     # ---- photometry
 
@@ -416,46 +373,6 @@ class SourceCatalog(Slots):
 
         return catalog_to_table(self)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_getters": {}}  # closures do not travel
-
     def __repr__(self) -> str:
         kind = self.kind or "plain"
         return f"<SourceCatalog of {self._n} rows, {len(self.schema)} fields ({kind})>"
-
-
-def blank_column(field: Field, n: int) -> Any:
-    """Return a column of n blank values: NaN, 0, False, empty."""
-    if field.is_variable:
-        return column_of(field, [[]] * n, n)
-    fill = np.nan if field.dtype.kind in "fc" else ("" if field.dtype.kind == "U" else 0)
-    return np.full((n, *field.shape), fill, dtype=field.dtype)
-
-
-def _as_angle(value: Any) -> Angle:
-    return value if isinstance(value, Angle) else Angle(value)
-
-
-def _root(variance: Any) -> Any:
-    with np.errstate(invalid="ignore"):  # a negative variance gives NaN
-        return np.sqrt(variance)
-
-
-def _deep_copy(column: Any) -> Any:
-    if column.dtype != object:
-        return column.copy()
-    copied = np.empty(len(column), dtype=object)
-    for row, value in enumerate(column):
-        copied[row] = value.copy()
-    return copied
-
-
-def _components(group: Group, values: Any) -> list[Any]:
-    """Return the values of the parts of a vector object."""
-    if group.kind == "coord":
-        return [values.lon, values.lat]
-    if group.kind == "moments":
-        return [values.ixx, values.iyy, values.ixy]
-    if group.kind == "array":
-        return list(np.moveaxis(np.asarray(values), -1, 0))
-    return list(values)

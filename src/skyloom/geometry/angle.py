@@ -37,8 +37,8 @@ class Angle:
 
     Examples
     --------
-    >>> (Angle(90, "deg") + Angle(30, "arcmin")).as_degrees()
-    90.5
+    >>> (Angle(90, "deg") + Angle(6, "hour")).as_hours()
+    12.0
     """
 
     radians: Any  # float, or ndarray of float64

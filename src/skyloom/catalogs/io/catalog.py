@@ -27,10 +27,11 @@ from skyloom.catalogs.io.fits_catalog import (
     ldac_bytes,
     read_fits_catalog,
 )
-from skyloom.catalogs.io.text import unwritable, write_csv
+from skyloom.catalogs.io.text import write_csv
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.source_catalog import SourceCatalog
 from skyloom.errors import BadTable, MissingFile, OutputExists, UnreadableFile
+from skyloom.images.afw.write import replacing
 
 __all__ = ["read_catalog", "read_length", "read_schema", "write_catalog"]
 
@@ -150,10 +151,8 @@ def write_catalog(catalog: SourceCatalog, path: Path | str, *, overwrite: bool =
         import gzip  # noqa: PLC0415 - seldom
 
         data = gzip.compress(data, mtime=0)
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with replacing(path) as file:
+        file.write(data)
 
 
 _MAKERS: Final[dict[str, Any]] = {
