@@ -25,7 +25,7 @@ from skyloom.catalogs.io import (
 )
 from skyloom.catalogs.io.catalog import read_catalog, read_length, read_schema, write_catalog
 from skyloom.catalogs.names import modern_name
-from skyloom.catalogs.photometry import Magnitudes, MosaicCalib, magnitude_errors
+from skyloom.catalogs.photometry import Magnitudes, magnitude_errors
 from skyloom.catalogs.quality import HARD_ISSUES, SOFT_ISSUES, quality_issues
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.slots import SLOTS, MomentErrors, Point
@@ -47,7 +47,6 @@ __all__ = [
     "InputCatalog",
     "Magnitudes",
     "MomentErrors",
-    "MosaicCalib",
     "Point",
     "Schema",
     "SourceCatalog",

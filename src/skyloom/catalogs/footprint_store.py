@@ -20,6 +20,7 @@ from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.spans import SpanSet
 from skyloom.errors import BadTable, SkyloomError, UnreadableFile
 from skyloom.images.afw import Archive, Table
+from skyloom.images.afw.archive import RawTable
 
 __all__ = ["FootprintStore"]
 
@@ -104,7 +105,7 @@ class FootprintStore:
             return self._archive.to_bytes()
         is_own = is_footprint | (names == "SpanSet")
         kept = {name: column[~is_own] for name, column in entries.items()}
-        tables = [] if is_own.all() or self._archive is None else list(self._archive.tables)
+        tables = [] if is_own.all() or self._archive is None else list(self._archive.sources[1:])
         free = int(max(entries["id"].max(initial=0), wanted.max(initial=0), self._next)) + 1
         rows, made = _encoded([(int(n), self.get(int(n))) for n in wanted], free, len(tables))
         index = {
@@ -130,7 +131,7 @@ class FootprintStore:
         if self._index is None:
             columns = {f.name: np.zeros(0, f.dtype) for f in _INDEX}
             if self._archive is not None:
-                _, found = _decoded_table(self._archive.index)
+                _, found = _decoded_table(self._archive.sources[0])
                 n = len(self._archive.index)
                 columns = {
                     f.name: found[f.name] if f.name in found else np.zeros(n, f.dtype)
@@ -141,9 +142,9 @@ class FootprintStore:
 
     def _table(self, number: int) -> tuple[tuple[Field, ...], dict[str, Any]]:
         if number not in self._tables:
-            if self._archive is None or not 1 <= number <= len(self._archive.tables):
+            if self._archive is None or not 1 <= number < len(self._archive.sources):
                 raise self._error(f"the archive has no table {number}")
-            self._tables[number] = _decoded_table(self._archive.tables[number - 1])
+            self._tables[number] = _decoded_table(self._archive.sources[number])
         return self._tables[number]
 
     def _parts(self, number: int) -> tuple[str, list[tuple[tuple[Field, ...], dict[str, Any]]]]:
@@ -207,13 +208,19 @@ def _peaks(fields: tuple[Field, ...], columns: dict[str, Any]) -> Any:
     return SourceCatalog(Schema(fields), columns, n, kind="BASE")
 
 
-def _decoded_table(table: Table) -> tuple[tuple[Field, ...], dict[str, Any]]:
+def _decoded_table(table: Table | RawTable) -> tuple[tuple[Field, ...], dict[str, Any]]:
+    if isinstance(table, RawTable):
+        n, width = table.hdu.integer("NAXIS2"), table.hdu.integer("NAXIS1")
+        heap = table.hdu.integer("THEAP", n * width)
+        header, data, where = table.hdu.header, table.data, table.hdu.where
+    else:
+        n, data, where = len(table), table.raw_data, table.where
+        header, heap = table.header, len(table.raw_data) - len(table.heap)
     try:
-        layout = parse_layout(table.header)
-        start = len(table.raw_data) - len(table.heap)
-        return layout.fields, columns_of(layout, table.raw_data, len(table), start)
+        layout = parse_layout(header)
+        return layout.fields, columns_of(layout, data, n, heap)
     except BadTable as error:
-        raise UnreadableFile(f"{table.where}: {error}; copy or write the file again") from error
+        raise UnreadableFile(f"{where}: {error}; copy or write the file again") from error
 
 
 def _encoded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +12,14 @@ from skyloom._types import Floats
 from skyloom.catalogs.lookup import Group
 from skyloom.catalogs.names import modern_name
 from skyloom.errors import NotCalibrated, UnknownColumn
+from skyloom.images import MosaicCalib, PhotoCalib
 
 if TYPE_CHECKING:
     from skyloom.catalogs.source_catalog import SourceCatalog
 
-__all__ = ["FluxCalibration", "Magnitudes", "MosaicCalib", "calibrated", "magnitude_errors"]
+__all__ = ["Magnitudes", "calibrated", "magnitude_errors"]
 
 _MAG_PER_LN = 2.5 / np.log(10.0)
-
-
-class FluxCalibration(Protocol):
-    """What turns fluxes at positions [pix] into magnitudes; `skyloom.images.PhotoCalib` does."""
-
-    def magnitude(self, flux: npt.ArrayLike, x: Any = None, y: Any = None) -> Any:
-        """Return AB magnitudes; NaN where ``flux <= 0``."""
-        ...
-
-    def magnitude_err(
-        self, flux: npt.ArrayLike, flux_err: npt.ArrayLike, *, with_calibration: bool = False
-    ) -> Any:
-        """Return their errors."""
-        ...
 
 
 class Magnitudes(NamedTuple):
@@ -42,81 +29,25 @@ class Magnitudes(NamedTuple):
     mag_err: Floats  # NaN where the flux has no error
 
 
-class MosaicCalib:
-    """The calibration of a mosaic correction: its FLUXMAG0 and a correction that varies.
-
-    Parameters
-    ----------
-    flux_mag0 : float
-        FLUXMAG0 of the *correction* (``fcr``), not that of the exposure [count].
-    params : callable
-        Correction of the zero point [mag] at positions x, y [pix]: a `FluxFitParams`.
-    flux_mag0_err : float
-        Error of the former [count].
-
-    Raises
-    ------
-    NotCalibrated
-        If FLUXMAG0 is not positive.
-    """
-
-    def __init__(self, flux_mag0: float, params: Any, *, flux_mag0_err: float = 0.0) -> None:
-        if not (np.isfinite(flux_mag0) and flux_mag0 > 0.0):
-            raise NotCalibrated(
-                f"FLUXMAG0 = {flux_mag0}: the correction has no zero point; run the mosaic first",
-                flux_mag0=flux_mag0,
-            )
-        self.flux_mag0 = flux_mag0
-        self.flux_mag0_err = flux_mag0_err
-        self.params = params
-
-    def zeropoint(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
-        """Return the AB magnitude of a source of one count at positions [pix]."""
-        return 2.5 * np.log10(self.flux_mag0) + self.params(x, y)
-
-    def magnitude(self, flux: npt.ArrayLike, x: Any = None, y: Any = None) -> Any:
-        """Return AB magnitudes at positions [pix]; NaN where ``flux <= 0``."""
-        if x is None or y is None:
-            raise ValueError("the correction of a mosaic varies: give the positions x, y")
-        return self.zeropoint(x, y) - 2.5 * np.log10(_positive(flux))
-
-    def magnitude_err(
-        self, flux: npt.ArrayLike, flux_err: npt.ArrayLike, *, with_calibration: bool = False
-    ) -> Any:
-        """Return errors of magnitudes; NaN where ``flux <= 0``."""
-        relative = self.flux_mag0_err / self.flux_mag0 if with_calibration else 0.0
-        return magnitude_errors(flux, flux_err, calibration=relative)
-
-
-class _ZeroPoint:
-    """A calibration that is one number [mag]."""
-
-    def __init__(self, zeropoint: float) -> None:
-        if not np.isfinite(zeropoint):
-            raise NotCalibrated(f"zero point = {zeropoint} is no number; measure it first")
-        self._zeropoint = zeropoint
-
-    def magnitude(self, flux: npt.ArrayLike, x: Any = None, y: Any = None) -> Any:  # noqa: ARG002
-        return self._zeropoint - 2.5 * np.log10(_positive(flux))
-
-    def magnitude_err(
-        self,
-        flux: npt.ArrayLike,
-        flux_err: npt.ArrayLike,
-        *,
-        with_calibration: bool = False,  # noqa: ARG002
-    ) -> Any:
-        return magnitude_errors(flux, flux_err)
-
-
 def magnitude_errors(
     flux: npt.ArrayLike, flux_err: npt.ArrayLike, *, calibration: float = 0.0
 ) -> Any:
     """Return errors of magnitudes, ``2.5 / ln 10`` times the relative errors of the fluxes.
 
-    ``calibration`` is the relative error of the calibration, added in quadrature.
+    Parameters
+    ----------
+    flux, flux_err : array-like
+        Fluxes and their errors, in the same unit.
+    calibration : float
+        Relative error of the calibration, added in quadrature.
+
+    Returns
+    -------
+    ndarray or float
+        Errors [mag]; NaN where the flux is not positive.
     """
-    relative = np.asarray(flux_err, np.float64) / _positive(flux)
+    values = np.asarray(flux, np.float64)
+    relative = np.asarray(flux_err, np.float64) / np.where(values > 0.0, values, np.nan)
     return _MAG_PER_LN * np.hypot(relative, calibration)
 
 
@@ -127,57 +58,61 @@ def calibrated(
     calibration = _calibration(calib)
     name, err_name = _flux_names(catalog, flux)
     values = np.asarray(catalog.get(name), np.float64)
-    x = y = None
-    if "slot_Centroid" in catalog.schema:
-        x, y = catalog.get("slot_Centroid")
-        if values.ndim == 2:
-            x, y = x[:, None], y[:, None]
+    x: Any
+    y: Any
+    x, y = catalog.get("slot_Centroid") if "slot_Centroid" in catalog.schema else (None, None)
+    if values.ndim == 2 and x is not None:
+        x, y = x[:, None], y[:, None]
+    if isinstance(calibration, MosaicCalib) and x is None:
+        raise UnknownColumn(
+            "the correction of a mosaic varies over the field and the catalogue has no centroid; "
+            "define its slot: catalog.define_slot('Centroid', ...)",
+            name="slot_Centroid",
+        )
     mag = calibration.magnitude(values, x, y)
+    relative = 0.0
+    if with_calib_err:
+        if not isinstance(calibration, PhotoCalib) or isinstance(calib, int | float):
+            raise ValueError(f"{type(calib).__name__} has no error; pass a PhotoCalib that has")
+        relative = calibration.err / calibration.mean
     if err_name is None:
         return Magnitudes(mag, np.full(values.shape, np.nan))
-    errors = np.asarray(catalog.get(err_name), np.float64)
-    return Magnitudes(
-        mag, calibration.magnitude_err(values, errors, with_calibration=with_calib_err)
-    )
+    return Magnitudes(mag, magnitude_errors(values, catalog.get(err_name), calibration=relative))
 
 
-def _calibration(calib: Any) -> FluxCalibration:
+def _calibration(calib: Any) -> PhotoCalib | MosaicCalib:
     """Return what a user gave as a calibration.
 
     Raises
     ------
     NotCalibrated
-        If it is None, or a header without FLUXMAG0.
+        If it is none.
     """
     if isinstance(calib, int | float | np.number):
-        return _ZeroPoint(float(calib))
+        return PhotoCalib.from_zeropoint(float(calib))
     if isinstance(calib, dict | fits.Header):
-        from skyloom.images import PhotoCalib  # noqa: PLC0415 - only here
-
-        calib = PhotoCalib.from_metadata(calib)
-    if calib is None:
-        raise NotCalibrated(
-            "no calibration is given; pass a zero point [mag], the exposure's photo_calib, or its "
-            "header with FLUXMAG0"
-        )
-    given: FluxCalibration = calib
-    return given
+        is_mosaic = "FFPFORM" in calib
+        calib = (MosaicCalib if is_mosaic else PhotoCalib).from_metadata(calib)
+    if not isinstance(calib, PhotoCalib | MosaicCalib):
+        calib = getattr(calib, "photo_calib", None)  # of an exposure
+    if isinstance(calib, PhotoCalib | MosaicCalib):
+        return calib
+    raise NotCalibrated(
+        "no calibration is given; pass a zero point [mag], an exposure or its photo_calib, or a "
+        "header with FLUXMAG0"
+    )
 
 
 def _flux_names(catalog: SourceCatalog, flux: str) -> tuple[str, str | None]:
     """Return the names of a flux and of its error, None where it has none."""
     schema = catalog.schema
-    names = [flux, f"{flux}_instFlux"]
-    for name in names:
+    for name in (flux, f"{flux}_instFlux"):
         if name in schema:
             found = schema.locate(name)
-            if isinstance(found, Group) and found.kind != "array":
-                continue
-            err = _error_name(name, schema)
-            return name, err
-    raise UnknownColumn(
-        f"the catalogue has no flux {flux!r}; print the schema to see what there is", name=flux
-    )
+            if not isinstance(found, Group) or found.kind == "array":
+                return name, _error_name(name, schema)
+    schema.find(f"{flux}_instFlux" if flux.startswith("slot_") else flux)  # says what there is
+    raise UnknownColumn(f"{flux!r} is no flux; print the schema to see what there is", name=flux)
 
 
 def _error_name(name: str, schema: Any) -> str | None:
@@ -185,8 +120,3 @@ def _error_name(name: str, schema: Any) -> str | None:
     own = name if isinstance(found, Group) else found.field.name
     choices = [f"{name}Err", f"{name}.err", f"{modern_name(own)}Err", f"{own}Err", f"{own}_err"]
     return next((choice for choice in choices if choice in schema), None)
-
-
-def _positive(flux: npt.ArrayLike) -> Floats:
-    values = np.asarray(flux, np.float64)
-    return np.where(values > 0.0, values, np.nan)

@@ -156,7 +156,7 @@ class SourceCatalog(Slots):
         if part.element is not None:
             column = column[:, part.element]
         if part.is_square:
-            return lambda row: float(np.sqrt(column[row]))
+            return lambda row: float(_root(column[row]))
         if part.field.type in {"Angle", "Coord"}:
             return lambda row: Angle(column[row])
         if column.dtype == object or column.ndim > 1:
@@ -211,7 +211,7 @@ class SourceCatalog(Slots):
         column = self._columns[part.field.name]
         if part.element is not None:
             column = column[:, part.element]
-        return np.sqrt(column) if part.is_square else column
+        return _root(column) if part.is_square else column
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -368,8 +368,9 @@ class SourceCatalog(Slots):
         flux : str
             A flux under any of its names, a slot (``slot_ModelFlux``), or the start of both names
             (``base_PsfFlux``).
-        calib : float, PhotoCalib, or object with ``zeropoint(x, y)``
-            A zero point [mag], the calibration of the exposure, or that of a mosaic correction.
+        calib : float, PhotoCalib, MosaicCalib, Exposure, Header or dict
+            A zero point [mag], a calibration, an exposure that has one, or metadata with FLUXMAG0
+            (those of ``fcr``: with the correction of the mosaic too).
         with_calib_err : bool
             Whether to add the error of the calibration in quadrature.
 
@@ -377,6 +378,13 @@ class SourceCatalog(Slots):
         -------
         Magnitudes
             ``mag`` and ``mag_err``; NaN where the flux is not positive.
+
+        Raises
+        ------
+        NotCalibrated
+            If there is no calibration, or FLUXMAG0 is 0.
+        UnknownColumn
+            If the catalogue has no such flux.
         """
         return calibrated(self, flux, calib, with_calib_err=with_calib_err)
 
@@ -426,6 +434,11 @@ def blank_column(field: Field, n: int) -> Any:
 
 def _as_angle(value: Any) -> Angle:
     return value if isinstance(value, Angle) else Angle(value)
+
+
+def _root(variance: Any) -> Any:
+    with np.errstate(invalid="ignore"):  # a negative variance gives NaN
+        return np.sqrt(variance)
 
 
 def _deep_copy(column: Any) -> Any:

@@ -30,7 +30,7 @@ from skyloom.catalogs.io.fits_catalog import (
 from skyloom.catalogs.io.text import unwritable, write_csv
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.source_catalog import SourceCatalog
-from skyloom.errors import MissingFile, OutputExists, UnreadableFile
+from skyloom.errors import BadTable, MissingFile, OutputExists, UnreadableFile
 
 __all__ = ["read_catalog", "read_length", "read_schema", "write_catalog"]
 
@@ -54,7 +54,8 @@ def read_catalog(path: Path | str, *, hdu: int | None = None) -> SourceCatalog:
         FITS of afw (table versions 0 to 3), of other programs, or of SExtractor (``FITS_LDAC``);
         Parquet; CSV, ECSV and SExtractor's text.
     hdu : int, optional
-        Number of the table in a FITS file, from 0; default: ``LDAC_OBJECTS``, or else the first.
+        Number of the table in a FITS file, from 0; default: the first (the first of sources in
+        FITS_LDAC; a warning names what else there is).
 
     Raises
     ------
@@ -177,7 +178,7 @@ def _content(path: Path) -> str:
         raise UnreadableFile(
             f"{path}: cannot be read ({error.strerror}); name a file that can", file=str(path)
         ) from error
-    if start.startswith(b"PAR1"):
+    if start.startswith(b"PAR1") or path.name.lower().endswith(_ENDS["parquet"]):
         return "parquet"
     is_fits = start.startswith((b"SIMPLE  =", b"\x1f\x8b")) or path.name.lower().endswith(
         _ENDS["fits"] + _ENDS["ldac"][:1]
@@ -186,23 +187,30 @@ def _content(path: Path) -> str:
 
 
 def _read_text(path: Path) -> SourceCatalog:
-    table = read_table(path)
-    for name in table.colnames:
-        column = table[name]
-        if column.dtype.kind in "UO":
-            table.replace_column(name, _typed(column))
-    table.meta = {}
-    return catalog_from_table(table)
+    try:
+        table = read_table(path)
+        for name in table.colnames:
+            if table[name].dtype.kind in "UO":
+                table.replace_column(name, _typed(table[name]))
+        table.meta = {}
+        return catalog_from_table(table)
+    except (MissingFile, UnreadableFile):
+        raise
+    except BadTable as error:  # names file and row
+        raise UnreadableFile(str(error), **error.facts) from error
+    except ValueError as error:
+        raise UnreadableFile(
+            f"{path}: cannot be read as a catalogue ({error}); write it again", file=str(path)
+        ) from error
 
 
 def _typed(column: Any) -> Any:
     """Return a column of text as whole numbers, numbers or truths, where all cells are such."""
     cells = [str(cell).strip() for cell in column]
-    for kind, convert in (("is_whole", _as_whole), ("is_number", _as_numbers), ("", _as_truths)):
+    for convert in (_as_whole, _as_numbers, _as_truths):
         values = convert(cells)
         if values is not None:
             return type(column)(values, name=column.name, description=column.description)
-        del kind
     return column
 
 

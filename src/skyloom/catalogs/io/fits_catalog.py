@@ -54,7 +54,7 @@ def read_fits_catalog(path: Path | str, *, hdu: int | None = None) -> SourceCata
     path : path
         The file; may be packed with gzip.
     hdu : int, optional
-        Number of the table, from 0; default: ``LDAC_OBJECTS``, or else the first table.
+        Number of the table, from 0; default: the first that is not ``LDAC_IMHEAD``.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def read_fits_catalog(path: Path | str, *, hdu: int | None = None) -> SourceCata
         if number is not None:
             archive = archive_from(file, path, hdus, number)
             store = FootprintStore(archive)
-            used |= set(range(number, number + len(archive.tables) + 1))
+            used |= set(range(number, number + len(archive.sources)))
         with _named(hdus[0]):
             primary = fits.Header([c for c in hdus[0].header.cards if _is_kept(c.keyword)])
         if _is_called(table, LDAC) and _is_called(hdus[table.number - 1], _LDAC_HEADER):
@@ -251,8 +251,11 @@ def _archive_hdu(table: Hdu) -> int | None:
 @contextmanager
 def _named(hdu: Hdu) -> Iterator[None]:
     """Name file and HDU in whatever goes wrong."""
-    with damaged(hdu.path, hdu.number):
-        yield
+    try:
+        with damaged(hdu.path, hdu.number):
+            yield
+    except BadTable as error:
+        raise hdu.error(str(error)) from error
 
 
 def _is_table(hdu: Hdu) -> bool:
@@ -288,17 +291,10 @@ def _table(path: Path, hdus: list[Hdu], number: int | None) -> Hdu:
             file=str(path),
             hdu=number,
         )
-    objects = [hdu for hdu in tables if _is_called(hdu, LDAC)]
-    if len(objects) > 1:
-        log.warning(
-            "%s: the first of %d LDAC_OBJECTS is read; choose another with hdu=%s",
-            path,
-            len(objects),
-            " or ".join(str(hdu.number) for hdu in objects[1:]),
-        )
     if not tables:
         raise UnreadableFile(f"{path}: no HDU is a table; give a catalogue", file=str(path))
-    return (objects or tables)[0]
+    sources = [hdu for hdu in tables if not _is_called(hdu, _LDAC_HEADER)]
+    return (sources or tables)[0]
 
 
 def _check_size(file: BinaryIO, table: Hdu, layout: Layout) -> None:
