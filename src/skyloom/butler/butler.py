@@ -130,13 +130,13 @@ class Butler:
             If nothing tells the keys that the data ID lacks, or it is one of the user's files and
             no path was supplied.
         """
-        return self._locate(self._kind(name), {**(data_id or {}), **more})[1]
+        return self._locate(self._kind(name), _merged(data_id, more))[1]
 
     def exists(self, name: str, data_id: Mapping[str, Value] | None = None, **more: Value) -> bool:
         """Tell whether the file of a dataset exists."""
         kind = self._kind(split_suffix(self.layout, name)[0] if name not in self.layout else name)
         try:
-            return self._locate(kind, {**(data_id or {}), **more})[1].is_file()
+            return self._locate(kind, _merged(data_id, more))[1].is_file()
         except DataNotFound:
             return False
 
@@ -144,7 +144,7 @@ class Butler:
         self, name: str, data_id: Mapping[str, Value] | None = None, **more: Value
     ) -> DataId:
         """Return the complete data ID of a dataset; see `get` for what is looked up."""
-        return self._locate(self._kind(name), {**(data_id or {}), **more})[0]
+        return self._locate(self._kind(name), _merged(data_id, more))[0]
 
     def _kind(self, name: str) -> DatasetType:
         try:
@@ -236,7 +236,7 @@ class Butler:
         options = {"bbox": more.pop("bbox")} if part == "sub" and "bbox" in more else {}
         if part == "sub" and not options:
             raise BadDataId(f"{name}: needs bbox=, a box in parent coordinates", name=name)
-        values = {**(data_id or {}), **more}
+        values = _merged(data_id, more)
         full, path = self._locate(kind, values)
         if part == "filename":
             return str(path)
@@ -263,12 +263,13 @@ class Butler:
 
     def _stored(self, kind: DatasetType, part: str, path: Path) -> tuple[DatasetType, str]:
         """Return the type whose format a file has, and which part of it is wanted."""
-        for other in kind.first_of:
-            if self.layout.parse(other, path, root=self._root_of(path)) is not None:
-                return self._stored(self.layout[other], part, path)
+        if not (kind.component_of or kind.first_of):
+            return kind, part
         root = self._root_of(path)
-        is_own = kind.template is not None and self.layout.parse(kind.name, path, root=root)
-        if not kind.component_of or is_own:
+        for other in kind.first_of:
+            if self.layout.parse(other, path, root=root) is not None:
+                return self._stored(self.layout[other], part, path)
+        if kind.template is not None and self.layout.parse(kind.name, path, root=root):
             return kind, part
         whole = self.layout[kind.component_of]
         return whole, part or kind.component
@@ -318,7 +319,7 @@ class Butler:
                 name=name,
             )
         self._check_writeable(kind)
-        values = {**(data_id or {}), **more}
+        values = _merged(data_id, more)
         full = self.finder.complete(name, values, existing=False)
         facts = self.facts(kind, full.replace(self.layout.check(values)))
         check_type(kind, obj)
@@ -444,7 +445,7 @@ class Butler:
         BadDataId
             If the layout has no such key, or a value is wrong.
         """
-        return DataRef(self, self.layout.check({**(data_id or {}), **more}))
+        return DataRef(self, self.layout.check(_merged(data_id, more)))
 
     def rows(self, name: str | None = None) -> Iterator[DatasetRow]:
         """Yield what exists (of a type) below the root, with paths; not its parents."""
@@ -467,7 +468,7 @@ class Butler:
     ) -> Handle[Any]:
         """Return a dataset without reading its content, except for the checksum."""
         kind = self._kind(name)
-        full, path = self._locate(kind, {**(data_id or {}), **more})
+        full, path = self._locate(kind, _merged(data_id, more))
         if not path.is_file():
             raise not_found(name, full, path)
         return Handle(
@@ -478,6 +479,11 @@ class Butler:
             format=kind.format,
             external=kind.is_external,
         )
+
+
+def _merged(data_id: Mapping[str, Value] | None, more: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return the keys of both; what the caller gave stays as it is."""
+    return {**(data_id or {}), **more} if more else data_id or {}
 
 
 def _row(name: str, data_id: DataId, done: Written) -> DatasetRow:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where built
 _SECTIONS: Final = ("dimensions", "variables", "tables", "levels", "datasets", "registry", "doc")
+_ARGUMENTS: Final = ("name", "data_id", "keys", "obj", "overwrite", "bbox", "validity", "checksum")
+"""Arguments of the butler, beside which keys are given."""
+
 _LISTS: Final = ("tables", "columns", "fills", "first_of", "picks")
 _TEXTS: Final = ("doc", "python", "level", "validity", "component_of", "component")
 _STORAGES: Final = {
@@ -81,6 +84,9 @@ def _rows(table: Mapping[str, Any], name: str) -> dict[str, Any]:
     _warn_unknown(f"layout {name}", set(table) - set(_SECTIONS))
     dimensions = _dimensions(table)
     variables = {key: str(value) for key, value in (table.get("variables") or {}).items()}
+    for key in dimensions:
+        if key in _ARGUMENTS:
+            raise InputError(f"layout {name}: a key cannot be called {key}; choose another name")
     clash = sorted(set(dimensions) & set(variables))
     if clash:
         raise InputError(f"layout {name}: {clash[0]} is both a variable and a dimension")
