@@ -80,7 +80,7 @@ def test_files_of_a_rerun_stand_where_the_original_put_them(
 
 
 def test_every_type_has_a_sentence() -> None:
-    for layout in ("hsc", "legacysurvey"):
+    for layout in ("hsc", "legacysurvey", "tile"):
         docs = Butler("nowhere", layout).dataset_types()
         assert all(docs.values()), [name for name, doc in docs.items() if not doc]
 

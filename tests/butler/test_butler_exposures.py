@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 from skyloom.butler import Butler, read_dataset, write_dataset
 from skyloom.catalogs import SourceCatalog
@@ -21,7 +22,7 @@ from skyloom.errors import (
     UnreadableFile,
 )
 from skyloom.geometry import Box
-from skyloom.images import Exposure, ExposureF, ExposureI, Image, ImageF, Mask
+from skyloom.images import Exposure, ExposureF, ExposureI, FluxFitParams, Image, ImageF, Mask
 
 ONE = {"visit": 908120, "ccd": 56, "pointing": 705, "filter": "HSC-I"}
 SHORT = {"visit": 908120, "ccd": 56}
@@ -140,6 +141,27 @@ def test_exposures_go_out_and_come_back(rerun: Butler, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="src: takes SourceCatalog, not ndarray"):
         mine.put(np.eye(2), "src", ONE, overwrite=True)
     assert mine.verify(checksum=True) == []
+
+
+def test_the_mosaic_solution_replaces_wcs_and_zero_point(rerun: Butler, tmp_path: Path) -> None:
+    calexp = rerun.get("calexp", SHORT)
+    mine = Butler(tmp_path / "mine", "hsc", writeable=True, parent=rerun.root)
+    ffp = FluxFitParams(order=0, is_chebyshev=False, centre=(0, 0), scale=(1, 1), rotation=0,
+                        coefficients=(0.1,))  # fmt: skip
+    cards = fits.Header({"FLUXMAG0": 10**10.8, **ffp.to_metadata()})
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0})
+    header.update({"CRVAL2": 2.0, "CRPIX1": 1.0, "CRPIX2": 1.0, "CD1_1": -5e-5, "CD2_2": 5e-5})
+    empty = ExposureI(3, 2)
+    empty.metadata = cards
+    mine.put(empty, "fcr", ONE, tract=9)
+    mine.put(Exposure(empty.masked_image, wcs=WCS(header)), "wcs", ONE, tract=9)
+    found = mine.get_calibrated(SHORT)
+    np.testing.assert_array_equal(found.image.array, calexp.image.array)
+    sky = found.wcs.pixel_to_sky(np.array([0.0]), np.array([0.0]))
+    np.testing.assert_allclose(np.ravel(sky)[:2], [150.0, 2.0], atol=1e-9)  # deg, rounding
+    # mag = 27 + 0.1 at one count: 2.5 log10(10**10.8) = 27
+    magnitude = found.photo_calib.magnitude(1.0, 150.0, 150.0)
+    assert magnitude == pytest.approx(27.1, abs=1e-4)  # 8.9 mag of 3630.78 Jy, rounded
 
 
 @pytest.mark.parametrize("kind", ["image", "whole numbers", "masked image", "exposure"])

@@ -124,6 +124,7 @@ def test_the_ingest_list_is_a_line_for_each_dataset(root: Path, capsys: Capture)
         (("find", "nots"), "did you mean 'notes'"),
         (("get", "notes", "visit=9"), "0000009.json does not exist"),
         (("get", "notes", "vist=1"), "did you mean 'visit'"),
+        (("find", "notes", "keys=1"), "no key 'keys'"),
         (("get", "stars", "visit=1"), "ccd could be 4, 56; give ccd"),
         (("get", "notes", "1"), "is not KEY=VALUE"),
         (("ingest", "/none.json"), "no such file"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, final, overload
@@ -23,6 +22,7 @@ from .formats import write_dataset
 from .handles import Handle, not_found, read_file
 from .ingest import Damage, Rebuilt, ingest, rebuild, verify
 from .layout import Layout
+from .locator import Locator
 from .lookup import Finder
 from .python_types import check_type
 from .queries import query
@@ -102,6 +102,9 @@ class Butler:
         self._external = {
             name: paths_by_id(found, name, paths) for name, paths in (external or {}).items()
         }
+        self._locator = Locator(
+            layout=found, roots=self.roots, finder=self.finder, external=self._external
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -130,13 +133,13 @@ class Butler:
             If nothing tells the keys that the data ID lacks, or it is one of the user's files and
             no path was supplied.
         """
-        return self._locate(self._kind(name), {**(data_id or {}), **more})[1]
+        return self._locator.locate(self._kind(name), _merged(data_id, more))[1]
 
     def exists(self, name: str, data_id: Mapping[str, Value] | None = None, **more: Value) -> bool:
         """Tell whether the file of a dataset exists."""
-        kind = self._kind(split_suffix(self.layout, name)[0] if name not in self.layout else name)
+        kind = self._split(name)[0]
         try:
-            return self._locate(kind, {**(data_id or {}), **more})[1].is_file()
+            return self._locator.locate(kind, _merged(data_id, more))[1].is_file()
         except DataNotFound:
             return False
 
@@ -144,11 +147,16 @@ class Butler:
         self, name: str, data_id: Mapping[str, Value] | None = None, **more: Value
     ) -> DataId:
         """Return the complete data ID of a dataset; see `get` for what is looked up."""
-        return self._locate(self._kind(name), {**(data_id or {}), **more})[0]
+        return self._locator.locate(self._kind(name), _merged(data_id, more))[0]
 
     def _kind(self, name: str) -> DatasetType:
+        return self.layout[name] if name in self.layout else self._split(name, suffixes=False)[0]
+
+    def _split(self, name: str, *, suffixes: bool = True) -> tuple[DatasetType, str]:
+        """Return the dataset type that a name means, and the part of it."""
         try:
-            return self.layout[name]
+            base, part = split_suffix(self.layout, name) if suffixes else (name, "")
+            return self.layout[base], part
         except UnknownDatasetType as error:
             if not self._is_assumed:
                 raise
@@ -156,51 +164,6 @@ class Butler:
                 f"{error}. Nothing in {self.root} tells its layout, so that of a tile was taken; "
                 "give layout='hsc', 'legacysurvey' or a YAML file",
                 name=name,
-            ) from None
-
-    def _locate(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
-        """Return the complete data ID and the path: the first that exists, else our own."""
-        if kind.is_external:
-            return self._locate_external(kind, values)
-        for other in kind.first_of:
-            found = self._locate(self.layout[other], values)
-            if found[1].is_file():
-                return found
-        if kind.first_of:
-            return self._locate(self.layout[kind.first_of[0]], values)
-        if kind.component_of:
-            return self._locate_part(kind, values)
-        return self._locate_file(kind, values)
-
-    def _locate_part(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
-        """Return the file of its own that a part has, or else that of the whole."""
-        if kind.template is not None:
-            with contextlib.suppress(DataNotFound):
-                found = self._locate_file(kind, values)
-                if found[1].is_file():
-                    return found
-        return self._locate(self.layout[kind.component_of], values)
-
-    def _locate_file(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
-        full = self.finder.complete(kind.name, values)
-        place = self.layout.place(kind.name, full)
-        if len(self.roots) > 1:
-            for root in self.roots:
-                path = root / place
-                if path.is_file():
-                    return full, path
-        return full, self.root / place
-
-    def _locate_external(
-        self, kind: DatasetType, values: Mapping[str, Value]
-    ) -> tuple[DataId, Path]:
-        full = self.layout.data_id(kind.name, values)
-        try:
-            return full, self._external[kind.name][full]
-        except KeyError:
-            raise DataNotFound(
-                f"dataset {kind.name}({full}) is the user's own file, and none was given",
-                name=kind.name,
             ) from None
 
     # -- reading
@@ -231,16 +194,16 @@ class Butler:
         DataDamaged, UnreadableFile
             If a product, or one of the user's files, cannot be read.
         """
-        base, part = split_suffix(self.layout, name) if name not in self.layout else (name, "")
-        kind = self._kind(base)
+        kind, part = self._split(name)
+        base = kind.name
         options = {"bbox": more.pop("bbox")} if part == "sub" and "bbox" in more else {}
         if part == "sub" and not options:
             raise BadDataId(f"{name}: needs bbox=, a box in parent coordinates", name=name)
-        values = {**(data_id or {}), **more}
-        full, path = self._locate(kind, values)
+        values = _merged(data_id, more)
+        full, path = self._locator.locate(kind, values)
         if part == "filename":
             return str(path)
-        kind, part = self._stored(kind, part, path)
+        kind, part = self._locator.stored(kind, part, path)
         if part:
             check_part(kind, part)
         for key in kind.picks if not part else ():
@@ -261,20 +224,23 @@ class Butler:
                 ) from error
             raise
 
-    def _stored(self, kind: DatasetType, part: str, path: Path) -> tuple[DatasetType, str]:
-        """Return the type whose format a file has, and which part of it is wanted."""
-        for other in kind.first_of:
-            if self.layout.parse(other, path, root=self._root_of(path)) is not None:
-                return self._stored(self.layout[other], part, path)
-        root = self._root_of(path)
-        is_own = kind.template is not None and self.layout.parse(kind.name, path, root=root)
-        if not kind.component_of or is_own:
-            return kind, part
-        whole = self.layout[kind.component_of]
-        return whole, part or kind.component
+    def get_calibrated(self, data_id: Mapping[str, Value] | None = None, **more: Value) -> Any:
+        """Read a calexp with the WCS and the flux correction of the mosaic solution.
 
-    def _root_of(self, path: Path) -> Path:
-        return next((root for root in self.roots if path.is_relative_to(root)), self.root)
+        Raises
+        ------
+        UnsupportedFcr
+            If the flux correction is not in the documented format.
+        UnknownDatasetType, BadDataId, AmbiguousDataId, DataNotFound, UnreadableFile
+            See `get`.
+        """
+        from skyloom.images import MosaicCalib  # noqa: PLC0415 - takes a while to load
+
+        exposure = self.get("calexp", data_id, **more)
+        exposure.wcs = self.get("wcs_wcs", data_id, **more)
+        correction = MosaicCalib.from_metadata(self.get("fcr_md", data_id, **more))
+        exposure.photo_calib = correction.photo_calib(exposure.box)
+        return exposure
 
     def _picked(self, kind: DatasetType, key: str, values: Mapping[str, Value]) -> dict[str, Value]:
         for name in kind.tables:
@@ -318,7 +284,7 @@ class Butler:
                 name=name,
             )
         self._check_writeable(kind)
-        values = {**(data_id or {}), **more}
+        values = _merged(data_id, more)
         full = self.finder.complete(name, values, existing=False)
         facts = self.facts(kind, full.replace(self.layout.check(values)))
         check_type(kind, obj)
@@ -444,7 +410,7 @@ class Butler:
         BadDataId
             If the layout has no such key, or a value is wrong.
         """
-        return DataRef(self, self.layout.check({**(data_id or {}), **more}))
+        return DataRef(self, self.layout.check(_merged(data_id, more)))
 
     def rows(self, name: str | None = None) -> Iterator[DatasetRow]:
         """Yield what exists (of a type) below the root, with paths; not its parents."""
@@ -467,7 +433,7 @@ class Butler:
     ) -> Handle[Any]:
         """Return a dataset without reading its content, except for the checksum."""
         kind = self._kind(name)
-        full, path = self._locate(kind, {**(data_id or {}), **more})
+        full, path = self._locator.locate(kind, _merged(data_id, more))
         if not path.is_file():
             raise not_found(name, full, path)
         return Handle(
@@ -478,6 +444,11 @@ class Butler:
             format=kind.format,
             external=kind.is_external,
         )
+
+
+def _merged(data_id: Mapping[str, Value] | None, more: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return the keys of both; what the caller gave stays as it is."""
+    return {**(data_id or {}), **more} if more else data_id or {}
 
 
 def _row(name: str, data_id: DataId, done: Written) -> DatasetRow:

@@ -68,7 +68,7 @@ class DataId(Mapping[str, Value]):
         return NotImplemented
 
     def __lt__(self, other: DataId) -> bool:
-        return self._order < other._order
+        return self.order < other.order
 
     @classmethod
     def trusted(cls, values: dict[str, Value]) -> DataId:
@@ -79,7 +79,8 @@ class DataId(Mapping[str, Value]):
         return self
 
     @property
-    def _order(self) -> tuple[tuple[bool, Value], ...]:
+    def order(self) -> tuple[tuple[bool, Value], ...]:
+        """What data IDs of a type are sorted by."""
         # Numbers before names, so that mixed values still sort.
         return tuple((isinstance(v, str), v) for v in self._values.values())
 
@@ -100,7 +101,7 @@ class DataId(Mapping[str, Value]):
 
     def subset(self, dimensions: Iterable[str]) -> DataId:
         """Return those of ``dimensions`` that it has, in their order."""
-        return DataId({key: self._values[key] for key in dimensions if key in self._values})
+        return DataId.trusted({key: self._values[key] for key in dimensions if key in self._values})
 
     def agrees(self, other: Mapping[str, Value]) -> bool:
         """Tell whether no dimension that both have differs."""

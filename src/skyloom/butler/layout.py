@@ -119,8 +119,10 @@ class Layout:
             raise BadDataId(
                 f"dataset {name}: data ID ({DataId(values)}) {what}; it takes {wants}", name=name
             )
-        values = DataId(values)
-        return DataId({key: self.dimensions[key].check(values[key]) for key in kind.dimensions})
+        plain = values if isinstance(values, DataId) else DataId(values)
+        return DataId.trusted(
+            {key: self.dimensions[key].check(plain[key]) for key in kind.dimensions}
+        )
 
     def check(self, values: Mapping[str, Value]) -> DataId:
         """Return values in the types of their keys, whatever dataset they are for.
@@ -131,7 +133,8 @@ class Layout:
             If the layout has no such key (the message lists those it has), or a value is wrong.
         """
         self.check_keys(values)
-        return DataId({key: self.dimensions[key].check(v) for key, v in DataId(values).items()})
+        plain = values if isinstance(values, DataId) else DataId(values)
+        return DataId.trusted({key: self.dimensions[key].check(v) for key, v in plain.items()})
 
     def check_keys(self, keys: Iterable[str]) -> None:
         """Refuse keys that the layout does not have; the message lists those it has."""

@@ -1,9 +1,10 @@
-"""Layout files: YAML tables of dataset types, checked when they are read."""
+"""Layout files: YAML or TOML tables of dataset types, checked when they are read."""
 
 from __future__ import annotations
 
 import logging
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where built
 _SECTIONS: Final = ("dimensions", "variables", "tables", "levels", "datasets", "registry", "doc")
+_ARGUMENTS: Final = ("name", "data_id", "keys", "obj", "overwrite", "bbox", "validity", "checksum")
+"""Arguments of the butler, beside which keys are given."""
+
 _LISTS: Final = ("tables", "columns", "fills", "first_of", "picks")
 _TEXTS: Final = ("doc", "python", "level", "validity", "component_of", "component")
 _STORAGES: Final = {
@@ -56,13 +60,36 @@ def read_layout_table(name: str | Path) -> tuple[Any, str]:
     else:
         text = file.read_text(encoding="utf-8")
     try:
-        loader = _LOADER(text)
-        try:
-            return loader.get_single_data(), file.stem
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
+        table = tomllib.loads(text) if file.suffix == ".toml" else _from_yaml(text)
+    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
         raise UnreadableFile(f"layout {name}: not a layout table: {error}") from error
+    if isinstance(table, dict) and "extends" in table:
+        table = _extended(table, name)
+    return table, file.stem
+
+
+def _from_yaml(text: str) -> Any:
+    loader = _LOADER(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _extended(table: Mapping[str, Any], name: str | Path) -> dict[str, Any]:
+    """Return the layout that a table extends, with its own rows added; they win."""
+    base = str(table["extends"])
+    if not re.fullmatch(r"\w+", base):
+        base = str(Path(name).parent / base)
+    if Path(base) == Path(name):
+        raise InputError(f"layout {name}: extends itself")
+    merged = dict(read_layout_table(base)[0])
+    for section, rows in table.items():
+        if isinstance(rows, Mapping) and isinstance(merged.get(section), Mapping):
+            merged[section] = {**merged[section], **rows}
+        elif section != "extends":
+            merged[section] = rows
+    return merged
 
 
 def layout_rows(table: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -81,6 +108,9 @@ def _rows(table: Mapping[str, Any], name: str) -> dict[str, Any]:
     _warn_unknown(f"layout {name}", set(table) - set(_SECTIONS))
     dimensions = _dimensions(table)
     variables = {key: str(value) for key, value in (table.get("variables") or {}).items()}
+    for key in dimensions:
+        if key in _ARGUMENTS:
+            raise InputError(f"layout {name}: a key cannot be called {key}; choose another name")
     clash = sorted(set(dimensions) & set(variables))
     if clash:
         raise InputError(f"layout {name}: {clash[0]} is both a variable and a dimension")

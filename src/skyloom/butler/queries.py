@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from skyloom.errors import BadDataId
 
@@ -28,15 +29,13 @@ def query(
     if outside:
         found = _joined(finder, kind, found, tuple(dict.fromkeys(outside)))
         found = [row for row in found if row.agrees(known)]
+        if wanted is None:
+            found = list(dict.fromkeys(row.subset(kind.dimensions) for row in found))
     if wanted is None:
-        return sorted((row.subset(kind.dimensions) for row in found), key=_order)
+        return sorted(found, key=attrgetter("order"))
     rows = {tuple(row[key] for key in wanted) for row in found if all(k in row for k in wanted)}
     ordered = sorted(rows, key=lambda row: [(isinstance(v, str), v) for v in row])
     return [row[0] for row in ordered] if isinstance(keys, str) else ordered
-
-
-def _order(data_id: DataId) -> tuple[tuple[bool, Value], ...]:
-    return tuple((isinstance(v, str), v) for v in data_id.values())
 
 
 def _existing(finder: Finder, kind: DatasetType, known: DataId) -> list[DataId]:
@@ -45,6 +44,8 @@ def _existing(finder: Finder, kind: DatasetType, known: DataId) -> list[DataId]:
     else:
         names = [kind.name] if kind.template is not None else []
         names = [*names, *([kind.component_of] if kind.component_of else [])]
+    if len(names) == 1 and kind.template is not None:
+        return finder.existing(kind.name, known)
     found: dict[DataId, None] = {}
     for name in names:
         other = finder.layout[name]

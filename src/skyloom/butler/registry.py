@@ -118,6 +118,8 @@ class Registry:
 
     def rows(self, name: str | None = None) -> Iterator[DatasetRow]:
         """Yield what is known of all datasets (of a type), in the order of their paths."""
+        if not self.is_there:
+            return
         columns = ", ".join(map(_quoted, (*_RESERVED, *self._keys)))
         where, values = _where({"type": name} if name else {})
         for row in self._read(f"SELECT {columns} FROM datasets{where} ORDER BY path", values):

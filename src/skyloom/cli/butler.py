@@ -107,9 +107,10 @@ def find(
 ) -> None:
     """List the datasets of a TYPE: data ID and path of each."""
     opened = _open(root, layout, parent)
+    opened.layout.check_keys(data_id)
     rows: list[dict[str, Any]] = [
         {"data_id": dict(found), "path": str(opened.path(dataset_type, found))}
-        for found in opened.query(dataset_type, **data_id)
+        for found in opened.query(dataset_type, None, **data_id)
     ]
     _say(rows, as_json=as_json, lines=(f"{_words(r['data_id'])}  {r['path']}" for r in rows))
 
@@ -180,6 +181,7 @@ def ingest(
 ) -> None:
     """Add FILES, which stand below ROOT, to its registry; all of them or none."""
     with _open(root, layout, parent, writeable=True) as opened:
+        opened.layout.check_keys(known)
         rows = opened.ingest(files, dataset_type, validity=validity, checksum=checksum, **known)
     answer = [{"dataset_type": r.type, "data_id": dict(r.data_id)} for r in rows]
     _say(answer, as_json=as_json, lines=[f"{len(rows)} datasets"])
@@ -267,7 +269,7 @@ def bridge(
     as_json: bool,
     repository: Path,
     types: tuple[str, ...],
-    **names: str,
+    **names: Any,
 ) -> None:
     """Ingest datasets in place into REPOSITORY, one of lsst-daf-butler.
 

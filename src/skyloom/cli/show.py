@@ -63,5 +63,4 @@ def _summary(obj: Any) -> str:
         return _summary(dict(obj.images)) or "header only"
     if isinstance(obj, (bytes, bytearray)):
         return f"{len(obj)} bytes"
-    text = repr(obj) if type(obj).__str__ is object.__str__ else str(obj)
-    return text
+    return str(obj)
