@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image as PilImage
 
+from skyloom.catalogs import Field, Schema, SourceCatalog
 from skyloom.cli import main
 from skyloom.images import Exposure, Image, Mask, MaskedImage
 
@@ -77,6 +78,20 @@ def test_sources_are_marked(folder, catalog):
     # a circle of four pixels radius about (125, 225); 800 screen pixels are 40
     assert np.ptp(columns) == pytest.approx(160, abs=8)
     assert np.ptp(rows) == pytest.approx(160, abs=8)
+
+
+@pytest.mark.usefixtures("no_ds9")
+def test_sources_of_afw_are_marked_by_their_slot(folder):
+    schema = Schema(
+        [Field("base_NaiveCentroid_x", "D"), Field("base_NaiveCentroid_y", "D")],
+        aliases={"slot_Centroid": "base_NaiveCentroid"},
+    )
+    columns = {"base_NaiveCentroid_x": [125.0], "base_NaiveCentroid_y": [225.0]}
+    SourceCatalog(schema, columns).write("src.fits")
+    words = ["exposure.fits", "--catalog", "src.fits", "--color", "red", "--scale", "minmax"]
+    assert main(["display", *words, "--out", str(folder / "a.png")]) == 0
+    image = np.asarray(PilImage.open("a.png").convert("RGB")).astype(int)
+    assert np.count_nonzero((image[..., 0] > 200) & (image[..., 1] < 100)) > 100
 
 
 @pytest.mark.usefixtures("no_ds9")

@@ -39,7 +39,7 @@ class Ds9Screen:
     xpa: Xpa
 
     def get(self, command: str) -> str:
-        return self.xpa.get(command).strip()
+        return self.xpa.ask(command)
 
     def regions(self) -> list[str]:
         """Regions in image coordinates, without the head of the list."""

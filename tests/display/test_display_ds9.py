@@ -95,6 +95,19 @@ def test_a_new_image_takes_planes_and_symbols_away(display, ds9):
     assert ds9.wait_for(RED, 0) == 0
 
 
+def test_an_image_that_another_process_has_shown(display, ds9):
+    """Its origin is asked of ds9, so that catalogue positions fit."""
+    with Display("xpa", target=NAME) as other:
+        other.mtv(scene(), frame=4)
+        other.mtv(np.zeros((5, 5)), frame=5)
+    display.dot("o", 1030, 580, frame=4)
+    assert ds9.regions() == ["circle(31,81,2)"]
+    display.dot("o", 1, 1, frame=5)
+    assert ds9.regions() == ["circle(2,2,2)"]
+    display.dot("o", 1, 1, frame=6)  # an empty frame takes no regions
+    assert ds9.regions() == []
+
+
 def test_erase_pan_and_frames(display, ds9):
     display.mtv(scene(), frame=1)
     display.mtv(scene().image.array[:50], frame=2)
@@ -159,7 +172,7 @@ def test_launch(monkeypatch):
     try:
         with Display(launch=True, target=name) as display:
             display.mtv(np.zeros((3, 3)))
-        assert xpa.find_xpa(name).get("fits size").split() == ["3", "3"]
+        assert xpa.find_xpa(name).ask("fits size").split() == ["3", "3"]
     finally:
         subprocess.run(["xpaset", "-p", name, "quit"], timeout=WAIT, check=False)
         process = xpa._LAUNCHED.pop()

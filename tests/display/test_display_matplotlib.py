@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image as PilImage
 
 from skyloom import display as module
 from skyloom.display import Display
+from skyloom.display.colors import PlaneColors
+from skyloom.display.picture import as_picture
 from skyloom.display.stretch import Stretch
 from skyloom.errors import Unwritable, WrongValue
-from skyloom.images import Image, Mask, MaskedImage
+from skyloom.geometry import Box
+from skyloom.images import Frame, Image, Mask, MaskedImage
 
 
 def pixels_of(content: bytes) -> np.ndarray:
@@ -185,6 +191,16 @@ def test_the_file_is_written_when_the_display_closes(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_script_that_does_not_close_gets_its_file_too(tmp_path):
+    path = tmp_path / "p.png"
+    script = (
+        "import sys, numpy\nfrom skyloom import display\n"
+        "display.use('matplotlib', out=sys.argv[1])\ndisplay.mtv(numpy.eye(5))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=120)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_several_frames_are_several_files(tmp_path):
     with Display("matplotlib", out=tmp_path / "p.png") as display:
         display.mtv(blank(), frame=1)
@@ -208,6 +224,24 @@ def test_a_place_that_cannot_be_written(tmp_path):
     display.mtv(blank())
     with pytest.raises(Unwritable, match="name another place"):
         display.save(tmp_path / "none" / "x.png")
+
+
+def test_a_frame_of_a_tile(tmp_path):
+    """Its working region, with what is wrong with the pixels."""
+    values = np.zeros((30, 40), np.float32)
+    values[12, 14] = np.nan
+    values[20, 21] = 60_000.0
+    fits.PrimaryHDU(values).writeto(tmp_path / "r.fits")
+    frame = Frame(
+        band="r", path=tmp_path / "r.fits", hdu=0, shape=(30, 40), box=Box(10, 40, 10, 30),
+        zp_auto=27.0, scale=1.0, sky_sigma_adu=1.0, gain=1.0, saturation_adu=50_000.0,
+        pixel_scale=0.5, fwhm_pix=None,
+    )  # fmt: skip
+    picture = as_picture(frame)
+    assert (picture.pixels.shape, picture.xy0, picture.title) == ((20, 30), (0, 0), "r")
+    found = {name: np.argwhere(plane).tolist() for name, plane in picture.planes.items()}
+    assert found == {"NONFINITE": [[2, 4]], "SATURATED": [[10, 11]]}
+    assert PlaneColors()["SATURATED"] == "green"
 
 
 def test_notebooks_show_the_frame():

@@ -113,12 +113,24 @@ def _screen(options: dict[str, Any]) -> Display:
 
 
 def _mark(screen: Display, data: Any, options: dict[str, Any]) -> None:
-    from skyloom.catalogs import read_table  # noqa: PLC0415 - slow
-    from skyloom.display import source_positions  # noqa: PLC0415
+    from skyloom.display import source_positions  # noqa: PLC0415 - slow
 
     path = options["catalog"]
-    x, y = source_positions(read_table(path), _sky(data), where=path)
+    x, y = source_positions(_catalog(path), _sky(data), where=path)
     screen.dot(options["symbol"], x, y, size=options["size"], ctype=options["color"])
+
+
+def _catalog(path: str) -> Any:
+    """Read a catalogue: one of afw as such, since its names need its slots."""
+    from skyloom.catalogs import SourceCatalog, read_table  # noqa: PLC0415 - slow
+
+    file = Path(path)
+    if file.is_file():
+        with file.open("rb") as start:
+            is_fits = start.read(9) == b"SIMPLE  ="
+        if is_fits and (found := SourceCatalog.read(file)).kind:
+            return found
+    return read_table(path)
 
 
 def _sky(data: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -61,9 +62,15 @@ def use(
 
 
 def close() -> None:
-    """Close the display of this process; the next call makes another."""
+    """Close the display of this process; the next call makes another.
+
+    When Python ends, this is done by itself: a file that was asked for is written.
+    """
     if _CURRENT:
         _CURRENT.pop().close()
+
+
+atexit.register(close)
 
 
 def mtv(

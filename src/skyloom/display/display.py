@@ -103,8 +103,9 @@ class Display:
 
         Parameters
         ----------
-        data : Image, Mask, MaskedImage, Exposure, FitsImage, or array of shape (ny, nx)
-            Mask planes that have a pixel set are laid over the image, each in its colour.
+        data : Image, Mask, MaskedImage, Exposure, FitsImage, Frame, or array of shape (ny, nx)
+            Mask planes that have a pixel set are laid over the image, each in its colour.  A
+            `skyloom.images.Frame` is shown in the pixels of its working region.
         frame : int, optional
             Frame; default that of the display.
         title : str

@@ -39,6 +39,16 @@ class Transport(Protocol):
         """
         ...
 
+    def ask(self, question: str) -> str:
+        """Return the answer to a question; empty where there is none.
+
+        Raises
+        ------
+        DisplayNotAvailable
+            If nobody answers.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the connection."""
         ...
@@ -85,7 +95,7 @@ class Ds9:
         if not marks:
             return
         self.transport.send(f"frame {frame}")
-        xy0 = self._xy0.get(frame, (0, 0))
+        xy0 = self._origin(frame)
         for message in _messages([region(mark, xy0) for mark in marks]):
             self.transport.send("regions", message)
 
@@ -95,8 +105,9 @@ class Ds9:
 
     def pan(self, frame: int, x: float, y: float) -> None:
         """Centre a frame on a position."""
-        x0, y0 = self._xy0.get(frame, (0, 0))
-        self._in_frame(frame, f"pan to {_numbers(x - x0 + 1, y - y0 + 1, sep=' ')} image")
+        self.transport.send(f"frame {frame}")
+        x0, y0 = self._origin(frame)
+        self.transport.send(f"pan to {_numbers(x - x0 + 1, y - y0 + 1, sep=' ')} image")
 
     def setting(self, frame: int, key: str, value: Any) -> None:
         """Send ``<key> <value>``."""
@@ -122,6 +133,13 @@ class Ds9:
     def close(self) -> None:
         """Let go of the connection; ds9 stays open."""
         self.transport.close()
+
+    def _origin(self, frame: int) -> tuple[int, int]:
+        """Return the origin of the image in a frame, which somebody else may have shown."""
+        if frame not in self._xy0:
+            answers = [self.transport.ask(f"fits header keyword LTV{axis}") for axis in (1, 2)]
+            self._xy0[frame] = _whole(answers[0]), _whole(answers[1])
+        return self._xy0[frame]
 
     def _in_frame(self, frame: int, *commands: str) -> None:
         for command in (f"frame {frame}", *commands):
@@ -150,6 +168,14 @@ def region(mark: Mark, xy0: tuple[int, int]) -> str:
         shape = _numbers(mark.x + dx, mark.y + dy, mark.a, mark.b, angle)
         return f"ellipse({shape}) {color}"
     return f"text({_numbers(mark.x + dx, mark.y + dy)}) {color} text={_quoted(mark.text)}"
+
+
+def _whole(answer: str) -> int:
+    """Return minus the number of an answer, 0 where it is none."""
+    try:
+        return -round(float(answer))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _numbers(*values: float, sep: str = ",") -> str:

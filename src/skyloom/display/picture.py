@@ -8,6 +8,7 @@ image).
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -117,7 +118,7 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
 
     Parameters
     ----------
-    data : image, mask, masked image, exposure, FitsImage, or array of shape (ny, nx)
+    data : image, mask, masked image, exposure, FitsImage, Frame, or array of shape (ny, nx)
         A mask is shown with its planes on top of an image of its values.
     wcs : SkyWcs or astropy.wcs.WCS, optional
         Sky positions, for data that bring none; an astropy WCS counts from the first pixel of the
@@ -137,6 +138,8 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
             raise WrongValue("mtv: an exposure brings its own WCS; leave out wcs, or show its "
                              "masked_image")  # fmt: skip
         return as_picture(data.masked_image, wcs=data.wcs, title=title)
+    if _is_frame(data):
+        return _of_frame(data, title)
     if isinstance(data, HasPixelsOnDisk):
         return as_picture(data.read(), wcs=wcs or _wcs_on_disk(data), title=title)
     planes: dict[str, Bools] = {}
@@ -168,6 +171,24 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
         header=None if wcs is None else _wcs_header(wcs, (x0, y0)),
         title=title,
     )
+
+
+def _is_frame(data: Any) -> bool:
+    module = sys.modules.get("skyloom.images.frame")  # nobody has a frame who has not loaded it
+    return module is not None and isinstance(data, module.Frame)
+
+
+def _of_frame(frame: Any, title: str) -> Picture:
+    """Return the working region of a band with what is wrong with its pixels."""
+    from skyloom.images import MaskBit, frame_wcs, pixels_and_mask  # noqa: PLC0415 - loaded
+
+    pixels, bits = pixels_and_mask(frame)
+    try:
+        header = _wcs_header(frame_wcs(frame), (0, 0))
+    except BadHeader:
+        header = None
+    planes = {str(bit.name): (bits & bit) != 0 for bit in MaskBit if np.any(bits & bit)}
+    return Picture(pixels=pixels, planes=planes, header=header, title=title or frame.band)
 
 
 def set_planes(mask: HasPlanes) -> dict[str, Bools]:

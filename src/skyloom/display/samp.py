@@ -15,6 +15,7 @@ from skyloom.errors import DisplayNotAvailable, DisplayRefused
 __all__ = ["Samp", "find_samp"]
 
 _SET: Final = "ds9.set"
+_GET: Final = "ds9.get"
 _TIMEOUT: Final = 60.0  # s for a command; a large image takes a second or two
 _HOMES: Final = ("astropy.samp", "pyvo.samp")  # astropy 8 says that it will leave for pyvo
 
@@ -50,6 +51,11 @@ class Samp:
             path = Path(folder) / f"display{ending}"
             path.write_bytes(data)
             self._call(command, {"cmd": command, "url": path.as_uri()})
+
+    def ask(self, question: str) -> str:
+        """Return the answer of ds9 to a question; empty where it refuses."""
+        answer = self._answer({"samp.mtype": _GET, "samp.params": {"cmd": question}}, question)
+        return str(answer.get("samp.result", {}).get("value", "")).strip()
 
     def close(self) -> None:
         """Leave the hub."""

@@ -12,25 +12,28 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from skyloom._types import Floats
+    from skyloom.catalogs import SourceCatalog
 
 __all__ = ["source_positions"]
 
 _ON_IMAGE: Final = (  # columns, and the number of the first pixel
     ("base_SdssCentroid_x", "base_SdssCentroid_y", 0.0),
-    ("slot_Centroid_x", "slot_Centroid_y", 0.0),
     ("x", "y", 0.0),
     ("X_IMAGE", "Y_IMAGE", 1.0),
 )
 _ON_SKY: Final = (("ra", "dec"), ("RA", "DEC"), ("ALPHA_J2000", "DELTA_J2000"))
 
 
-def source_positions(table: Table, wcs: Any = None, *, where: str = "") -> tuple[Floats, Floats]:
+def source_positions(
+    table: Table | SourceCatalog, wcs: Any = None, *, where: str = ""
+) -> tuple[Floats, Floats]:
     """Return positions in parent coordinates [pix], 0-based.
 
     Parameters
     ----------
-    table : Table
-        With columns ``x, y``, those of HSC or SExtractor, or ``ra, dec`` [deg].
+    table : Table or SourceCatalog
+        With columns ``x, y``, those of SExtractor, or ``ra, dec`` [deg]; a `SourceCatalog` knows
+        its centroids.
     wcs : SkyWcs, optional
         For tables that have sky positions only.
     where : str
@@ -41,6 +44,8 @@ def source_positions(table: Table, wcs: Any = None, *, where: str = "") -> tuple
     BadTable
         If it has neither, or sky positions only and there is no WCS.
     """
+    if not hasattr(table, "colnames"):
+        return np.asarray(table.x, float), np.asarray(table.y, float)
     for x, y, first in _ON_IMAGE:
         if x in table.colnames and y in table.colnames:
             return _column(table, x) - first, _column(table, y) - first

@@ -45,6 +45,10 @@ class Recorder:
         self.commands.append(command)
         self.data.append(data)
 
+    def ask(self, question: str) -> str:  # noqa: ARG002
+        """Answer nothing."""
+        return ""
+
     def clear(self) -> None:
         """Forget what was kept."""
         self.commands.clear()

@@ -56,9 +56,13 @@ class Xpa:
             call.insert(1, "-p")
         self._run(call, data)
 
-    def get(self, command: str) -> str:
-        """Ask ds9 something and return its answer."""
-        return self._run(["xpaget", self.target, command], None).decode(errors="replace")
+    def ask(self, question: str) -> str:
+        """Return the answer of ds9 to a question; empty where it refuses."""
+        try:
+            answer = self._run(["xpaget", self.target, question], None)
+        except DisplayRefused:
+            return ""
+        return answer.decode(errors="replace").strip()
 
     def close(self) -> None:
         """Do nothing: each command has a connection of its own."""
