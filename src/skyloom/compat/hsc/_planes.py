@@ -16,7 +16,7 @@ from skyloom.images import Image as NewImage
 from skyloom.images import Mask as NewMask
 from skyloom.images import MaskedImage as NewMaskedImage
 
-__all__ = ["Image", "Mask", "MaskedImage", "Planes"]
+__all__ = ["Image", "Mask", "MaskedImage", "OnePlane", "Planes"]
 
 
 class Planes(Adapter):
@@ -63,7 +63,7 @@ class Planes(Adapter):
         return box.new if origin == "PARENT" else box.new.shifted(*image.xy0)
 
 
-class _OnePlane(Planes):
+class OnePlane(Planes):
     """An image or a mask."""
 
     kind: Any = NewImage
@@ -119,7 +119,7 @@ class _OnePlane(Planes):
 
 
 @final
-class Image(_OnePlane):
+class Image(OnePlane):
     """Pixels."""
 
     new: NewImage
@@ -142,7 +142,7 @@ class Image(_OnePlane):
 
 
 @final
-class Mask(_OnePlane):
+class Mask(OnePlane):
     """Bits of pixels with named planes."""
 
     new: NewMask

@@ -2,69 +2,56 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from skyloom.compat.hsc import (
-    afw_coord,
-    afw_geom,
-    afw_image,
-    afw_table,
-    daf_persistence,
-    ds9,
-    ellipses,
-    meas_mosaic,
-    metadata,
-)
-from skyloom.compat.hsc._planes import Planes, _OnePlane
-from skyloom.compat.hsc.afw_table import _Slots
-
 __all__ = ["Replacement", "migration_table", "replacements"]
 
-_OBJECTS: Final[tuple[tuple[str, str, type], ...]] = (
-    ("Butler", "butler", daf_persistence.Butler),
-    ("Butler", "dataRef", daf_persistence.DataRef),
-    ("Exposures and images", "exposure", afw_image.Exposure),
-    ("Exposures and images", "maskedImage", afw_image.MaskedImage),
-    ("Exposures and images", "image", Planes),
-    ("Exposures and images", "image", _OnePlane),
-    ("Exposures and images", "mask", afw_image.Mask),
-    ("Exposures and images", "metadata", metadata.Metadata),
-    ("Exposures and images", "wcs", afw_image.Wcs),
-    ("Exposures and images", "calib", afw_image.Calib),
-    ("Exposures and images", "psf", afw_image.Psf),
-    ("Exposures and images", "filter", afw_image.Filter),
-    ("Exposures and images", "detector", afw_image.Detector),
-    ("Exposures and images", "ffp", meas_mosaic.FluxFitParams),
-    ("Catalogues", "sources", afw_table.SourceCatalog),
-    ("Catalogues", "sources", _Slots),
-    ("Catalogues", "source", afw_table.SourceRecord),
-    ("Catalogues", "schema", afw_table.Schema),
-    ("Catalogues", "field", afw_table.Field),
-    ("Catalogues", "footprint", afw_table.Footprint),
-    ("Geometry", "angle", afw_geom.Angle),
-    ("Geometry", "coord", afw_coord.Coord),
-    ("Geometry", "box", afw_geom.Box2I),
-    ("Geometry", "quadrupole", ellipses.Quadrupole),
-    ("Geometry", "axes", ellipses.Axes),
+_OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("Butler", "butler", "daf_persistence.Butler"),
+    ("Butler", "dataRef", "daf_persistence.DataRef"),
+    ("Exposures and images", "exposure", "afw_image.Exposure"),
+    ("Exposures and images", "maskedImage", "afw_image.MaskedImage"),
+    ("Exposures and images", "image", "_planes.Planes"),
+    ("Exposures and images", "image", "_planes.OnePlane"),
+    ("Exposures and images", "mask", "afw_image.Mask"),
+    ("Exposures and images", "metadata", "metadata.Metadata"),
+    ("Exposures and images", "wcs", "afw_image.Wcs"),
+    ("Exposures and images", "calib", "afw_image.Calib"),
+    ("Exposures and images", "psf", "afw_image.Psf"),
+    ("Exposures and images", "filter", "afw_image.Filter"),
+    ("Exposures and images", "detector", "afw_image.Detector"),
+    ("Exposures and images", "ffp", "meas_mosaic.FluxFitParams"),
+    ("Catalogues", "sources", "afw_table.SourceCatalog"),
+    ("Catalogues", "sources", "afw_table.Slots"),
+    ("Catalogues", "source", "afw_table.SourceRecord"),
+    ("Catalogues", "schema", "afw_table.Schema"),
+    ("Catalogues", "field", "afw_table.Field"),
+    ("Catalogues", "footprint", "afw_table.Footprint"),
+    ("Geometry", "angle", "afw_geom.Angle"),
+    ("Geometry", "coord", "afw_coord.Coord"),
+    ("Geometry", "box", "afw_geom.Box2I"),
+    ("Geometry", "quadrupole", "ellipses.Quadrupole"),
+    ("Geometry", "axes", "ellipses.Axes"),
 )
-_FUNCTIONS: Final[tuple[tuple[str, str, Any], ...]] = (
-    ("Butler", "hscButler", daf_persistence.getDataRef),
-    ("Display", "ds9", ds9.initDS9),
-    ("Display", "ds9", ds9.mtv),
-    ("Display", "ds9", ds9.dot),
-    ("Display", "ds9", ds9.line),
-    ("Display", "ds9", ds9.Buffering),
-    ("Display", "ds9", ds9.erase),
-    ("Display", "ds9", ds9.pan),
-    ("Display", "ds9", ds9.zoom),
-    ("Display", "ds9", ds9.setMaskTransparency),
-    ("Display", "ds9", ds9.setMaskPlaneColor),
-    ("Display", "ds9", ds9.setMaskPlaneVisibility),
-)
+"""Topic, what an object is called, its class."""
+
+_FUNCTIONS: Final[tuple[tuple[str, str, str, str], ...]] = (
+    ("Butler", "hscButler", "daf_persistence", "getDataRef"),
+    *(
+        ("Display", "ds9", "ds9", name)
+        for name in (
+            "initDS9", "mtv", "dot", "line", "Buffering", "erase", "pan", "zoom",
+            "setMaskTransparency", "setMaskPlaneColor", "setMaskPlaneVisibility",
+        )
+    ),
+)  # fmt: skip
+"""Topic, what a module is called, the module, a function."""
+
 _USE: Final = re.compile(r"Use (.+?)\.?\s*$", re.DOTALL)
 
 
@@ -79,16 +66,16 @@ class Replacement:
 
 def replacements() -> Iterator[Replacement]:
     """Yield each old call with what to write instead, in the order of the page."""
-    for topic, name, kind in _OBJECTS:
-        for method, found in vars(kind).items():
+    for topic, name, address in _OBJECTS:
+        for method, found in vars(_found(*address.split("."))).items():
             function = found.fget if isinstance(found, property) else found
             text = _instead(getattr(function, "__func__", function))
             if not method.startswith("_") and text:
                 call = f"{name}.{method}" + ("" if isinstance(found, property) else "()")
                 yield Replacement(topic=topic, old=call, new=text)
-    for topic, module, function in _FUNCTIONS:
-        if text := _instead(function):
-            yield Replacement(topic=topic, old=f"{module}.{function.__name__}()", new=text)
+    for topic, name, module, function in _FUNCTIONS:
+        if text := _instead(_found(module, function)):
+            yield Replacement(topic=topic, old=f"{name}.{function}()", new=text)
 
 
 def migration_table() -> str:
@@ -103,6 +90,10 @@ def migration_table() -> str:
                 lines.append(f"| `{row.old}` | {new} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _found(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"skyloom.compat.hsc.{module}"), name)
 
 
 def _instead(function: Any) -> str:

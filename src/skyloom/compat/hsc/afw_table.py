@@ -18,6 +18,7 @@ __all__ = [
     "Key",
     "Schema",
     "SchemaItem",
+    "Slots",
     "SourceCatalog",
     "SourceRecord",
 ]
@@ -124,7 +125,7 @@ class Footprint(Adapter):
         return bool(self.new.is_heavy)
 
 
-class _Slots(Adapter):
+class Slots(Adapter):
     """Slot accessors: columns of a catalogue, values of a record."""
 
     def get(self, name: str) -> Any:
@@ -213,7 +214,7 @@ class _Slots(Adapter):
 
 
 @final
-class SourceRecord(_Slots):
+class SourceRecord(Slots):
     """One source."""
 
     def getCentroid(self) -> Point2D:
@@ -239,7 +240,7 @@ class SourceRecord(_Slots):
 
 
 @final
-class SourceCatalog(_Slots):
+class SourceCatalog(Slots):
     """The sources of a catalogue."""
 
     new: NewCatalog
