@@ -17,6 +17,7 @@ from skyloom.catalogs import Field, Schema, SourceCatalog
 from skyloom.compat import hsc
 from skyloom.compat.hsc import (
     afw_coord,
+    afw_display,
     afw_geom,
     afw_image,
     afw_table,
@@ -26,7 +27,7 @@ from skyloom.compat.hsc import (
 )
 from skyloom.compat.hsc._adapter import new_of, old_of
 from skyloom.compat.hsc.metadata import Metadata
-from skyloom.errors import BadHeader, InputError
+from skyloom.errors import BadHeader, InputError, NotCalibrated
 from skyloom.geometry import Angle, Box, Quadrupole
 from skyloom.images import FluxFitParams, KernelPsf, PhotoCalib
 
@@ -152,6 +153,16 @@ def test_points_and_boxes():
     assert afw_geom.Box2I().isEmpty()
 
 
+def test_boxes_grow_by_what_they_include():
+    box = afw_geom.Box2I()
+    box.include(afw_geom.Point2I(afw_geom.Point2D(4.6, -0.6)))  # the pixel (5, -1)
+    box.include(afw_geom.Point2I(2, 3))
+    assert box.new == Box(2, 6, -1, 4)
+    assert [tuple(corner) for corner in box.getCorners()] == [(2, -1), (5, -1), (5, 3), (2, 3)]
+    box.include(afw_geom.Box2I(afw_geom.Point2I(0, 0), afw_geom.Extent2I(1, 1)))
+    assert box.getMinX() == 0
+
+
 def test_ellipses():
     shape = ellipses.Quadrupole(2.5, 2.5, 1.5)
     axes = ellipses.Axes(shape)
@@ -231,8 +242,42 @@ def test_components_of_exposures():
     kernel = exposure.getPsf().computeKernelImage(afw_geom.Point2D(1, 1))
     assert kernel.getArray().sum() == pytest.approx(1)
     assert tuple(kernel.getXY0()) == (-2, -2)
+    y, x = np.mgrid[-12:13, -12:13]
+    star = np.exp(-0.5 * (x**2 + y**2) / 2.5**2)
+    exposure.new.psf = KernelPsf(star[None] / star.sum())
+    moved = exposure.getPsf().computeImage(afw_geom.Point2D(100.3, 50.6))
+    values, (x0, y0) = moved.getArray(), moved.getXY0()
+    assert (x0, y0) == (88, 39)  # of 25 pixels about (100, 51)
+    # order 5 moves by 0.01 pix too little or too much, as in afw
+    assert (values * (x + 12 + x0)).sum() / values.sum() == pytest.approx(100.3, abs=0.015)
+    assert (values * (y + 12 + y0)).sum() / values.sum() == pytest.approx(50.6, abs=0.015)
+    copied = exposure.Factory(exposure, True)
+    copied.getMaskedImage().getImage().set(0, 0, 9)
+    assert exposure.getMaskedImage().getImage().get(0, 0) == 0
     exposure.new.filter = images.FilterLabel(band="i")
     assert exposure.getFilter().getName() == "i"
+
+
+def test_components_from_metadata():
+    cards = Metadata.of(fits.Header([("FLUXMAG0", 1e10), ("FILTER", "HSC-I")]))
+    assert afw_image.Calib(cards).getMagnitude(1.0) == pytest.approx(25)
+    assert afw_image.Filter(cards).getName() == "HSC-I"
+    empty = Metadata.of(fits.Header())
+    assert afw_image.Filter(empty).getName() == "_unknown_"
+    with pytest.raises(NotCalibrated, match="no FLUXMAG0"):
+        afw_image.Calib(empty)
+    header = fits.Header(
+        [
+            ("CTYPE1", "RA---TAN"), ("CTYPE2", "DEC--TAN"), ("CRVAL1", 150.0), ("CRVAL2", 2.0),
+            ("CRPIX1", 11.0), ("CRPIX2", 21.0), ("CDELT1", -1e-4), ("CDELT2", 1e-4),
+            ("LTV1", -100.0), ("LTV2", -200.0),
+        ]
+    )  # fmt: skip
+    wcs = afw_image.makeWcs(Metadata.of(header))
+    coord = wcs.pixelToSky(110, 220)  # parent coordinates of the reference pixel
+    assert (coord.getRa().asDegrees(), coord.getDec().asDegrees()) == pytest.approx((150, 2))
+    assert wcs.pixelScale().asArcseconds() == pytest.approx(0.36, rel=1e-4)
+    assert tuple(wcs.skyToPixel(coord.getRa(), coord.getDec())) == pytest.approx((110, 220))
 
 
 def test_metadata_know_when_a_card_is_missing():
@@ -305,6 +350,31 @@ def test_display_calls():
     ]
     assert "pan to 3 4 image" in shown.recorder.commands
     assert shown.mask_plane_color("CR") == "red"
+
+
+def test_display_objects():
+    shown = display.use("virtual")
+    try:
+        frame = afw_display.getDisplay(frame=2, backend="ds9")
+        frame.setMaskPlaneColor("CR", afw_display.RED)
+        frame.setMaskTransparency(75)
+        frame.mtv(afw_image.ImageF(5, 5), title="x")
+        frame.scale("asinh", "zscale")
+        frame.scale("linear", 0, 10)
+        with frame.Buffering():
+            frame.dot("o", 1, 1, ctype=afw_display.CYAN, size=3)
+            frame.line([(0, 0), (1, 1)])
+        frame.pan(1, 2)
+        frame.zoom(4)
+        frame.erase()
+    finally:
+        display.close()
+    assert [c for c in shown.recorder.commands if c != "frame 2"] == [
+        "mask transparency 75", "mask clear", "fits", "scale asinh", "scale mode zscale",
+        "scale linear", "scale limits 0 10", "regions", "pan to 2 3 image", "zoom to 4",
+        "regions delete all",
+    ]  # fmt: skip
+    assert shown.recorder.regions == ["circle(2,2,3) # color=cyan", "line(1,1,2,2) # color=green"]
 
 
 def test_mosaic_correction():

@@ -57,13 +57,21 @@ import sys
 import numpy
 import lsst.daf.persistence as dafPersist
 import hsc.pipe.base.butler as hscButler
+import lsst.meas.mosaic as measMosaic
+import lsst.afw.table as afwTable
 
 def main(rootDir, visit, ccd):
     butler = dafPersist.Butler(rootDir)
     dataRef = hscButler.getDataRef(butler, {'visit': visit, 'ccd': ccd})
-    sources = dataRef.get('src')
+    sources = dataRef.get('src', flags=afwTable.SOURCE_IO_NO_FOOTPRINTS, immediate=True)
     metadata = butler.get('calexp_md', dataRef.dataId)
     zeropoint = 2.5*numpy.log10(metadata.get("FLUXMAG0"))
+    if butler.datasetExists('fcr_md', dataRef.dataId):
+        measMosaic.FluxFitParams(butler.get('fcr_md', dataRef.dataId))
+    for src in sources[0:2]:
+        m = src.get("shape.sdss")
+        assert m.getIxx() == src.get("base_SdssShape_xx")
+        assert src.getShape().getIxx() == src.getIxx()  # the slot is another measurement
     psfmag = zeropoint - 2.5*numpy.log10(sources.get("flux.psf"))
     err = 2.5/numpy.log(10.0)*sources.get("flux.psf.err")/sources.get("flux.psf")
     for i, src in enumerate(sources):

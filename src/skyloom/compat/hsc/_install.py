@@ -23,8 +23,12 @@ MODULES: Final = {
     "lsst.afw.geom": "afw_geom",
     "lsst.afw.geom.ellipses": "ellipses",
     "lsst.afw.coord": "afw_coord",
+    "lsst.afw.display": "afw_display",
     "lsst.afw.display.ds9": "ds9",
+    "lsst.meas.mosaic": "meas_mosaic",
+    "lsst.meas.mosaic.mosaicLib": "meas_mosaic",
     "hsc.pipe.base.butler": "daf_persistence",
+    "hsc.meas.mosaic": "meas_mosaic",
     "hsc.meas.mosaic.mosaicLib": "meas_mosaic",
 }
 """Old module -> the module of this package that stands for it."""

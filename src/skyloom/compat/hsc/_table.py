@@ -32,6 +32,7 @@ _OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Catalogues", "schema", "afw_table.Schema"),
     ("Catalogues", "field", "afw_table.Field"),
     ("Catalogues", "footprint", "afw_table.Footprint"),
+    ("Display", "afwDisplay", "afw_display.Display"),
     ("Geometry", "angle", "afw_geom.Angle"),
     ("Geometry", "coord", "afw_coord.Coord"),
     ("Geometry", "box", "afw_geom.Box2I"),
@@ -42,6 +43,8 @@ _OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
 
 _FUNCTIONS: Final[tuple[tuple[str, str, str, str], ...]] = (
     ("Butler", "hscButler", "daf_persistence", "getDataRef"),
+    ("Exposures and images", "afwImage", "afw_image", "makeWcs"),
+    ("Display", "afwDisplay", "afw_display", "getDisplay"),
     *(
         ("Display", "ds9", "ds9", name)
         for name in (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, final
+import math
+from typing import Any, ClassVar, Self, final
 
 from skyloom.compat.hsc import ellipses
 from skyloom.compat.hsc._adapter import Adapter
@@ -13,10 +14,15 @@ __all__ = [
     "Angle",
     "AngleUnit",
     "Box2I",
+    "BoxI",
     "Extent2D",
     "Extent2I",
+    "ExtentD",
+    "ExtentI",
     "Point2D",
     "Point2I",
+    "PointD",
+    "PointI",
     "arcminutes",
     "arcseconds",
     "degrees",
@@ -129,12 +135,13 @@ class Angle(Adapter):
 class _Pair:
     """Two numbers along x and y."""
 
-    kind: type = float
+    kind: ClassVar[Any] = float
+    rounding: ClassVar[float] = 0.0
 
     def __init__(self, x: Any = 0, y: Any = None) -> None:
         if y is None and not isinstance(x, (int, float)):
             x, y = x
-        self.x, self.y = self.kind(x), self.kind(0 if y is None else y)
+        self.x, self.y = (self.kind(v + self.rounding) for v in (x, 0 if y is None else y))
 
     @classmethod
     def of(cls, new: Any) -> Self:
@@ -175,7 +182,8 @@ class Extent2D(_Pair):
 class Extent2I(Extent2D):
     """A size or a shift of whole pixels."""
 
-    kind = int
+    kind = math.floor
+    rounding = 0.5
 
 
 class Point2D(_Pair):
@@ -195,9 +203,10 @@ class Point2D(_Pair):
 
 
 class Point2I(Point2D):
-    """A pixel."""
+    """A pixel: the one that a position is in."""
 
-    kind = int
+    kind = math.floor
+    rounding = 0.5
 
 
 @final
@@ -263,6 +272,23 @@ class Box2I(Adapter):
         x, y = other
         return bool(self.new.x0 <= x < self.new.x1 and self.new.y0 <= y < self.new.y1)
 
+    def getCorners(self) -> list[Point2I]:
+        """Use ``box.x0, box.y0, box.x1 - 1, box.y1 - 1``: the corner pixels, counter-clockwise."""
+        low, high = self.getMin(), self.getMax()
+        pairs = ((low.x, low.y), (high.x, low.y), (high.x, high.y), (low.x, high.y))
+        return [Point2I(*pair) for pair in pairs]
+
+    def include(self, other: Any) -> None:
+        """Use ``Box(min(...), max(...) + 1, ...)``: the smallest box that has both."""
+        added = other.new if isinstance(other, Box2I) else Box2I(other, other).new
+        old = added if self.new.is_empty else self.new
+        self.new = Box(
+            min(old.x0, added.x0),
+            max(old.x1, added.x1),
+            min(old.y0, added.y0),
+            max(old.y1, added.y1),
+        )
+
     def grow(self, margin: int) -> None:
         """Use ``box = box.grown(margin)``."""
         self.new = self.new.grown(int(margin))
@@ -276,3 +302,8 @@ class Box2I(Adapter):
 
     def __hash__(self) -> int:
         return hash(self.new)
+
+
+BoxI = Box2I
+PointI, PointD = Point2I, Point2D
+ExtentI, ExtentD = Extent2I, Extent2D

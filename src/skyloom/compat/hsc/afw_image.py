@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+from astropy.wcs import WCS
 
 from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
 from skyloom.compat.hsc._planes import Image, Mask, MaskedImage, Planes
 from skyloom.compat.hsc.afw_coord import Coord, IcrsCoord
 from skyloom.compat.hsc.afw_geom import Angle, Box2I, Point2D
 from skyloom.compat.hsc.metadata import Metadata
+from skyloom.errors import NotCalibrated
 from skyloom.geometry import IcrsCoord as NewIcrsCoord
 from skyloom.images import Exposure as NewExposure
+from skyloom.images import FilterLabel, PhotoCalib, SkyWcs
 from skyloom.images import Image as NewImage
-from skyloom.images import PhotoCalib
+from skyloom.images.kernel_psf import lanczos_weights
 
 __all__ = [
     "LOCAL",
@@ -42,7 +47,10 @@ __all__ = [
     "MaskedImageI",
     "Psf",
     "Wcs",
+    "makeWcs",
 ]
+
+_LANCZOS = 5  # order, as afw moves its PSFs
 
 PARENT, LOCAL = "PARENT", "LOCAL"
 """What boxes count from: the parent, as always here, or the first pixel of the array."""
@@ -77,6 +85,13 @@ class Calib(Adapter):
 
     new: PhotoCalib
 
+    def __init__(self, metadata: Any) -> None:
+        cards = new_of(metadata)
+        found = cards if isinstance(cards, PhotoCalib) else PhotoCalib.from_metadata(cards)
+        if found is None:
+            raise NotCalibrated("the metadata have no FLUXMAG0; measure the zero point first")
+        self.new = found
+
     def getFluxMag0(self) -> tuple[float, float]:
         """Use ``photo_calib.flux_mag0, photo_calib.flux_mag0_err``."""
         return self.new.flux_mag0, self.new.flux_mag0_err
@@ -97,20 +112,42 @@ class Psf(Adapter):
 
     def computeKernelImage(self, point: Any = None) -> Image:
         """Use ``psf.at(x, y)``, an array with the star on its central pixel."""
-        x, y = self.new.average_position if point is None else point
-        values = self.new.at(float(x), float(y))
+        values = self.new.at(*self._place(point))
         half = values.shape[0] // 2
         made: Image = Image.of(NewImage(values, xy0=(-half, -half)))
         return made
+
+    def computeImage(self, point: Any = None) -> Image:
+        """Use ``psf.at(x, y)``; the old image has the star at a fraction of a pixel."""
+        x, y = self._place(point)
+        kernel = self.new.at(x, y)
+        half = kernel.shape[0] // 2
+        column, row = math.floor(x + 0.5), math.floor(y + 0.5)
+        values = _shift(len(kernel), y - row) @ kernel @ _shift(len(kernel), x - column).T
+        made: Image = Image.of(NewImage(values, xy0=(column - half, row - half)))
+        return made
+
+    def _place(self, point: Any) -> tuple[float, float]:
+        x, y = self.new.average_position if point is None else point
+        return float(x), float(y)
+
+
+def _shift(n: int, offset: float) -> Any:
+    """Return the matrix that moves n samples by a part of a sample, with Lanczos weights."""
+    samples = np.arange(n, dtype=np.float64)
+    return lanczos_weights(samples[:, None] - samples[None, :] - offset, _LANCZOS)
 
 
 @final
 class Filter(Adapter):
     """The filter."""
 
+    def __init__(self, metadata: Any) -> None:
+        self.new = FilterLabel.from_name(str(new_of(metadata).get("FILTER", "")))
+
     def getName(self) -> str:
         """Use ``filter.band`` or ``filter.physical``."""
-        return str(self.new)
+        return "_unknown_" if self.new is None else str(self.new)
 
 
 @final
@@ -136,13 +173,16 @@ class Exposure(Planes):
 
     new: NewExposure
 
-    def __init__(self, source: Any, box: Box2I | None = None, origin: str = PARENT) -> None:
+    def __init__(self, source: Any, second: Any = None, origin: str = PARENT) -> None:
+        box = second if isinstance(second, Box2I) else None
         if isinstance(source, (str, Path)):
             self.new = NewExposure.read(source, None if box is None else box.new)
             return
         found = new_of(source)
         exposure = found if isinstance(found, NewExposure) else NewExposure(found)
-        self.new = exposure if box is None else exposure[self.in_parent(exposure, box, origin)]
+        if box is not None:
+            exposure = exposure[self.in_parent(exposure, box, origin)]
+        self.new = exposure.copy() if second is True else exposure
 
     @classmethod
     def readFits(cls, path: str) -> Exposure:
@@ -209,6 +249,17 @@ class Exposure(Planes):
 
 
 ExposureF = ExposureD = ExposureI = ExposureU = Exposure
+
+
+def makeWcs(metadata: Any) -> Wcs:
+    """Use ``SkyWcs.from_astropy(WCS(header))``; positions are parent coordinates (LTV1, LTV2)."""
+    cards = new_of(metadata)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # keywords that astropy repairs
+        found = WCS(cards)
+    xy0 = (-round(cards.get("LTV1", 0)), -round(cards.get("LTV2", 0)))
+    made: Wcs = Wcs.of(SkyWcs.from_astropy(found, xy0=xy0))
+    return made
 
 
 def ImageF(*source: Any) -> Image:

@@ -12,6 +12,8 @@ from skyloom.compat.hsc.afw_geom import Angle, Box2I, Point2D
 from skyloom.compat.hsc.ellipses import Quadrupole
 
 __all__ = [
+    "SOURCE_IO_NO_FOOTPRINTS",
+    "SOURCE_IO_NO_HEAVY_FOOTPRINTS",
     "BaseCatalog",
     "Field",
     "Footprint",
@@ -285,3 +287,6 @@ class SourceCatalog(Slots):
 
 
 BaseCatalog = SourceCatalog
+
+SOURCE_IO_NO_FOOTPRINTS = SOURCE_IO_NO_HEAVY_FOOTPRINTS = 0
+"""Once flags for ``get``; footprints are read when they are asked for."""

@@ -39,6 +39,7 @@ class Butler(Adapter):
         datasetType: str,
         dataId: Mapping[str, Any] | None = None,
         immediate: bool = True,  # noqa: ARG002 - it always is
+        flags: int = 0,  # noqa: ARG002 - footprints are read when they are asked for
         **rest: Any,
     ) -> Any:
         """Use ``butler.get(name, data_id)``; ``_filename`` is a str there, a list here."""

@@ -1,13 +1,14 @@
-"""Old names of the mosaic correction: ``hsc.meas.mosaic.mosaicLib``."""
+"""Old names of the mosaic correction: ``lsst.meas.mosaic``, ``hsc.meas.mosaic``."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, final
 
 from skyloom.compat.hsc._adapter import Adapter, new_of
 from skyloom.images import FluxFitParams as NewFluxFitParams
 
-__all__ = ["FluxFitParams"]
+__all__ = ["FluxFitParams", "mosaicLib"]
 
 
 @final
@@ -20,3 +21,6 @@ class FluxFitParams(Adapter):
     def eval(self, x: Any, y: Any) -> Any:
         """Use ``params(x, y)`` [mag]; arrays too."""
         return self.new(x, y)
+
+
+mosaicLib = sys.modules[__name__]  # noqa: N816 - a module of the same names
