@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,9 +61,9 @@ class Hdu:
     @cached_property
     def header(self) -> fits.Header:
         """The header with all its cards in order, as astropy has it."""
-        return self.checked(self.raw_header.rstrip(b" ")[:-3])
+        return self.header_of([card for _, card in self.cards])
 
-    def checked(self, raw_cards: bytes) -> fits.Header:
+    def header_of(self, cards: Sequence[bytes]) -> fits.Header:
         """Make a header of cards whose values astropy can read.
 
         Raises
@@ -72,9 +72,11 @@ class Hdu:
             If one of them cannot be read.
         """
         with damaged(self.path, self.number):
-            header: fits.Header = fits.Header.fromstring(raw_cards)
-            for card in header.cards:
-                _ = card.value, card.comment
+            header: fits.Header = fits.Header.fromstring(b"".join(cards))
+            for raw in cards:
+                if _value(raw) is None:  # not plainly a value: commentary, blank, or damaged
+                    card = fits.Card.fromstring(raw)
+                    _ = card.value, card.comment
         return header
 
     @cached_property

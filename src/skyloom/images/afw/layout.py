@@ -232,12 +232,12 @@ def own_cards(hdu: Hdu, *, without: Collection[str] = ()) -> fits.Header:
             continue
         if _is_own(keyword, card):
             chosen.append(card)
-    return hdu.checked(b"".join(chosen))
+    return hdu.header_of(chosen)
 
 
 def wcs_cards(hdu: Hdu) -> fits.Header:
     """Return the cards that describe the sky, in order."""
-    return hdu.checked(b"".join(card for key, card in hdu.cards if _SKY.fullmatch(key)))
+    return hdu.header_of([card for key, card in hdu.cards if _SKY.fullmatch(key)])
 
 
 def mask_planes(hdu: Hdu) -> dict[str, int]:
