@@ -44,8 +44,10 @@ class Display:
     """
 
     def __init__(self, frame: int = 1, backend: str | None = None, **_options: Any) -> None:
-        if backend == "matplotlib" or backend == "virtual":  # noqa: PLR1714 - for the types
-            display.use(backend)
+        if backend == "matplotlib":
+            display.use("matplotlib")
+        elif backend == "virtual":
+            display.use("virtual")
         self.frame = frame
 
     def mtv(self, data: Any, title: str = "", wcs: Any = None) -> None:
