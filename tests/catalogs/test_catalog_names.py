@@ -86,6 +86,18 @@ def test_all_versions_answer_to_all_names(versions):
             assert np.array_equal(sources[name], truth["flags"][:, bit])
 
 
+def test_covariances_are_set_in_the_column_itself(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy on long keywords
+        write_version(tmp_path / "cat.fits", 0)
+    sources = SourceCatalog.read(tmp_path / "cat.fits")
+    with pytest.raises(ValueError, match="holds covariances; write them into the column itself"):
+        sources["base_SdssCentroid_xErr"] = 1.0
+    sources.columns["centroid.sdss.err"][2] = [9.0, 0.0, -4.0]
+    assert sources[2]["base_SdssCentroid_xErr"] == 3.0
+    assert np.isnan(sources[2].y_err)  # a negative variance
+
+
 def test_apertures_as_one_array_or_one_by_one(versions):
     sources, truth = versions
     assert np.array_equal(sources["flux.aperture"], truth["apertures"])

@@ -266,3 +266,21 @@ def test_an_archive_that_others_wrote(tmp_path, has_span_sets):
     assert again.footprint.image_values.tolist() == [2.5]
     assert again.footprint.mask_values.dtype == np.uint16
     assert again.footprint.peaks["merge_peak_i"].tolist() == [0]
+
+
+def test_peaks_with_flags_and_footprints_without_pixels(tmp_path):
+    """Coadds mark in which band a peak was found; a footprint may be empty."""
+    peaks = peak_catalog([1, 2, 3], [1, 1, 1], [3, 2, 1])
+    for band in ("g", "r"):
+        flags = np.array([True, False, band == "r"])
+        peaks = peaks.with_field(Field(f"merge_peak_{band}", "Flag", f"peak in {band}"), flags)
+    sources = SourceCatalog.empty(SCHEMA, 3)
+    sources[0].footprint = Footprint(SpanSet([[1, 0, 4]]), peaks)
+    sources[1].footprint = Footprint()
+    sources[2].footprint = Footprint(SpanSet([[7, 0, 1]]), peaks[1:])
+    sources.write(tmp_path / "cat.fits")
+    first, empty, last = SourceCatalog.read(tmp_path / "cat.fits")
+    assert first.footprint.peaks["merge_peak_r"].tolist() == [True, False, True]
+    assert last.footprint.peaks["merge_peak_g"].tolist() == [False, False]
+    assert last.footprint.peaks["id"].tolist() == [2, 3]
+    assert empty.footprint.area == len(empty.footprint.peaks) == 0

@@ -38,14 +38,14 @@ class ColumnSet:
     Raises
     ------
     ValueError
-        If a column does not fit its field, or has none.
+        If a column has another shape than its field, or no field.
     """
 
     def __init__(self, schema: Schema, arrays: Mapping[str, Any], n: int) -> None:
-        unknown = [name for name in arrays if name not in schema.names]
+        unknown = arrays.keys() - set(schema.names)
         if unknown:
             raise ValueError(
-                f"columns {', '.join(unknown)} are not in the schema; add their fields"
+                f"columns {', '.join(sorted(unknown))} are not in the schema; add their fields"
             )
         self.schema = schema
         self.n = n
@@ -80,14 +80,15 @@ class ColumnSet:
             getter = self._getters[name] = self._getter(self.schema.locate(name))
         return getter(row)
 
-    def set(self, name: str, values: Any) -> None:
-        """Change a quantity of all rows; see `SourceCatalog.set`."""
+    def set(self, name: str, values: Any, row: int | None = None) -> None:
+        """Change a quantity of all rows, or of one; see `SourceCatalog.set`."""
+        rows = slice(None) if row is None else slice(row, row + 1)
         found = self.schema.locate(name)
         if isinstance(found, Group):
             for part, part_values in zip(found.parts, _components(found, values), strict=True):
-                self._assign(part, part_values)
+                self._assign(part, part_values, rows)
         else:
-            self._assign(found, values)
+            self._assign(found, values, rows)
 
     def with_aliases(self, aliases: Mapping[str, str]) -> ColumnSet:
         """Return the same columns under more names."""
@@ -97,16 +98,17 @@ class ColumnSet:
         """Return copies of the arrays."""
         return {name: _deep_copy(array) for name, array in self.arrays.items()}
 
-    def _assign(self, part: Part, values: Any) -> None:
+    def _assign(self, part: Part, values: Any, rows: slice) -> None:
         if part.is_square:
             raise ValueError(
-                f"{part.field.name!r} is a covariance; set the whole of it, under its own name"
+                f"{part.field.name!r} holds covariances; write them into the column itself, "
+                f"catalog.columns[{part.field.name!r}]"
             )
-        name, column = part.field.name, self.arrays[part.field.name]
+        name, column = part.field.name, self.arrays[part.field.name][rows]
         if isinstance(values, Angle):
             values = values.radians
         if part.field.is_variable:
-            column[:] = column_of(part.field, values, self.n)
+            column[:] = column_of(part.field, values, len(column))
         elif part.field.type == "String":
             self._assign_text(name, column, values)
         elif part.element is None:

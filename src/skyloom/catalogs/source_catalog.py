@@ -128,8 +128,8 @@ class SourceCatalog(Slots):
         """Return a quantity of one row; see `SourceRecord.get`."""
         return self._columns.value(name, row)
 
-    def set(self, name: str, values: Any) -> None:
-        """Change a quantity of all rows, under any of its names.
+    def set(self, name: str, values: Any, row: int | None = None) -> None:
+        """Change a quantity of all rows, or of one, under any of its names.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class SourceCatalog(Slots):
         ValueError
             If the values do not fit, or the quantity is an error out of a covariance.
         """
-        self._columns.set(name, values)
+        self._columns.set(name, values, row)
 
     @property
     def columns(self) -> dict[str, Any]:

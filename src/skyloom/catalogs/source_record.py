@@ -60,7 +60,7 @@ class SourceRecord(Slots):
         ValueError
             If the value does not fit.
         """
-        self._catalog[self._row : self._row + 1].set(name, value)
+        self._catalog.set(name, value, self._row)
 
     def __getitem__(self, name: str) -> Any:
         return self.get(name)

@@ -17,6 +17,7 @@ from skyloom.catalogs.fields import Field
 from skyloom.catalogs.footprint_store import FootprintStore
 from skyloom.catalogs.io.fits_layout import Layout, parse_layout
 from skyloom.catalogs.io.fits_rows import columns_of, table_bytes
+from skyloom.catalogs.io.fits_text import card_text
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.source_catalog import SourceCatalog
 from skyloom.errors import BadTable, UnreadableFile
@@ -217,7 +218,7 @@ def _afw(
 def _aliases(header: fits.Header) -> Iterator[tuple[str, str]]:
     for card in header.cards:
         if card.keyword == "ALIAS":
-            alias, colon, target = str(card.value).strip().partition(":")
+            alias, colon, target = card_text(card).partition(":")
             if not colon or not alias or not target:
                 raise BadTable(f"ALIAS = {card.value!r} is not of the form 'alias:target'")
             yield alias, target

@@ -15,6 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from skyloom.catalogs.fields import FIELD_TYPES, Field
+from skyloom.catalogs.io.fits_text import card_text, text_card
 from skyloom.errors import BadTable
 
 __all__ = ["FLAGS", "FitsColumn", "Layout", "header_cards", "parse_layout"]
@@ -118,7 +119,7 @@ def parse_layout(header: fits.Header) -> Layout:
         n_bits = columns[FLAGS].repeat
         for bit in range(min(n_bits, _MOST_FLAGS)):
             cards = by_bit.get(bit + 1, {})
-            name = _text(cards.get("TFLAG")) or f"flag_{bit + 1}"
+            name = card_text(cards.get("TFLAG")) or f"flag_{bit + 1}"
             if name in names or name in bits:
                 raise BadTable(f"flag {bit + 1} has the name {name!r}, which is used already")
             bits[name] = bit
@@ -157,13 +158,13 @@ def _sorted_cards(header: fits.Header) -> tuple[Any, Any, list[tuple[str, int]],
 
 
 def _column(n: int, cards: Mapping[str, fits.Card], offset: int) -> FitsColumn:
-    form = _text(cards.get("TFORM"))
+    form = card_text(cards.get("TFORM"))
     match = _FORM.fullmatch(form)
     if match is None:
         raise BadTable(f"TFORM{n} = {form!r} is not the format of a column")
     zero, scale = _number(cards.get("TZERO"), 0.0), _number(cards.get("TSCAL"), 1.0)
     return FitsColumn(
-        name=_text(cards.get("TTYPE")) or f"column_{n}",
+        name=card_text(cards.get("TTYPE")) or f"column_{n}",
         letter=match[3],
         repeat=int(match[1]) if match[1] else 1,
         pointer=match[2],
@@ -176,8 +177,8 @@ def _column(n: int, cards: Mapping[str, fits.Card], offset: int) -> FitsColumn:
 def _field(column: FitsColumn, cards: Mapping[str, fits.Card]) -> Field:
     more = tuple((key, card.value) for key, card in cards.items() if key not in _DESCRIBED)
     doc = _doc(cards, "TDOC", "TCOMM", "TTYPE")
-    kind, size = _type(column, _text(cards.get("TCCLS")))
-    return Field(column.name, kind, doc, _text(cards.get("TUNIT")), size, more)
+    kind, size = _type(column, card_text(cards.get("TCCLS")))
+    return Field(column.name, kind, doc, card_text(cards.get("TUNIT")), size, more)
 
 
 def _type(column: FitsColumn, tccls: str) -> tuple[str, int | None]:
@@ -205,7 +206,7 @@ def header_cards(
     *,
     forms: Mapping[str, str],
     is_plain: bool = False,
-) -> Iterator[tuple[str, Any, str]]:
+) -> Iterator[fits.Card | tuple[str, Any, str]]:
     """Yield the cards of columns, flags and aliases, as afw orders them.
 
     Parameters
@@ -222,36 +223,32 @@ def header_cards(
     number = bit = 0
     if FLAGS in forms:
         number += 1
-        yield f"TTYPE{number}", "flags", "bits for all Flag fields; see also TFLAGn"
-        yield f"TFORM{number}", forms[FLAGS], "format of field"
+        yield text_card(f"TTYPE{number}", "flags", "bits for all Flag fields; see also TFLAGn")
+        yield text_card(f"TFORM{number}", forms[FLAGS], "format of field")
         yield "FLAGCOL", number, "Column number for the bitflags."
     for item in fields:
         if item.type == "Flag":
             bit += 1
-            yield f"TFLAG{bit}", item.name, ""
-            yield f"TFDOC{bit}", item.doc, ""
+            yield text_card(f"TFLAG{bit}", item.name)
+            yield text_card(f"TFDOC{bit}", item.doc)
             continue
         number += 1
-        yield f"TTYPE{number}", item.name, ""
-        yield f"TFORM{number}", forms[item.name], "format of field"
+        yield text_card(f"TTYPE{number}", item.name)
+        yield text_card(f"TFORM{number}", forms[item.name], "format of field")
         if item.doc:
-            yield f"TDOC{number}", item.doc, ""
+            yield text_card(f"TDOC{number}", item.doc)
         if item.units:
-            yield f"TUNIT{number}", item.units, ""
+            yield text_card(f"TUNIT{number}", item.units)
         if item.info.zero:
             yield f"TSCAL{number}", 1, ""
             yield f"TZERO{number}", item.info.zero, "offset of unsigned numbers"
         if not is_plain or item.info.kind not in {"Scalar", "Array", "String"}:
-            yield f"TCCLS{number}", item.info.kind, "Field template used by lsst.afw.table"
+            comment = "Field template used by lsst.afw.table"
+            yield text_card(f"TCCLS{number}", item.info.kind, comment)
         for keyword, value in item.cards:
             yield f"{keyword}{number}", value, ""
     for alias, target in sorted(aliases.items()):
-        yield "ALIAS", f"{alias}:{target}", ""
-
-
-def _text(card: fits.Card | None) -> str:
-    value = None if card is None else card.value
-    return value.strip() if isinstance(value, str) else ""
+        yield text_card("ALIAS", f"{alias}:{target}")
 
 
 def _number(card: fits.Card | None, default: float) -> float:
@@ -265,6 +262,6 @@ def _doc(cards: Mapping[str, fits.Card], *keywords: str) -> str:
     """Return the sentence on a column: a card of its own, or the comment of its name."""
     for keyword in keywords[:-1]:
         if keyword in cards:
-            return _text(cards[keyword])
+            return card_text(cards[keyword])
     last = cards.get(keywords[-1])
     return "" if last is None else last.comment
