@@ -118,6 +118,28 @@ def test_zoom_and_pan():
     assert np.ptp(Screen(display).ax.get_xlim()) == 60
 
 
+def test_a_single_pixel_of_a_large_image_is_seen():
+    """Five pixels share a screen pixel; a plane is drawn where any of them is set."""
+    values = np.zeros((2003, 4001), np.float32)
+    values[:, 2000:] = 1.0
+    values[1000:1100, 3000:3100] = np.nan
+    mask = Mask.zeros(4001, 2003)
+    mask.array[1501, 501] = mask.get_plane_bit_mask("CR")
+    display = Display("matplotlib")
+    display.set_mask_transparency(0)
+    display.mtv(MaskedImage(Image(values), mask), settings={"scale": "minmax"})
+    screen = Screen(display)
+    assert screen.at(502, 1502)[0] > 150 > screen.at(502, 1502)[1]  # magenta
+    assert screen.at(1000, 1000) == (0, 0, 0)
+    assert screen.at(3900, 1990) == (255, 255, 255)
+    assert screen.ax.get_xlim() == (-0.5, 4000.5)
+    display.zoom(16)
+    display.pan(501, 1501)
+    assert Screen(display).at(501, 1501) == (255, 0, 255)
+    display.pan(-500, -500)  # nothing is there
+    assert Screen(display).at(-500, -500) == (255, 255, 255)
+
+
 def test_a_new_image_removes_the_symbols_and_keeps_the_stretch():
     display = Display("matplotlib")
     display.mtv(blank(), settings={"scale": "log minmax", "cmap": "heat"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,20 +155,78 @@ def draw_frame(shown: Shown, ax: Axes) -> Axes:
     """Draw what a frame holds on Axes that count in parent coordinates, and return them."""
     picture = shown.picture
     assert picture is not None
-    ny, nx = picture.pixels.shape
-    x0, y0 = picture.xy0
-    extent = (x0 - 0.5, x0 + nx - 0.5, y0 - 0.5, y0 + ny - 0.5)
+    view = _view(shown, picture)
+    part, step = _part(view, picture)
+    x0, y0 = picture.xy0[0] + part[1].start, picture.xy0[1] + part[0].start
+    levels = _mean_of_blocks(shown.stretch.levels(picture.pixels)[part], step)
+    ny, nx = levels.shape
+    extent = (x0 - 0.5, x0 - 0.5 + nx * step, y0 - 0.5, y0 - 0.5 + ny * step)
     look: Any = {"origin": "lower", "extent": extent, "interpolation": "auto"}
-    ax.imshow(shown.stretch.levels(picture.pixels), cmap=shown.color_map, vmin=0, vmax=1, **look)
+    ax.imshow(levels, cmap=shown.color_map, vmin=0, vmax=1, **look)
     alpha = 1.0 - shown.transparency / 100.0
     for name, plane in picture.planes.items():
         if name in shown.colors:
             color = np.array([*rgb(shown.colors[name]), alpha])
-            ax.imshow(_overlay(plane, color), interpolation_stage="rgba", **look)
+            overlay = _overlay(_any_of_blocks(plane[part], step), color)
+            ax.imshow(overlay, interpolation_stage="rgba", **look)
     _draw_marks(shown.marks, ax)
     ax.set(xlabel="x [pix]", ylabel="y [pix]", title=picture.title)
-    _set_view(shown, ax, extent)
+    ax.set_xlim(view[0], view[1])
+    ax.set_ylim(view[2], view[3])
     return ax
+
+
+def _view(shown: Shown, picture: Picture) -> tuple[float, float, float, float]:
+    """Return what is seen: left, right, bottom, top in parent coordinates [pix]."""
+    ny, nx = picture.pixels.shape
+    left, bottom = picture.xy0[0] - 0.5, picture.xy0[1] - 0.5
+    x, y = shown.centre or (left + nx / 2, bottom + ny / 2)
+    width, height = float(nx), float(ny)
+    if shown.zoom is not None:
+        screen = _LONG_SIDE * _DPI / max(nx, ny)  # screen pixels per pixel of the whole
+        width, height = width * screen / shown.zoom, height * screen / shown.zoom
+    return x - width / 2, x + width / 2, y - height / 2, y + height / 2
+
+
+def _part(
+    view: tuple[float, float, float, float], picture: Picture
+) -> tuple[tuple[slice, slice], int]:
+    """Return the rows and columns that are seen, and how many pixels a screen pixel has."""
+    ny, nx = picture.pixels.shape
+    (x0, y0), (left, right, bottom, top) = picture.xy0, view
+    columns = _seen(left - x0, right - x0, nx)
+    rows = _seen(bottom - y0, top - y0, ny)
+    step = max(1, int(max(right - left, top - bottom) / (_LONG_SIDE * _DPI)))
+    return (rows, columns), step
+
+
+def _seen(low: float, high: float, n: int) -> slice:
+    """Return the pixels of n between two positions; the first where there are none."""
+    first = min(max(0, math.floor(low)), n - 1)
+    return slice(first, max(first + 1, min(n, math.ceil(high) + 1)))
+
+
+def _blocks(pixels: Any, step: int, fill: Any) -> Any:
+    """Return pixels in blocks, shape (ny, step, nx, step); the last are filled up."""
+    ny, nx = pixels.shape
+    padded = np.pad(pixels, ((0, -ny % step), (0, -nx % step)), constant_values=fill)
+    return padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
+
+
+def _mean_of_blocks(levels: Any, step: int) -> Any:
+    """Return means of the finite pixels of blocks; NaN where there is none."""
+    if step == 1:
+        return levels
+    blocks = _blocks(levels, step, np.nan)
+    is_finite = np.isfinite(blocks)
+    count = is_finite.sum(axis=(1, 3))
+    total = np.where(is_finite, blocks, 0.0).sum(axis=(1, 3), dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _any_of_blocks(plane: Any, step: int) -> Any:
+    """Tell which blocks have a set pixel, so that a cosmic ray is seen on a large image."""
+    return plane if step == 1 else _blocks(plane, step, False).any(axis=(1, 3))
 
 
 def _overlay(plane: Any, color: Floats) -> Any:
@@ -175,17 +234,6 @@ def _overlay(plane: Any, color: Floats) -> Any:
     pixels = np.zeros((*plane.shape, 4), np.uint8)
     pixels[plane] = np.round(255 * color)
     return pixels
-
-
-def _set_view(shown: Shown, ax: Axes, extent: tuple[float, float, float, float]) -> None:
-    left, right, bottom, top = extent
-    x, y = shown.centre or ((left + right) / 2, (bottom + top) / 2)
-    width, height = right - left, top - bottom
-    if shown.zoom is not None:
-        screen = _LONG_SIDE * _DPI / max(width, height)  # screen pixels per pixel of the whole
-        width, height = width * screen / shown.zoom, height * screen / shown.zoom
-    ax.set_xlim(x - width / 2, x + width / 2)
-    ax.set_ylim(y - height / 2, y + height / 2)
 
 
 def _draw_marks(marks: Sequence[Mark], ax: Axes) -> None:
