@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS, Sip
 
-from skyloom.images import Exposure, FilterLabel, Image, Mask, MaskedImage, PhotoCalib
+from skyloom.images import (
+    ChebyshevFunction,
+    Exposure,
+    FilterLabel,
+    Image,
+    KernelPsf,
+    Mask,
+    MaskedImage,
+    PhotoCalib,
+    PolynomialFunction,
+)
 
 PLANES = {"BAD": 0, "SAT": 1, "CR": 3, "DETECTED": 5, "VERY_LONG_NAME_OF_A_PLANE": 31}
 
@@ -81,6 +91,25 @@ def cards(header) -> list[str]:
 def real(shared_data: Path, name: str) -> Path:
     """Return the path of a real afw file."""
     return shared_data / "astrometry" / "afw" / name
+
+
+def gaussian(side, sigma, step=1.0, x0=0.0, y0=0.0):
+    """Return a Gaussian of unit sum over the plane; sigma [pix], samples `step` apart."""
+    at = (np.arange(side) - side // 2) * step
+    gx, gy = np.meshgrid(at - x0, at - y0)
+    return step**2 / (2 * np.pi * sigma**2) * np.exp(-(gx**2 + gy**2) / (2 * sigma**2))
+
+
+def kernel_psf(side=21):
+    """Return a PSF that varies with x and y."""
+    images = np.stack([gaussian(side, 1.8), gaussian(side, 2.6)])
+    one = ChebyshevFunction(
+        coefficients=np.array([1.0, 0.1, -0.2, 0.05, 0.02, 0.01]),
+        lowest=(0.0, 0.0),
+        highest=(2000.0, 4000.0),
+    )
+    two = PolynomialFunction(coefficients=np.array([0.5, 1e-4, -5e-5]))
+    return KernelPsf(images, [one, two], average_position=(1000.0, 2000.0))
 
 
 def tan_wcs_fields():

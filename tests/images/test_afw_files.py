@@ -276,6 +276,31 @@ def test_a_newer_layout_is_refused(written):
         Exposure.read(path)
 
 
+@pytest.mark.parametrize("method", ["RICE_1", "GZIP_1", "GZIP_2", "PLIO_1"])
+def test_tiles_of_other_programs_are_read_as_astropy_reads_them(tmp_path, method):
+    rng = np.random.default_rng(5)
+    pixels = rng.normal(100, 5, (70, 90)).astype(np.float32)
+    mask = rng.integers(0, 200, (70, 90)).astype(np.int32)
+    packed = "RICE_1" if method == "PLIO_1" else method
+    planes = [
+        fits.CompImageHDU(pixels, name="IMAGE", compression_type=packed, tile_shape=(16, 32)),
+        fits.CompImageHDU(mask, name="MASK", compression_type=method, tile_shape=(16, 32)),
+        fits.CompImageHDU(pixels, name="VARIANCE", compression_type=packed),
+    ]
+    planes[0].header["LTV1"], planes[0].header["BUNIT"] = -10, "nJy"
+    planes[1].header["MP_CR"] = 3
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "f.fits")
+    exposure = Exposure.read(tmp_path / "f.fits")
+    assert exposure.xy0 == (10, 0)
+    assert cards(exposure.image.metadata) == [f"{'BUNIT   = ' + repr('nJy     '):80}"]
+    assert exposure.mask.planes == {"CR": 3}
+    assert (exposure.mask.array == mask).all()
+    with fits.open(tmp_path / "f.fits") as hdus:
+        assert (exposure.image.array == hdus[1].data).all()
+    part = Exposure.read(tmp_path / "f.fits", Box(30, 60, 10, 40))
+    assert same_planes(part, exposure[part.box])
+
+
 # ---- real files
 
 

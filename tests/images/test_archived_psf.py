@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from afw_tools import coadd_objects, sample, sky
+from afw_tools import coadd_objects, gaussian, kernel_psf, sample, sky
 
 from skyloom.errors import MissingComponent, OutsideImage
 from skyloom.geometry import Box
 from skyloom.images import (
     ArchivedObject,
-    ChebyshevFunction,
     CoaddInput,
     CoaddPsf,
     Exposure,
     KernelPsf,
-    PolynomialFunction,
     PsfexPsf,
     SkyWcs,
 )
@@ -25,24 +23,6 @@ from skyloom.images.afw.tables import FieldSpec
 from skyloom.images.coadd_psf import warped_image
 from skyloom.protocols import Psf
 from skyloom.psf import MoffatPsf
-
-
-def gaussian(side, sigma, step=1.0, x0=0.0, y0=0.0):
-    """Return a Gaussian of unit sum over the plane; sigma [pix], samples `step` apart."""
-    at = (np.arange(side) - side // 2) * step
-    gx, gy = np.meshgrid(at - x0, at - y0)
-    return step**2 / (2 * np.pi * sigma**2) * np.exp(-(gx**2 + gy**2) / (2 * sigma**2))
-
-
-def kernel_psf():
-    images = np.stack([gaussian(21, 1.8), gaussian(21, 2.6)])
-    one = ChebyshevFunction(
-        coefficients=np.array([1.0, 0.1, -0.2, 0.05, 0.02, 0.01]),
-        lowest=(0.0, 0.0),
-        highest=(2000.0, 4000.0),
-    )
-    two = PolynomialFunction(coefficients=np.array([0.5, 1e-4, -5e-5]))
-    return KernelPsf(images, [one, two], average_position=(1000.0, 2000.0))
 
 
 def psfex_psf(step=0.5, side=41, sigma=2.0):

@@ -104,8 +104,8 @@ def test_each_kind_and_its_inverse():
     diagonal = {"Nin": 2, "M0": 2, "M1": 3, "Form": '"Diagonal"'}
     lengths = np.hypot(*points)
     texts = {
-        "WinMap": (block("WinMap", window), points * [[2], [3]] + [[1], [0]]),
-        "ShiftMap": (block("ShiftMap", {"Nin": 2, "Sft2": 1}), points + [[0], [1]]),
+        "WinMap": (block("WinMap", window), np.add(points * [[2], [3]], [[1], [0]])),
+        "ShiftMap": (block("ShiftMap", {"Nin": 2, "Sft2": 1}), np.add(points, [[0], [1]])),
         "ZoomMap": (block("ZoomMap", {"Nin": 2, "Zoom": 2}), 2 * points),
         "MatrixMap": (block("MatrixMap", matrix), np.array([[1, 2], [0.5, -1]]) @ points),
         "Diagonal": (block("MatrixMap", diagonal), points * [[2], [3]]),

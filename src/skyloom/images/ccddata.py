@@ -13,7 +13,6 @@ from astropy import units
 from astropy.io.fits import Header
 from astropy.nddata import CCDData, VarianceUncertainty
 
-from skyloom.images.afw.layout import mask_planes
 from skyloom.images.exposure import Exposure
 from skyloom.images.image import Image
 from skyloom.images.masked_image import MaskedImage
@@ -69,7 +68,7 @@ def from_ccddata(ccd: CCDData) -> Exposure:
     """
     meta = Header(ccd.meta, copy=True) if isinstance(ccd.meta, Header) else Header(ccd.meta.items())
     xy0 = tuple(-int(meta.get(key, 0)) for key in _OWN)
-    planes = mask_planes(meta)
+    planes = {key[3:]: int(meta[key]) for key in meta if key.startswith("MP_")}
     for key in [*_OWN, *(f"MP_{name}" for name in planes)]:
         meta.remove(key, ignore_missing=True)
     data = np.array(ccd.data)

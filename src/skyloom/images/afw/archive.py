@@ -98,9 +98,13 @@ class Archive:
             If it is damaged.
         """
         index = self._table(0)
-        missing = [name for name in (*_INDEX_COLUMNS, "name") if name not in index.columns]
-        if missing:
-            raise index.error(f"is not an archive index: it has no column {missing[0]!r}")
+        for name in (*_INDEX_COLUMNS, "name"):
+            column = index.columns.get(name)
+            kinds = "A" if name == "name" else "IJK"
+            if column is None or column.pointer or column.kind not in kinds:
+                raise index.error(f"is not an archive index: column {name!r} is not what it should")
+            if name != "name" and column.repeat != 1:
+                raise index.error(f"is not an archive index: column {name!r} holds arrays")
         return index
 
     @cached_property

@@ -18,6 +18,7 @@ __all__ = ["AstProjection", "CoordinateMap", "UnsupportedMapping", "frame_set_ma
 
 _ITERATIONS = 50  # of Newton's method; it converges quadratically
 _TOLERANCE = 1e-13  # relative change of a point at which it has converged
+_MOST_AXES = 8
 _MOST_TERMS = 5000  # of a polynomial
 
 Transform = Callable[[Floats], Floats]
@@ -138,8 +139,15 @@ def _transposed(part: AstObject) -> CoordinateMap:
     return CoordinateMap(first.n_in, first.n_out, first.forward, second.inverse)
 
 
+def _axes(part: AstObject, name: str = "Nin", default: int | None = None) -> int:
+    n = part.integer(name, default)
+    if not 1 <= n <= _MOST_AXES:
+        raise UnsupportedMapping(f"{name} = {n} is an impossible number of axes")
+    return n
+
+
 def _unit(part: AstObject) -> CoordinateMap:
-    n = part.integer("Nin")
+    n = _axes(part)
     return CoordinateMap(n, n, lambda p: p, lambda p: p)
 
 
@@ -150,7 +158,7 @@ def _affine(scale: Floats, shift: Floats) -> CoordinateMap:
 
 
 def _window(part: AstObject) -> CoordinateMap:
-    axes = range(1, part.integer("Nin") + 1)
+    axes = range(1, _axes(part) + 1)
     return _affine(
         np.array([part.number(f"Scl{i}", 1.0) for i in axes]),
         np.array([part.number(f"Sft{i}", 0.0) for i in axes]),
@@ -158,18 +166,18 @@ def _window(part: AstObject) -> CoordinateMap:
 
 
 def _zoom(part: AstObject) -> CoordinateMap:
-    n = part.integer("Nin")
+    n = _axes(part)
     return _affine(np.full(n, part.number("Zoom")), np.zeros(n))
 
 
 def _shift(part: AstObject) -> CoordinateMap:
-    n = part.integer("Nin")
+    n = _axes(part)
     return _affine(np.ones(n), np.array([part.number(f"Sft{i}", 0.0) for i in range(1, n + 1)]))
 
 
 def _matrix(part: AstObject) -> CoordinateMap:
-    n_in = part.integer("Nin")
-    n_out = part.integer("Nout", n_in)
+    n_in = _axes(part)
+    n_out = _axes(part, "Nout", n_in)
     form = part.values.get("Form", "Full")
     if form == "Full":
         values = [part.number(f"M{i}", 0.0) for i in range(n_in * n_out)]
@@ -227,7 +235,7 @@ def _gnomonic(part: AstObject) -> CoordinateMap:
 
 def _unit_norm(part: AstObject) -> CoordinateMap:
     """Make a UnitNormMap: a vector as direction and length."""
-    n = part.integer("Nin")
+    n = _axes(part)
     centre = np.array([part.number(f"Ctr{i}", 0.0) for i in range(1, n + 1)])[:, None]
 
     def split(p: Floats) -> Floats:
@@ -314,8 +322,8 @@ def _terms(p: Floats, powers: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -
 
 
 def _polynomial(part: AstObject) -> CoordinateMap:
-    n_in = part.integer("Nin")
-    n_out = part.integer("Nout", n_in)
+    n_in = _axes(part)
+    n_out = _axes(part, "Nout", n_in)
 
     def read(letter: str, n_from: int, n_to: int) -> _Polynomial | None:
         counts = [part.integer(f"NC{letter}{i}", 0) for i in range(1, n_to + 1)]

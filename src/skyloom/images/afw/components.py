@@ -59,10 +59,8 @@ class FileComponents:
         return Decoder(Archive.empty() if self.archive is None else self.archive)
 
     def _wcs(self) -> SkyWcs | None:
-        header, xy0 = self.layout.image_header, self.layout.xy0
-        cards = wcs_cards(header)
         archived = self.archived("wcs")
-        of_header = header_wcs(cards, xy0)
+        of_header = header_wcs(wcs_cards(self.layout.image), self.layout.xy0)
         if archived is None or isinstance(archived, ArchivedObject):
             return of_header
         if of_header is None:
@@ -70,10 +68,8 @@ class FileComponents:
         return archived.with_fits(of_header)  # type: ignore[no-any-return]
 
     def _keyword(self, name: str) -> Any:
-        for header in (self.layout.primary.header, self.layout.image_header):
-            if name in header:
-                return header[name]
-        return None
+        image = self.layout.image.value(name)
+        return self.layout.primary.value(name, image)
 
     def _calibration_of_header(self) -> PhotoCalib | None:
         keys = ("FLUXMAG0", "FLUXMAG0ERR")

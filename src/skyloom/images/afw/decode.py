@@ -18,7 +18,9 @@ from skyloom.images.fields import ApCorrMap, ChebyshevField
 from skyloom.images.photo_calib import PhotoCalib
 from skyloom.images.sky_wcs import SkyWcs
 
-__all__ = ["Decoder", "box_of"]
+__all__ = ["DECODERS", "Decoder", "box_of", "header_wcs", "one"]
+
+_HIGHEST_ORDER = 20  # of SIP polynomials
 
 
 class Decoder:
@@ -214,6 +216,9 @@ def header_wcs(cards: fits.Header, xy0: tuple[int, int]) -> SkyWcs | None:
     """Return the WCS of the cards of an image; None where they have no celestial axes."""
     if not any(key.startswith("CTYPE") for key in cards):
         return None
+    for key in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER", "WCSAXES"):
+        if not 0 <= int(cards.get(key, 0)) <= _HIGHEST_ORDER:
+            raise ValueError(f"{key} = {cards[key]} is impossible")
     wcs = WCS(cards)
     if not wcs.has_celestial:
         return None

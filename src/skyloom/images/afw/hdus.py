@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +30,10 @@ _END = b"END" + b" " * 77
 _MOST_BLOCKS = 20_000  # of one header: 720 000 cards
 _PRINTABLE = bytes(range(32, 127))
 _BITPIX = {8, 16, 32, 64, -32, -64}
+_VALUE = re.compile(
+    rb"\s*(?:'(?P<text>(?:[^']|'')*)'|(?P<truth>[TF])|(?P<whole>[+-]?\d{1,19})"
+    rb"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?))\s*(?:/.*)?$"
+)
 _LARGEST = 1 << 62  # byte; a larger HDU is a damaged header
 
 
@@ -56,12 +60,53 @@ class Hdu:
 
     @cached_property
     def header(self) -> fits.Header:
-        """The header with all its cards in order, parsed by astropy."""
+        """The header with all its cards in order, as astropy has it."""
+        return self.header_of([card for _, card in self.cards])
+
+    def header_of(self, cards: Sequence[bytes]) -> fits.Header:
+        """Make a header of cards whose values astropy can read.
+
+        Raises
+        ------
+        UnreadableFile
+            If one of them cannot be read.
+        """
         with damaged(self.path, self.number):
-            header = fits.Header.fromstring(self.raw_header.rstrip(b" ")[:-3])
-            for card in header.cards:
-                _ = card.value, card.comment
+            header: fits.Header = fits.Header.fromstring(b"".join(cards))
+            for raw in cards:
+                if _value(raw) is None:  # not plainly a value: commentary, blank, or damaged
+                    card = fits.Card.fromstring(raw)
+                    _ = card.value, card.comment
         return header
+
+    @cached_property
+    def cards(self) -> list[tuple[str, bytes]]:
+        """Keywords and cards as they are in the file, in order; continued ones in one piece."""
+        found: list[tuple[str, bytes]] = []
+        for start in range(0, len(self.raw_header), _CARD):
+            card = self.raw_header[start : start + _CARD]
+            if card == _END:
+                break
+            if card.startswith(b"CONTINUE") and found:
+                found[-1] = (found[-1][0], found[-1][1] + card)
+            else:
+                found.append((_keyword(card), card))
+        return found
+
+    @cached_property
+    def _first(self) -> dict[str, bytes]:
+        return dict(reversed(self.cards))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._first
+
+    def value(self, name: str, default: Any = None) -> Any:
+        """Return the value of the first card of a keyword, read without astropy.
+
+        None where it has no value that can be read; `default` where there is no such card.
+        """
+        card = self._first.get(name)
+        return default if card is None else _value(card)
 
     def integer(self, name: str, default: int | None = None) -> int:
         """Return the value of an integer keyword.
@@ -71,22 +116,20 @@ class Hdu:
         UnreadableFile
             If it is absent and has no default, or is not an integer.
         """
-        value = _integer(self.raw_header, name)
-        if value is not None:
+        value = self.value(name, default)
+        if isinstance(value, int) and not isinstance(value, bool):
             return value
-        if default is not None and _position(self.raw_header, name) < 0:
-            return default
         raise self.error(f"keyword {name} is missing or is not an integer")
 
     def text(self, name: str) -> str:
         """Return the value of a text keyword without trailing blanks; "" where it is absent."""
-        value = self.header.get(name)
-        return value.strip() if isinstance(value, str) else ""
+        value = self.value(name)
+        return value.rstrip() if isinstance(value, str) else ""
 
     @property
     def is_compressed(self) -> bool:
         """Whether it is an image in the form of a table of compressed tiles."""
-        return self.header.get("ZIMAGE") is True
+        return self.value("ZIMAGE") is True
 
     def error(self, what: str, remedy: str = "copy or write the file again") -> UnreadableFile:
         """Return the error that names this HDU."""
@@ -96,14 +139,13 @@ class Hdu:
 
     def read_data(self, file: BinaryIO) -> bytes:
         """Read the data, without padding, as they are on disk."""
-        there = max(0, file.seek(0, io.SEEK_END) - self.data_start)
-        file.seek(self.data_start)
-        data = file.read(min(self.data_size, there))  # no memory for what a damaged header says
-        if len(data) < self.data_size:
+        available = file.seek(0, io.SEEK_END) - self.data_start
+        if available < self.data_size:
             raise self.error(
-                f"the file is truncated: {len(data)} of {self.data_size} bytes of data are there"
+                f"the file is truncated: {max(0, available)} of {self.data_size} bytes are there"
             )
-        return data
+        file.seek(self.data_start)
+        return file.read(self.data_size)
 
 
 @contextmanager
@@ -244,6 +286,36 @@ def _data_size(raw: bytes, path: Path, number: int) -> int:
     if size > _LARGEST:
         raise _bad(path, number, "the data are impossibly long")
     return size
+
+
+def _keyword(card: bytes) -> str:
+    """Return the keyword of a card; of a HIERARCH card, what follows."""
+    if card.startswith(b"HIERARCH "):
+        name, equals, _ = card[9:].partition(b"=")
+        if equals:
+            return name.decode("ascii").strip().upper()
+    return card[:8].decode("ascii").rstrip()
+
+
+def _value(card: bytes) -> Any:
+    """Return the value of a card: bool, int, float, text, or None."""
+    after = card[:_CARD].partition(b"=")[2]
+    match = _VALUE.match(after)
+    if match is None:
+        return None
+    if match["text"] is not None:
+        text = match["text"].replace(b"''", b"'").decode("ascii")
+        for start in range(_CARD, len(card), _CARD):
+            more = _VALUE.match(card[start + 8 : start + _CARD])
+            if not text.endswith("&") or more is None or more["text"] is None:
+                break
+            text = text[:-1] + more["text"].replace(b"''", b"'").decode("ascii")
+        return text
+    if match["truth"] is not None:
+        return match["truth"] == b"T"
+    if match["whole"] is not None:
+        return int(match["whole"])
+    return float(match["number"].upper().replace(b"D", b"E"))
 
 
 def _position(raw: bytes, name: str) -> int:

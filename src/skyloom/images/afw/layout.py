@@ -8,7 +8,7 @@ the rest, which is metadata and is kept in order.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from astropy.io import fits
 from skyloom.errors import UnreadableFile
 from skyloom.geometry import Box
 from skyloom.images.afw.hdus import Hdu
-from skyloom.images.afw.pixels import image_header, image_shape, is_image
+from skyloom.images.afw.pixels import image_shape, is_image
 
 __all__ = [
     "COMPONENT_KEYS",
@@ -55,7 +55,14 @@ _SKY = re.compile(
     r"|PV[12]_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)"
 )
 _ORIGIN = re.compile(r"LTV[12]|(CTYPE|CRPIX|CRVAL|CDELT|CUNIT)[12]A|CD[12]_[12]A|WCSAXESA|WCSNAMEA")
-_FITS_COMMENT = re.compile(r"\s*(FITS \(Flexible Image Transport System\) format|and Astrophysics)")
+_PACKED = re.compile(
+    r"Z(IMAGE|TENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TILE\d|CMPTYPE|NAME\d+|VAL\d+)"
+    r"|Z(QUANTIZ|DITHER0|BLANK|SCALE|ZERO|HECKSUM|DATASUM|MASKCMP)|TFIELDS|THEAP"
+    r"|T(TYPE|FORM|NULL|SCAL|ZERO|UNIT|DISP|DIM)\d+"
+)
+_FITS_COMMENT = re.compile(
+    rb"\s*(FITS \(Flexible Image Transport System\) format|and Astrophysics)"
+)
 _LARGEST_ORIGIN = 1e9  # pix
 
 
@@ -73,11 +80,6 @@ class Layout:
     def primary(self) -> Hdu:
         """The primary HDU."""
         return self.hdus[0]
-
-    @cached_property
-    def image_header(self) -> fits.Header:
-        """Header of the image; of a compressed one, that before compression."""
-        return image_header(self.image)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -99,7 +101,7 @@ class Layout:
     @cached_property
     def xy0(self) -> tuple[int, int]:
         """Parent coordinates (x, y) of the first pixel."""
-        return origin_of(self.image, self.image_header)
+        return origin_of(self.image)
 
     @cached_property
     def box(self) -> Box:
@@ -115,7 +117,7 @@ class Layout:
         UnreadableFile
             If it is newer than what is known here.
         """
-        version = self.primary.header.get("EXPINFO_V", 0)
+        version = self.primary.value("EXPINFO_V", 0)
         if not isinstance(version, int) or not 0 <= version <= LAYOUT_VERSION:
             raise self.primary.error(
                 f"EXPINFO_V = {version!r}, versions up to {LAYOUT_VERSION} are known",
@@ -126,8 +128,8 @@ class Layout:
     @cached_property
     def archive_hdu(self) -> int | None:
         """Number of the HDU of the archive index, from 0."""
-        number = self.primary.header.get("AR_HDU")
-        if number is None or number == 0:
+        number = self.primary.value("AR_HDU", 0)
+        if number == 0:
             return None
         if isinstance(number, bool) or not isinstance(number, int):
             raise self.primary.error(f"AR_HDU = {number!r} is not the number of an HDU")
@@ -138,12 +140,13 @@ class Layout:
         """Keywords that give ids of archived components, and the ids, in order."""
         if self.archive_hdu is None:
             return {}
-        header = self.primary.header
-        named = {key[11:] for key in header if key.startswith("ARCHIVE_ID_")}
+        cards = [key for key, _ in self.primary.cards]
+        named = {key[11:] for key in cards if key.startswith("ARCHIVE_ID_")}
         known = {key for keys in COMPONENT_KEYS.values() for key in keys}
         keys = {f"{name}_ID" for name in named | known | set(_OTHER_KEYS)}
         found = {}
-        for key, value in header.items():
+        for key in cards:
+            value = self.primary.value(key)
             is_id = key.startswith("ARCHIVE_ID_") or key in keys
             if is_id and isinstance(value, int) and not isinstance(value, bool):
                 found[key] = value
@@ -160,14 +163,10 @@ class Layout:
     @cached_property
     def metadata(self) -> fits.Header:
         """Cards of the primary header that are metadata."""
-        metadata = own_cards(self.primary.header)
-        for key in ("AR_HDU", "EXPINFO_V", *self.id_cards):
-            while key in metadata:
-                del metadata[key]
-        return metadata
+        return own_cards(self.primary, without={"AR_HDU", "EXPINFO_V", *self.id_cards})
 
 
-def origin_of(hdu: Hdu, header: fits.Header) -> tuple[int, int]:
+def origin_of(hdu: Hdu) -> tuple[int, int]:
     """Return the parent coordinates (x, y) of the first pixel, from the header of a plane.
 
     Raises
@@ -177,15 +176,11 @@ def origin_of(hdu: Hdu, header: fits.Header) -> tuple[int, int]:
     """
     origin = []
     for axis in (1, 2):
-        value = header.get(f"CRVAL{axis}A")
-        is_linear = str(header.get(f"CTYPE{axis}A", "")).strip() == "LINEAR"
-        if value is not None and is_linear:
-            reference = _whole(hdu, f"CRPIX{axis}A", header.get(f"CRPIX{axis}A", 1))
-            origin.append(_whole(hdu, f"CRVAL{axis}A", value) + 1 - reference)
-        elif header.get(f"LTV{axis}") is not None:
-            origin.append(-_whole(hdu, f"LTV{axis}", header[f"LTV{axis}"]))
+        if hdu.text(f"CTYPE{axis}A") == "LINEAR" and f"CRVAL{axis}A" in hdu:
+            reference = _whole(hdu, f"CRPIX{axis}A", 1)
+            origin.append(_whole(hdu, f"CRVAL{axis}A", 0) + 1 - reference)
         else:
-            origin.append(0)
+            origin.append(-_whole(hdu, f"LTV{axis}", 0))
     return origin[0], origin[1]
 
 
@@ -222,37 +217,46 @@ def find_layout(path: Path, hdus: Sequence[Hdu]) -> Layout:
     )
 
 
-def own_cards(header: fits.Header) -> fits.Header:
-    """Return the cards that describe neither pixels, sky, origin nor mask planes, in order."""
-    return _selected(header, _is_own)
+def own_cards(hdu: Hdu, *, without: Collection[str] = ()) -> fits.Header:
+    """Return the cards that describe neither pixels, sky, origin nor mask planes, in order.
+
+    Raises
+    ------
+    UnreadableFile
+        If one of them cannot be read.
+    """
+    is_packed = hdu.is_compressed
+    chosen = []
+    for keyword, card in hdu.cards:
+        if keyword in without or (is_packed and _PACKED.fullmatch(keyword)):
+            continue
+        if _is_own(keyword, card):
+            chosen.append(card)
+    return hdu.header_of(chosen)
 
 
-def wcs_cards(header: fits.Header) -> fits.Header:
+def wcs_cards(hdu: Hdu) -> fits.Header:
     """Return the cards that describe the sky, in order."""
-    return _selected(header, lambda card: _SKY.fullmatch(card.keyword) is not None)
+    return hdu.header_of([card for key, card in hdu.cards if _SKY.fullmatch(key)])
 
 
-def mask_planes(header: fits.Header) -> dict[str, int]:
+def mask_planes(hdu: Hdu) -> dict[str, int]:
     """Return the planes of a mask by name, in the order of the header.
 
     Raises
     ------
-    ValueError
-        If a bit is not a whole number from 0 to 63.
+    UnreadableFile
+        If a bit is not a whole number.
     """
-    planes = {}
-    for card in header.cards:
-        if card.keyword.startswith("MP_") and len(card.keyword) > 3:
-            if isinstance(card.value, bool) or not isinstance(card.value, int):
-                raise ValueError(f"{card.keyword} = {card.value!r} is not the number of a bit")
-            planes[card.keyword[3:]] = card.value
-    return planes
+    names = [key for key, _ in hdu.cards if key.startswith("MP_") and len(key) > 3]
+    return {name[3:]: hdu.integer(name) for name in names}
 
 
-def _whole(hdu: Hdu, name: str, value: object) -> int:
+def _whole(hdu: Hdu, name: str, default: int) -> int:
+    value = hdu.value(name, default)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and abs(value) < _LARGEST_ORIGIN and value == round(value):  # type: ignore[arg-type,call-overload]
-        return round(value)  # type: ignore[call-overload,no-any-return]
+    if is_number and abs(value) < _LARGEST_ORIGIN and value == round(value):
+        return int(value)
     raise hdu.error(f"{name} = {value!r} is not a whole number of pixels")
 
 
@@ -270,19 +274,10 @@ def _is_named(roles: dict[str, Hdu]) -> bool:
     return any(role_of(hdu) in {"IMAGE", "MASK", "VARIANCE"} for hdu in roles.values())
 
 
-def _is_own(card: fits.Card) -> bool:
-    keyword = card.keyword
-    if keyword == "COMMENT" and _FITS_COMMENT.match(str(card.value)):
+def _is_own(keyword: str, card: bytes) -> bool:
+    if keyword == "COMMENT" and _FITS_COMMENT.match(card[8:]):
         return False
     if keyword == "":
-        return bool(str(card.value).strip())
+        return bool(card.strip())
     patterns = (_STRUCTURE, _SKY, _ORIGIN)
     return not keyword.startswith("MP_") and not any(p.fullmatch(keyword) for p in patterns)
-
-
-def _selected(header: fits.Header, is_wanted: Callable[[fits.Card], bool]) -> fits.Header:
-    chosen = fits.Header()
-    for card in header.cards:
-        if is_wanted(card):
-            chosen.append(fits.Card.fromstring(card.image), end=True)
-    return chosen

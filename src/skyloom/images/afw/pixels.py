@@ -17,13 +17,20 @@ __all__ = ["image_header", "image_shape", "is_image", "pixel_bytes", "read_pixel
 
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _CHUNK = 1 << 18  # byte; put into native order while still in the cache (1.1 times plain reading)
+_MOST_FIELDS = 999  # of a table; FITS allows no more
+# The unpacking of RICE_1 in C trusts these settings, that of HCOMPRESS_1 trusts the data: damaged
+# ones would write outside their memory.
+_METHODS = {"GZIP_1", "GZIP_2", "NOCOMPRESS", "PLIO_1", "RICE_1", "RICE_ONE"}
+_SETTINGS = {"BLOCKSIZE": {16, 32}, "BYTEPIX": {1, 2, 4}}
+_MOST_SETTINGS = 20
+_MOST_PACKED = 10_000  # pixels per byte of a packed image
 _OFFSETS = {16: 1 << 15, 32: 1 << 31, 64: 1 << 63}  # BZERO of unsigned numbers
 
 
 def is_image(hdu: Hdu) -> bool:
     """Tell whether an HDU holds pixels, in tiles or not."""
     if hdu.raw_header.startswith((b"SIMPLE", b"XTENSION= 'IMAGE")):
-        return hdu.integer("NAXIS") > 0 and hdu.data_size > 0
+        return hdu.data_size > 0
     return hdu.raw_header.startswith(b"XTENSION= 'BINTABLE") and hdu.is_compressed
 
 
@@ -49,6 +56,8 @@ def image_header(hdu: Hdu) -> fits.Header:
     """Return the header of an image; of a compressed one, that of the image before."""
     if not hdu.is_compressed:
         return hdu.header
+    _check_tiles(hdu)
+    _check_tiles(hdu)
     with damaged(hdu.path, hdu.number):
         table = fits.BinTableHDU.fromstring(hdu.raw_header)
         header: fits.Header = fits.CompImageHDU(bintable=table).header
@@ -150,13 +159,14 @@ def _scaled(pixels: npt.NDArray[Any], hdu: Hdu, bitpix: int) -> npt.NDArray[Any]
 
 
 def _number(hdu: Hdu, name: str, default: float) -> float:
-    value = hdu.header.get(name, default)
+    value = hdu.value(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
         raise hdu.error(f"keyword {name} = {value!r} is not a number")
     return float(value)
 
 
 def _read_tiles(file: BinaryIO, hdu: Hdu, part: Box) -> npt.NDArray[Any]:
+    _check_tiles(hdu)
     with damaged(hdu.path, hdu.number):
         table = fits.BinTableHDU.readfrom(_Window(file, hdu.start, hdu.stop))
         pixels = np.asarray(fits.CompImageHDU(bintable=table).section[part.slices])
@@ -164,6 +174,29 @@ def _read_tiles(file: BinaryIO, hdu: Hdu, part: Box) -> npt.NDArray[Any]:
     if pixels.shape != part.shape:
         raise hdu.error(f"pixels of shape {pixels.shape} came out of the tiles")
     return pixels
+
+
+def _check_tiles(hdu: Hdu) -> None:
+    """Compare the size of the image with its tiles, before memory and time are taken for it."""
+    if not 1 <= hdu.integer("TFIELDS") <= _MOST_FIELDS:
+        raise hdu.error(f"TFIELDS = {hdu.integer('TFIELDS')} is impossible")
+    method = hdu.text("ZCMPTYPE")
+    if method not in _METHODS:
+        raise hdu.error(
+            f"ZCMPTYPE = {method!r} is none of {', '.join(sorted(_METHODS))}",
+            "unpack the file first (funpack)",
+        )
+    for number in range(1, _MOST_SETTINGS + 1):
+        name, value = hdu.text(f"ZNAME{number}"), hdu.value(f"ZVAL{number}")
+        if value not in _SETTINGS.get(name, {value}):
+            raise hdu.error(f"{name} = {value!r} is impossible for {method}")
+    ny, nx = image_shape(hdu)
+    tile_x, tile_y = hdu.integer("ZTILE1", nx), hdu.integer("ZTILE2", 1)
+    if tile_x < 1 or tile_y < 1:
+        raise hdu.error(f"tiles of {tile_x} x {tile_y} pixels are impossible")
+    tiles = -(-nx // tile_x) * -(-ny // tile_y)
+    if tiles != hdu.integer("NAXIS2") or nx * ny > _MOST_PACKED * (hdu.data_size + BLOCK):
+        raise hdu.error(f"{nx} x {ny} pixels do not fit {hdu.integer('NAXIS2')} tiles")
 
 
 class _Window(io.RawIOBase):

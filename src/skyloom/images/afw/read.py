@@ -92,9 +92,11 @@ def read_mask(path: Path | str, bbox: Box | None = None) -> Mask:
         if not masks and len(images) > 1:
             layout = find_layout(path, images)
             masks = [] if layout.mask is None else [layout.mask]
-        if not masks and len(images) != 1:
+        if not masks and len(images) == 1 and _holds_integers(images[0]):
+            masks = images
+        if not masks:
             raise MissingComponent(f"{path}: holds no mask; read another part", file=str(path))
-        return _mask(file, [*masks, *images][0], bbox)
+        return _mask(file, masks[0], bbox)
 
 
 def read_metadata(path: Path | str) -> fits.Header:
@@ -184,13 +186,12 @@ def _masked_image(file: BinaryIO, layout: Layout, bbox: Box | None) -> MaskedIma
 
 def _part(
     hdu: Hdu, bbox: Box | None, origin: tuple[int, int] | None
-) -> tuple[Box, tuple[int, int], fits.Header]:
-    """Return the box in the array, the parent coordinates of its corner, and the header."""
-    header = image_header(hdu)
-    x0, y0 = origin_of(hdu, header) if origin is None else origin
+) -> tuple[Box, tuple[int, int]]:
+    """Return the box in the array, and the parent coordinates of its corner."""
+    x0, y0 = origin_of(hdu) if origin is None else origin
     whole = Box.of_shape(image_shape(hdu))
     if bbox is None:
-        return whole, (x0, y0), header
+        return whole, (x0, y0)
     part = bbox.shifted(-x0, -y0)
     if part.is_empty or part.clipped(whole) != part:
         covered = whole.shifted(x0, y0)
@@ -201,7 +202,7 @@ def _part(
             file=str(hdu.path),
             box=bbox,
         )
-    return part, (bbox.x0, bbox.y0), header
+    return part, (bbox.x0, bbox.y0)
 
 
 def _image(
@@ -211,8 +212,8 @@ def _image(
     origin: tuple[int, int] | None = None,
 ) -> Image:
     with damaged(hdu.path, hdu.number):
-        part, xy0, header = _part(hdu, bbox, origin)
-        return Image(read_pixels(file, hdu, part), xy0=xy0, metadata=own_cards(header))
+        part, xy0 = _part(hdu, bbox, origin)
+        return Image(read_pixels(file, hdu, part), xy0=xy0, metadata=own_cards(hdu))
 
 
 def _mask(
@@ -222,20 +223,24 @@ def _mask(
     origin: tuple[int, int] | None = None,
 ) -> Mask:
     with damaged(hdu.path, hdu.number):
-        part, xy0, header = _part(hdu, bbox, origin)
+        part, xy0 = _part(hdu, bbox, origin)
         pixels = read_pixels(file, hdu, part)
         if not np.issubdtype(pixels.dtype, np.integer):
             raise hdu.error(f"the mask holds {pixels.dtype.name}, it should hold integers")
-        planes = mask_planes(header)
+        planes = mask_planes(hdu)
         for name, bit in planes.items():
             if not 0 <= bit < 8 * pixels.dtype.itemsize:
                 raise hdu.error(f"MP_{name} = {bit}, but the mask holds {pixels.dtype.name}")
-        metadata = own_cards(header)
+        metadata = own_cards(hdu)
     if not planes:
         message = f"{hdu.where}: has no MP_ cards; the seven oldest mask planes are assumed"
         warnings.warn(message, stacklevel=4)
         planes = dict(_FIRST_SEVEN)
     return Mask(pixels, planes=planes, xy0=xy0, metadata=metadata)
+
+
+def _holds_integers(hdu: Hdu) -> bool:
+    return hdu.integer("ZBITPIX" if hdu.is_compressed else "BITPIX") > 0
 
 
 def _merged(first: fits.Header, second: fits.Header) -> fits.Header:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ class Table:
     """A binary table: header, rows and heap as bytes, and how to find a cell in them."""
 
     raw_header: bytes
-    header: fits.Header
+    flags: Mapping[str, int]  # names of the packed flags, and their bits from 0
     where: str  # file and HDU, for messages
     width: int  # byte of a row
     n_rows: int
@@ -86,7 +85,7 @@ class Table:
             raise hdu.error("the heap starts outside the data")
         return cls(
             raw_header=hdu.raw_header,
-            header=hdu.header,
+            flags=_flag_names(hdu, columns),
             where=hdu.where,
             width=width,
             n_rows=n_rows,
@@ -98,19 +97,6 @@ class Table:
 
     def __len__(self) -> int:
         return self.n_rows
-
-    @cached_property
-    def flags(self) -> Mapping[str, int]:
-        """Names of the flags that are packed into the flag column, and their bits from 0."""
-        number = self.header.get("FLAGCOL")
-        if number is None:
-            return {}
-        names = {}
-        for bit in range(self.columns["flags"].repeat if "flags" in self.columns else 0):
-            name = self.header.get(f"TFLAG{bit + 1}")
-            if isinstance(name, str):
-                names[name.strip()] = bit
-        return names
 
     def cell(self, name: str, row: int) -> Any:
         """Return a value: int, float, bool, str, or an array in native byte order.
@@ -245,7 +231,7 @@ def make_table(
         placed["flags"] = _column("flags", len(flags), "", "X", 0)
     return Table(
         raw_header=raw,
-        header=header,
+        flags={spec.name: bit for bit, spec in enumerate(flags)},
         where=where,
         width=width,
         n_rows=n_rows,
@@ -254,6 +240,17 @@ def make_table(
         raw_data=data,
         columns=placed,
     )
+
+
+def _flag_names(hdu: Hdu, columns: Mapping[str, Column]) -> dict[str, int]:
+    names: dict[str, int] = {}
+    n_bits = columns["flags"].repeat if "flags" in columns and "FLAGCOL" in hdu else 0
+    while len(names) < n_bits:
+        name = hdu.text(f"TFLAG{len(names) + 1}")
+        if not name or name in names:
+            break
+        names[name] = len(names)
+    return names
 
 
 def _column(name: str, repeat: int, pointer: str, kind: str, offset: int) -> Column:
