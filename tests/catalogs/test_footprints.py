@@ -15,9 +15,11 @@ from skyloom.catalogs import (
     SpanSet,
     peak_catalog,
 )
+from skyloom.catalogs.footprint_store import FootprintStore
 from skyloom.errors import BadTable, Mismatch, UnreadableFile
 from skyloom.geometry import Box
 from skyloom.images import Image, Mask, MaskedImage
+from skyloom.images.afw import Archive, FieldSpec
 
 SCHEMA = Schema([Field("id", "L", "unique ID"), Field("parent", "L", "parent")])
 REAL = ("astrometry", "afw", "sourceCatalog-hsc-v2.fits")
@@ -213,6 +215,20 @@ def test_an_index_that_points_nowhere(tmp_path, shared_data, column, value, mess
     with pytest.raises(UnreadableFile, match=message):
         _ = sources[0].footprint
     assert sources[1].footprint.area == 120  # the others are as they were
+
+
+def test_an_archive_in_memory():
+    """As the images room makes it."""
+    column = {"form": "1J", "kind": "Scalar"}
+    spans = [FieldSpec(name=n, values=v, **column)
+             for n, v in (("y", [5, 6]), ("x0", [1, 2]), ("x1", [3, 2]))]  # fmt: skip
+    archive = Archive.empty().extended([
+        (1, "Footprint", "lsst.afw.detection", [[FieldSpec(name="id", values=[2], **column)]]),
+        (2, "SpanSet", "lsst.afw.geom", [spans]),
+    ])  # fmt: skip
+    assert FootprintStore(archive).get(1).area == 4
+    with pytest.raises(UnreadableFile, match="object 2 is a SpanSet, not a footprint"):
+        FootprintStore(archive).get(2)
 
 
 def archive_by_astropy(path, *, has_span_sets):

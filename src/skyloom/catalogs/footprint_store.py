@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
 
 from skyloom.catalogs.fields import Field
 from skyloom.catalogs.footprint import Footprint, HeavyFootprint
@@ -217,7 +218,8 @@ def _decoded_table(table: Table | RawTable) -> tuple[Schema, dict[str, Any]]:
         header, data, where = table.hdu.header, table.data, table.hdu.where
     else:
         n, data, where = len(table), table.raw_data, table.where
-        header, heap = table.header, len(table.raw_data) - len(table.heap)
+        heap = len(table.raw_data) - len(table.heap)
+        header = fits.Header.fromstring(table.raw_header)
     try:
         layout = parse_layout(header)
         return Schema(layout.fields), columns_of(layout, data, n, heap)
