@@ -80,6 +80,7 @@ def test_calibrations_are_looked_for_in_order(surveys: Path) -> None:
     assert "/calib/psfex/" in one.get("psfex_filename")
     assert "/calib/psfex-single/" in one.get("psfex_single_filename")
     assert "/calib/sky-single/" in one.get("sky_filename")
+    assert butler.query("psfex_old") == butler.query("sky_old") == []
     assert one.get("se_len") == len(one.get("se"))
     with pytest.raises(DataNotFound, match="splinesky"):
         Butler(surveys / "testcase4").get("sky", expnum=630780, ccdname="N2")
@@ -91,8 +92,10 @@ def test_what_is_asked_wrongly_is_explained(surveys: Path) -> None:
         butler.get("image", filter="g")
     with pytest.raises(BadDataId, match="expnum=802955, ccdname=S9 has filter=g, not filter=r"):
         butler.get("image", expnum=802955, ccdname="S9", filter="r")
-    with pytest.raises(DataNotFound, match="nothing tells"):
+    with pytest.raises(DataNotFound, match=r"nothing tells imgdir.*no such row in ccds; give them"):
         butler.get("image", expnum=1, ccdname="S9")
+    with pytest.raises(DataNotFound, match=r"nothing tells brick; no file coadd/\*/\*/.* in /"):
+        butler.get("maskbits")
     with pytest.raises(Unwritable, match="user's own"):
         Butler(butler.root, writeable=True).put(None, "weight", expnum=802955, ccdname="S9")
 

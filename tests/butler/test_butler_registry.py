@@ -51,6 +51,50 @@ def test_second_puts_are_refused_unless_they_are_meant(butler: Butler) -> None:
     assert not list(butler.root.rglob("*.part"))
 
 
+def test_of_two_puts_at_once_one_is_refused(
+    butler: Butler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process writes the file after it was found to be absent."""
+    path = butler.path("notes", visit=1, ccd=4)
+    write = Path.hardlink_to
+
+    def late(self: Path, target: Path) -> None:
+        if self == path and not path.exists():
+            path.write_text("[9]")
+        write(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", late)
+    with pytest.raises(ConflictError, match="exists already"):
+        butler.put([1], "notes", visit=1, ccd=4)
+    assert butler.get("notes", visit=1, ccd=4) == [9]
+    assert not list(butler.root.rglob("*.part"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_opens_its_own_registry(butler: Butler) -> None:
+    butler.put([1], "notes", visit=1, ccd=4)
+    child = os.fork()
+    if child == 0:
+        try:
+            butler.put([2], "notes", visit=2, ccd=4)
+        finally:
+            os._exit(int(butler.query("notes", "visit") != [1, 2]))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    butler.put([3], "notes", visit=3, ccd=4)
+    assert butler.query("notes", "visit") == [1, 2, 3]
+
+
+def test_file_systems_of_the_network_have_no_write_ahead_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "network_file_system", lambda _: "nfs4")
+    with survey(tmp_path / "far") as butler:
+        assert butler.query("raw", "visit") == [1, 2, 3]
+    with sqlite3.connect(tmp_path / "far" / FILE) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    database.close()
+
+
 def test_puts_are_checked_before_anything_is_written(butler: Butler) -> None:
     with pytest.raises(ReadOnlyError, match="writeable=True"):
         Butler(butler.root, LAYOUT).put([1], "notes", visit=1, ccd=4)

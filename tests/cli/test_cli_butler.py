@@ -62,6 +62,11 @@ def test_types_are_listed_with_their_counts(root: Path, capsys: Capture) -> None
     }  # fmt: skip
 
 
+def test_a_guess_of_the_layout_is_called_so(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["butler", "ls", str(tmp_path)]) == 0
+    assert "layout tile (assumed: nothing in" in capsys.readouterr().out
+
+
 def test_datasets_are_found_and_shown(root: Path, capsys: Capture) -> None:
     found = asked(capsys, "find", root, "stars", "visit=2")
     assert [row["data_id"] for row in found] == [{"visit": 2, "ccd": 4}, {"visit": 2, "ccd": 56}]
@@ -150,3 +155,20 @@ def test_damage_has_status_1(root: Path, capsys: Capture) -> None:
     assert main(["butler", "find", str(root), "notes"]) == 1
     assert "skyloom butler rebuild" in capsys.readouterr().err
     assert asked(capsys, "rebuild", root)["datasets"] == 7
+
+
+@pytest.mark.filterwarnings("default")  # those of the other package
+def test_the_bridge_says_what_it_did(root: Path, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("lsst.daf.butler", reason="lsst-daf-butler is not installed")
+    assert main(["butler", "bridge", str(root), str(tmp_path / "repo"), "notes"]) == 2
+    assert "visit 1: nothing tells its date and filter" in capsys.readouterr().err
+    areas = tmp_path / "areas"
+    (areas / "area").mkdir(parents=True)
+    (areas / "area" / "9.json").write_text("[9]")
+    (areas / "butler.yaml").write_text(
+        "datasets:\n  area: {format: json, template: 'area/%(tract)d.json'}\n"
+        "  shape: {format: json, template: 'shape/%(blob)d.json'}\n"
+    )
+    answer = asked(capsys, "bridge", areas, tmp_path / "repo")
+    why = "LSST repositories have no dimension for blob"
+    assert answer == {"datasets": 1, "known": 0, "left_out": {"shape": why}}

@@ -14,6 +14,7 @@ from .butler import Butler
 from .data_id import DataId, Value
 from .dataset_type import DatasetType, Dimension, Lookup
 from .external import External
+from .file_system import network_file_system
 from .files import Written, digest_file, is_disk_full, remove_temporaries, write_atomic
 from .formats import FORMATS, Format, plain, read_dataset, write_dataset
 from .formats_fits import Array, FitsImages
@@ -46,6 +47,7 @@ __all__ = [
     "digest_file",
     "ingest",
     "is_disk_full",
+    "network_file_system",
     "plain",
     "read_dataset",
     "rebuild",

@@ -58,6 +58,8 @@ class Butler:
     ----------
     roots : tuple of Path
         Where it looks, in this order; it writes to the first only.
+    is_layout_assumed : bool
+        Whether nothing told the layout, so that it is a guess.
     registry : Registry
         The index of the root, where the layout has one.
     finder : Finder
@@ -89,7 +91,7 @@ class Butler:
         self.root = Path(root).absolute()
         self.roots = find_roots(self.root, None if parent is None else Path(parent).absolute())
         found = detect_layout(self.roots) if layout is None else layout
-        self._is_assumed = found is None
+        self.is_layout_assumed = found is None
         if not isinstance(found, Layout):
             found = Layout.load("tile" if found is None else found)
         self.layout = found
@@ -158,7 +160,7 @@ class Butler:
             base, part = split_suffix(self.layout, name) if suffixes else (name, "")
             return self.layout[base], part
         except UnknownDatasetType as error:
-            if not self._is_assumed:
+            if not self.is_layout_assumed:
                 raise
             raise UnknownDatasetType(
                 f"{error}. Nothing in {self.root} tells its layout, so that of a tile was taken; "

@@ -151,15 +151,21 @@ class Finder:
     def _nothing(self, kind: DatasetType, full: DataId, lacking: Sequence[str]) -> DataNotFound:
         """Explain what was looked for, and where."""
         what = f"dataset {kind.name}({full}): nothing tells {', '.join(lacking)}"
+        has_registry = self.layout.registry
         bare = [str(r.root) for r in self.registries if not r.is_there]
         remedy = f"give {'it' if len(lacking) == 1 else 'them'}"
-        if bare and kind.template is not None:
+        if bare and kind.template is not None and (has_registry or not kind.tables):
             pattern = self.layout.pattern(kind.name, full.subset(kind.dimensions))
-            what += f"; there is no registry in {' or '.join(bare)}, and no file {pattern}"
-            remedy += ", or make a registry with 'skyloom butler rebuild'"
+            where = " or ".join(bare)
+            no_registry = f"there is no registry in {where}, and " if has_registry else ""
+            what += f"; {no_registry}no file {pattern}"
+            what += "" if has_registry else f" in {where}"
+            remedy += ", or make a registry with 'skyloom butler rebuild'" if has_registry else ""
         elif kind.tables:
             what += f"; no such row in {', '.join(kind.tables)}"
-            remedy += ", or ingest the raw data first"
+            remedy += (
+                ", or ingest the raw data first" if has_registry else ", or correct the others"
+            )
         return DataNotFound(f"{what}; {remedy}", name=kind.name, data_id=full)
 
     # -- calibrations

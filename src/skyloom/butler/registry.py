@@ -7,8 +7,8 @@ row is written second, so the registry never promises a file that was not comple
     datasets  type, the keys of the data ID, path, size [byte], mtime_ns, checksum (may be empty)
     raw, ...  the lookup tables of the layout: keys that belong together
 
-Several processes may write: the journal is a write-ahead log, transactions are short, and a writer
-waits up to 30 s for another.
+Several processes may write: the journal is a write-ahead log (a rollback journal on network file
+systems), transactions are short, and a writer waits up to 30 s for another.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from skyloom.errors import Busy, ConflictError, DataDamaged, InputError, Unwrita
 
 from .data_id import DataId, Value
 from .dataset_type import Lookup
+from .file_system import network_file_system
 from .layout import Layout
 
 __all__ = ["REGISTRY_FILE", "DatasetRow", "Registry"]
@@ -36,6 +37,7 @@ __all__ = ["REGISTRY_FILE", "DatasetRow", "Registry"]
 REGISTRY_FILE: Final = "registry.sqlite3"
 TIMEOUT: Final = 30.0  # s
 _VERSION: Final = 1
+_INHERITED: Final[list[sqlite3.Connection]] = []  # of the parent process; kept as they are
 _RESERVED: Final = ("type", "path", "size", "mtime_ns", "checksum")
 
 
@@ -88,7 +90,13 @@ class Registry:
         with self._lock:
             if self._db is not None and self._pid == os.getpid():
                 self._db.close()
-            self._db = None
+            self._drop()
+
+    def _drop(self) -> None:
+        """Forget the connection; one inherited through a fork must not be closed here."""
+        if self._db is not None and self._pid != os.getpid():
+            _INHERITED.append(self._db)
+        self._db = None
 
     @property
     def is_there(self) -> bool:
@@ -278,6 +286,7 @@ class Registry:
         with self._lock, self._explained():
             if not self.layout.registry or not self.path.is_file():
                 return None
+            self._drop()
             database = _connect(self.path, writeable=self.writeable)
             try:
                 self._is_foreign = self._check(database)
@@ -350,7 +359,8 @@ class Registry:
         }
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous = OFF")  # it can be made anew
-            database.execute("PRAGMA journal_mode = WAL")
+            journal = "DELETE" if network_file_system(path) else "WAL"
+            database.execute(f"PRAGMA journal_mode = {journal}")
             database.execute("BEGIN")
             for sql in tables:
                 database.execute(sql)

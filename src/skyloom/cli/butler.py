@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,7 +90,8 @@ def list_types(
             rows.append({"dataset_type": name, "count": count, "doc": doc})
     width = max((len(str(row["dataset_type"])) for row in rows), default=0)
     lines = [f"{row['dataset_type']:{width}}  {row['count']:>7}  {row['doc']}" for row in rows]
-    _say(rows, as_json=as_json, lines=[f"layout {opened.layout.name}", *lines])
+    guess = f" (assumed: nothing in {root} tells it)" if opened.is_layout_assumed else ""
+    _say(rows, as_json=as_json, lines=[f"layout {opened.layout.name}{guess}", *lines])
 
 
 @butler.command()
@@ -151,7 +153,8 @@ def get(
     if as_json:
         click.echo(json.dumps(as_plain(found), indent=2, ensure_ascii=False))
     else:
-        click.echo(as_text(found), nl=False)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else -1
+        click.echo(as_text(found, width=width), nl=False)
 
 
 @butler.command()

@@ -16,14 +16,17 @@ __all__ = ["as_plain", "as_text"]
 _ROWS: Final = 20  # of a table
 
 
-def as_text(obj: Any) -> str:
-    """Return what a reader wants to see of a dataset, ending with a line feed."""
+def as_text(obj: Any, *, width: int = -1) -> str:
+    """Return what a reader wants to see of a dataset, ending with a line feed.
+
+    ``width`` [characters] limits the columns of a table; -1 shows all.
+    """
     if isinstance(obj, str):
         text = obj
     elif isinstance(obj, Header):
         text = obj.tostring(sep="\n", padding=False)
     elif isinstance(obj, Table) and len(obj):
-        text = "\n".join(obj.pformat(max_lines=_ROWS, max_width=-1))
+        text = "\n".join(obj.pformat(max_lines=_ROWS, max_width=width))
     elif isinstance(obj, Table):
         text = "\n".join(f"{c.name}  {c.dtype}  {c.unit or ''}".rstrip() for c in obj.itercols())
     elif isinstance(obj, (dict, list)) and not _has_arrays(obj):
