@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Install the Debian packages that some test needs; with --missing only list the absent ones.
-# Today there is none: everything comes as wheels. A test that needs one skips with a reason
-# where it is absent.
+# They are for the tests of the display, which speak to a real ds9; these skip with a reason where
+# one is absent. Everything else comes as wheels.
 set -euo pipefail
 
-packages=()
+packages=(saods9 xpa-tools xvfb)
 
 missing=()
 for package in "${packages[@]}"; do

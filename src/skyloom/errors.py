@@ -10,18 +10,30 @@
     │   │   ├── WrongValue          (ValueError)
     │   │   └── MissingConfig       (FileNotFoundError)
     │   ├── Busy                    another run is at work in this directory
+    │   ├── DisplayNotAvailable     (RuntimeError) no ds9, or none that answers
+    │   ├── DisplayRefused          (RuntimeError) the display does not know what it was told
     │   └── InputError              images, catalogues, directories
     │       ├── MissingFile         (FileNotFoundError)
     │       ├── UnreadableFile      (OSError)
     │       ├── BadHeader           (RuntimeError)
     │       ├── BadTable            (ValueError)
+    │       ├── UnknownColumn       (KeyError)
     │       ├── Mismatch            (RuntimeError)
     │       ├── Unwritable          (OSError)
+    │       │   └── ReadOnlyError   a butler that was opened for reading
     │       ├── OutputExists        (FileExistsError)
-    │       │   └── FolderExists    (RuntimeError)
+    │       │   ├── FolderExists    (RuntimeError)
+    │       │   └── ConflictError   a dataset that is there already
     │       ├── BadDataId           (ValueError)
+    │       │   └── AmbiguousDataId several datasets fit
     │       ├── UnknownDatasetType  (KeyError)
-    │       └── DataNotFound        (FileNotFoundError)
+    │       ├── DataNotFound        (FileNotFoundError)
+    │       ├── OutsideImage        (ValueError)
+    │       ├── UnknownMaskPlane    (KeyError)
+    │       ├── TooManyMaskPlanes   (ValueError)
+    │       ├── MissingComponent    (LookupError)
+    │       ├── NotCalibrated       (ValueError)
+    │       └── UnsupportedFcr      (ValueError)
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
@@ -34,25 +46,37 @@ keeps its traceback.
 from __future__ import annotations
 
 __all__ = [
+    "AmbiguousDataId",
     "BadDataId",
     "BadHeader",
     "BadTable",
     "Busy",
     "ConfigError",
+    "ConflictError",
     "DataDamaged",
     "DataNotFound",
+    "DisplayNotAvailable",
+    "DisplayRefused",
     "DownloadFailed",
     "FolderExists",
     "InputError",
     "Mismatch",
+    "MissingComponent",
     "MissingConfig",
     "MissingFile",
+    "NotCalibrated",
     "OutputExists",
+    "OutsideImage",
+    "ReadOnlyError",
     "SkyloomError",
+    "TooManyMaskPlanes",
+    "UnknownColumn",
     "UnknownDatasetType",
     "UnknownKey",
+    "UnknownMaskPlane",
     "Unprocessable",
     "UnreadableFile",
+    "UnsupportedFcr",
     "Unwritable",
     "UserMistake",
     "WrongType",
@@ -122,6 +146,14 @@ class Busy(UserMistake):
     """Another run holds the working directory; two runs must not mix."""
 
 
+class DisplayNotAvailable(UserMistake, RuntimeError):
+    """The display that was asked for is not there, or does not answer."""
+
+
+class DisplayRefused(UserMistake, RuntimeError):
+    """The display answered a command or an image with an error."""
+
+
 class InputError(UserMistake):
     """An input of the run cannot be used."""
 
@@ -142,12 +174,20 @@ class BadTable(InputError, ValueError):
     """A catalogue lacks a column or has rows that cannot be used."""
 
 
+class UnknownColumn(InputError, KeyError):
+    """A catalogue has no field of that name, in any vocabulary."""
+
+
 class Mismatch(InputError, RuntimeError):
     """Inputs that should belong together do not: shapes, WCS, bands."""
 
 
 class Unwritable(InputError, OSError):
     """An output directory cannot be created or written."""
+
+
+class ReadOnlyError(Unwritable):
+    """A butler that was opened for reading is asked to write."""
 
 
 class OutputExists(InputError, FileExistsError):
@@ -158,8 +198,16 @@ class FolderExists(OutputExists, RuntimeError):
     """A folder that would be overwritten."""
 
 
+class ConflictError(OutputExists):
+    """A dataset that exists already, or that contradicts what the registry knows."""
+
+
 class BadDataId(InputError, ValueError):
     """A data ID has an unknown key, lacks one, or holds a value that cannot name a file."""
+
+
+class AmbiguousDataId(BadDataId):
+    """A data ID that lacks keys for which there are several values."""
 
 
 class UnknownDatasetType(InputError, KeyError):
@@ -168,6 +216,30 @@ class UnknownDatasetType(InputError, KeyError):
 
 class DataNotFound(InputError, FileNotFoundError):
     """A dataset that has a place in the layout but no file there."""
+
+
+class OutsideImage(InputError, ValueError):
+    """A box that is not inside the image; boxes of exposures are in parent coordinates."""
+
+
+class UnknownMaskPlane(InputError, KeyError):
+    """A mask plane that this mask does not have."""
+
+
+class TooManyMaskPlanes(InputError, ValueError):
+    """A mask has no bit left for another plane."""
+
+
+class MissingComponent(InputError, LookupError):
+    """An exposure lacks a part (wcs, psf, ...), or holds one of a class that is not understood."""
+
+
+class NotCalibrated(InputError, ValueError):
+    """An image without a usable zero point, FLUXMAG0 = 0 among them."""
+
+
+class UnsupportedFcr(InputError, ValueError):
+    """A mosaic flux correction that is not in the documented format."""
 
 
 class DownloadFailed(SkyloomError, RuntimeError):

@@ -155,7 +155,10 @@ LAYOUT = {"dimensions": {"a": None, "b": None, "n": {"kind": "int"}}, "variables
         ({"format": "npy", "template": "{c}.npy"}, "neither a variable nor a dimension"),
         ({"format": "npy"}, "either template or external"),
         ({"format": "npy", "template": "x", "external": True}, "either template or external"),
-        ({"format": "npy", "template": "x", "colour": 1}, "no use for colour"),
+        ({"format": "npy", "template": "{a:[:3]}.npy"}, "only a part of a"),
+        ({"storage": "PickleStorage", "template": "x"}, "take FitsStorage"),
+        ({"format": "npy", "template": "%(a)x.npy"}, "is not %"),
+        ({"format": "npy", "template": "x", "tables": ["none"]}, "no table 'none'"),
     ],
 )
 def test_layouts_are_checked_when_read(row: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers
 
 from skyloom.calib import GaiaReference, augment_catalog, gaia_box, match_one_to_one
-from skyloom.catalogs import column_as_bool, column_as_float, source_catalog, with_exclusions
+from skyloom.catalogs import as_input_catalog, column_as_bool, column_as_float, with_exclusions
 from skyloom.errors import BadTable
 from skyloom.geometry import Box, pixel_to_sky
 
@@ -32,7 +32,7 @@ def catalog(x, y, bands=("g",), **columns):
     text = {"RA": ["" if np.isnan(r) else f"{r:.9f}" for r in ra], "DEC": [f"{d:.9f}" for d in dec]}
     flags = np.zeros(len(ra), bool)
     table = Table({"ID": [f"{i:04d}" for i in range(len(ra))], **text, **columns})
-    return source_catalog(with_exclusions(table, crop=flags, saturation=flags), bands=bands)
+    return as_input_catalog(with_exclusions(table, crop=flags, saturation=flags), bands=bands)
 
 
 def gaia(x, y, mag=15.0, **mags):
@@ -140,7 +140,7 @@ def test_a_star_listed_twice_counts_once():
 def test_augmenting_again_changes_nothing_but_reports_the_same():
     stars = gaia([101, 300], [100, 300], g=[15.0, 16.0])
     once = augment(catalog([100, 200], [100, 200]), stars)
-    again = source_catalog(once.table, bands=["g"])
+    again = as_input_catalog(once.table, bands=["g"])
     twice = augment(again, stars)
     assert len(twice.table) == len(once.table)
     assert twice.table["gaia_source_id"].tolist() == once.table["gaia_source_id"].tolist()

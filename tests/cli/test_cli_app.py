@@ -22,7 +22,10 @@ from skyloom.pipelines.tile.frame_sections import LoggingConfig
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("args", [["--help"], ["tile", "--help"], ["tile", "run", "--help"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], ["tile", "--help"], ["tile", "run", "--help"], ["butler", "find", "--help"]],
+)
 def test_help_needs_no_heavy_package(args: list[str]) -> None:
     heavy = "{'numpy', 'numba', 'scipy', 'astropy', 'matplotlib', 'pydantic', 'yaml', 'rich'}"
     code = (

@@ -202,7 +202,7 @@ def test_lock_of_a_dead_process_does_not_count(root: Path) -> None:
 def test_network_file_systems_get_a_rollback_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("skyloom.flow.ledger._file_system", lambda _: "nfs4")
+    monkeypatch.setattr("skyloom.flow.ledger.network_file_system", lambda _: "nfs4")
     ledger = Ledger(tmp_path / "skyloom" / "ledger.sqlite", root=tmp_path)
     ledger.close()
     assert "network file system (nfs4)" in caplog.text

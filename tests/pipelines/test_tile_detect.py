@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from skyloom.catalogs import (
     column_as_float,
     column_as_text,
-    load_catalog,
+    load_input_catalog,
     read_csv,
     read_image_list,
 )
@@ -87,7 +87,7 @@ def test_the_catalogue_is_one_that_a_run_accepts(truth_tile, tmp_path):
     catalog, _ = truth_tile
     path = tmp_path / "new" / "cat.csv"
     write_catalog(catalog, path)
-    read = load_catalog(path, bands=[])
+    read = load_input_catalog(path, bands=[])
     assert len(read) == len(catalog.table)
     assert read.columns.re == "Re"
     assert np.isfinite(read.ra).all()

@@ -12,6 +12,7 @@ import pytest
 import tile_stand_in
 from astropy.io import fits
 
+from skyloom.butler import Butler
 from skyloom.errors import MissingFile, WrongValue
 from skyloom.flow import RunResult
 from skyloom.pipelines.tile import VERBS, Verb, load_config, run_pipeline, run_tile
@@ -65,6 +66,23 @@ def test_a_run_gives_every_input_row_once_and_in_order(small_tile: Path) -> None
         assert {name: after[name] for name in before} == before
     assert all(row["ID"] == f"gaia_{row['gaia_source_id']}" for row in injected)
     assert injected, "the simulated catalogue lacks some Gaia stars"
+
+
+def test_every_product_is_found_by_name(small_tile: Path, edit: Edit) -> None:
+    """From the work directory alone, wherever the configuration puts its folders."""
+    edit(small_tile, outputs={"epsf_dir": "psfs", "final_catalog": "stars.csv"})
+    result = run(small_tile)
+    butler = Butler(small_tile / "work")
+    assert butler.layout.name == "tile"
+    assert len(butler.get("final_catalog")) == butler.get("final_catalog_len")
+    assert butler.path("final_catalog").name == "stars.csv"
+    assert butler.query("epsf", "band") == ["m475", "m625", "m825"]
+    assert [n for n, ids in result.made.items() if not all(butler.exists(n, i) for i in ids)] == []
+    assert sum(map(len, result.made.values())) > 40
+    named = {row.path for row in butler.rows()}
+    ours = {"ledger.sqlite", "layout.json", "lock"}  # how the work went, no products
+    others = {path for path in butler.root.rglob("*") if path.is_file()} - named
+    assert [p for p in others if p.name not in ours and not p.match("config_used_*.yaml")] == []
 
 
 def test_the_columns_stand_in_the_documented_order(small_tile: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias, final
@@ -12,7 +14,7 @@ from skyloom.errors import BadDataId
 
 __all__ = ["DataId", "Value"]
 
-Value: TypeAlias = str | int
+Value: TypeAlias = str | int | float
 """What a dimension can be: a name or a number."""
 
 
@@ -21,19 +23,19 @@ class DataId(Mapping[str, Value]):
     """A small frozen mapping such as ``{"band": "r", "cell": "r00_c01"}``.
 
     It keeps the order in which it was written, compares and hashes without regard to that order,
-    and sorts by its values in that order.  Numpy integers become `int`.
+    and sorts by its values in that order.  Numpy numbers become `int` or `float`.
 
     Parameters
     ----------
     values : Mapping, optional
         Dimension to value.
-    **more : str or int
+    **more : str, int or float
         More of them; they win.
 
     Raises
     ------
     BadDataId
-        If a value is neither a string nor an integer.
+        If a value is neither text nor a finite number.
     """
 
     __slots__ = ("_hash", "_values")
@@ -66,10 +68,19 @@ class DataId(Mapping[str, Value]):
         return NotImplemented
 
     def __lt__(self, other: DataId) -> bool:
-        return self._order < other._order
+        return self.order < other.order
+
+    @classmethod
+    def trusted(cls, values: dict[str, Value]) -> DataId:
+        """Take values that are known to be plain, such as those of a registry, as they are."""
+        self = object.__new__(cls)
+        self._values = values
+        self._hash = hash(frozenset(values.items()))
+        return self
 
     @property
-    def _order(self) -> tuple[tuple[bool, Value], ...]:
+    def order(self) -> tuple[tuple[bool, Value], ...]:
+        """What data IDs of a type are sorted by."""
         # Numbers before names, so that mixed values still sort.
         return tuple((isinstance(v, str), v) for v in self._values.values())
 
@@ -90,7 +101,7 @@ class DataId(Mapping[str, Value]):
 
     def subset(self, dimensions: Iterable[str]) -> DataId:
         """Return those of ``dimensions`` that it has, in their order."""
-        return DataId({key: self._values[key] for key in dimensions if key in self._values})
+        return DataId.trusted({key: self._values[key] for key in dimensions if key in self._values})
 
     def agrees(self, other: Mapping[str, Value]) -> bool:
         """Tell whether no dimension that both have differs."""
@@ -100,8 +111,14 @@ class DataId(Mapping[str, Value]):
 def _plain(key: str, value: object) -> Value:
     if isinstance(value, str):
         return str(value)
+    if type(value) is int:
+        return value
     if isinstance(value, bool):
         raise BadDataId(f"data ID: {key} = {value!r} is neither a name nor a number", key=key)
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        if math.isfinite(value):
+            return float(value)
+        raise BadDataId(f"data ID: {key} = {value!r} is not a finite number", key=key)
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:

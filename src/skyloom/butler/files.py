@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyloom.errors import Unwritable
+from skyloom.errors import ConflictError, SkyloomError, Unwritable
 
 __all__ = ["Written", "digest_file", "is_disk_full", "remove_temporaries", "write_atomic"]
 
@@ -33,7 +33,9 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, write: Callable[[Path], None], *, sync: bool = False) -> Written:
+def write_atomic(
+    path: Path, write: Callable[[Path], None], *, sync: bool = False, is_new: bool = False
+) -> Written:
     """Let ``write`` fill a temporary file beside ``path``, then rename it to ``path``.
 
     A reader sees the old file or the new one, never a part.  Directories are created.
@@ -46,6 +48,8 @@ def write_atomic(path: Path, write: Callable[[Path], None], *, sync: bool = Fals
         Called with the temporary path; must create that file.
     sync : bool
         Wait until the bytes are on the disk itself (survives a power cut; slow).
+    is_new : bool
+        Refuse to replace a file, even one that appears meanwhile.
 
     Returns
     -------
@@ -55,21 +59,27 @@ def write_atomic(path: Path, write: Callable[[Path], None], *, sync: bool = Fals
     ------
     Unwritable
         If the directory or the file may not be written.
+    ConflictError
+        If the file exists and must not.
     OSError
         Anything else, a full disk among it (see `is_disk_full`); the temporary file is removed.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if is_new and path.exists():
+            raise _conflict(path)
         try:
             write(part)
             if sync:
                 _sync(part)
             digest = digest_file(part)
-            part.replace(path)
+            _publish(part, path, is_new=is_new)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+    except SkyloomError:
+        raise
     except OSError as error:
         if error.errno in _NOT_ALLOWED:
             raise Unwritable(
@@ -80,6 +90,27 @@ def write_atomic(path: Path, write: Callable[[Path], None], *, sync: bool = Fals
         raise
     status = path.stat()
     return Written(path=path, digest=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _publish(part: Path, path: Path, *, is_new: bool) -> None:
+    """Give a file its final name."""
+    if not is_new:
+        part.replace(path)
+        return
+    try:
+        path.hardlink_to(part)  # unlike a rename, fails if the name is taken
+    except FileExistsError:
+        raise _conflict(path) from None
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise _conflict(path) from None
+        part.replace(path)
+    else:
+        part.unlink()
+
+
+def _conflict(path: Path) -> ConflictError:
+    return ConflictError(f"{path}: exists already; overwrite=True replaces it", path=path)
 
 
 def _sync(path: Path) -> None:

@@ -9,6 +9,10 @@ name                    object in memory
 ``npy``                 one array
 ``npz``                 dict of arrays (option ``level``: 0 stores, 1-9 compresses)
 ``fits_image``          `FitsImages`: a header and images by name
+``fits_table``          `astropy.table.Table`, as a FITS binary table
+``exposure``            `skyloom.images.Exposure`: pixels, mask, variance, components
+``calibration``         the same; reads plain images and masked images too
+``source_catalog``      `skyloom.catalogs.SourceCatalog`
 ``text``                str
 ``bytes``, ``png``      bytes, written as they are
 ======================  ============================================================
@@ -27,21 +31,19 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from astropy.io import fits
-from astropy.table import Table
 from pydantic import BaseModel
 
 from skyloom.errors import InputError
 
+from . import formats_exposures as exposures
+from . import formats_tables as tables
 from .files import Written, write_atomic
+from .formats_fits import Array, read_fits, read_header, write_fits
 
-__all__ = ["FORMATS", "Array", "FitsImages", "Format", "plain", "read_dataset", "write_dataset"]
-
-Array: TypeAlias = npt.NDArray[Any]
+__all__ = ["FORMATS", "Format", "known_format", "plain", "read_dataset", "write_dataset"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +53,14 @@ class Format:
     name: str
     read: Callable[[Path], Any]
     write: Callable[..., None]
+    parts: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Readers of a part of the object, without the rest: ``md``, ``len``, ``schema``, ..."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FitsImages:
-    """Images that share a header (usually the WCS).
-
-    ``images`` maps extension names to arrays of shape (ny, nx); the name ``PRIMARY`` is the primary
-    HDU.  The header is written to the primary HDU and to every image; no image at all is a file
-    that is only a header.  FITS has no booleans: they become unsigned bytes.
-    """
-
-    header: fits.Header = field(default_factory=fits.Header)
-    images: Mapping[str, Array] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> Array:
-        return self.images[name]
-
-
-def read_dataset(path: Path, format: str) -> Any:  # noqa: A002 - the word of the layout table
-    """Read a file in the named format."""
-    return _known(format).read(path)
+def read_dataset(path: Path, format: str, part: str = "", **options: Any) -> Any:  # noqa: A002
+    """Read a file in the named format, or a part of it: see `Format.parts`."""
+    known = known_format(format)
+    return (known.parts[part] if part else known.read)(path, **options)
 
 
 def write_dataset(
@@ -80,20 +69,24 @@ def write_dataset(
     format: str,  # noqa: A002
     *,
     sync: bool = False,
+    is_new: bool = False,
     **options: Any,
 ) -> Written:
     """Write an object in the named format: temporary name, rename, checksum.
+
+    ``is_new`` refuses to replace a file; options go to the writer of the format.
 
     Raises
     ------
     TypeError, ValueError
         If the object does not fit the format.
     """
-    writer = _known(format).write
-    return write_atomic(path, lambda part: writer(obj, part, **options), sync=sync)
+    writer = known_format(format).write
+    return write_atomic(path, lambda part: writer(obj, part, **options), sync=sync, is_new=is_new)
 
 
-def _known(name: str) -> Format:
+def known_format(name: str) -> Format:
+    """Return a format by its name, or raise `InputError` with those there are."""
     try:
         return FORMATS[name]
     except KeyError:
@@ -184,38 +177,6 @@ def _write_npz(obj: object, path: Path, *, level: int = 0) -> None:
                 np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
-def _read_fits(path: Path) -> FitsImages:
-    images = {}
-    with fits.open(path, memmap=False) as hdus:
-        header = hdus[0].header.copy()
-        for index, hdu in enumerate(hdus):
-            if hdu.data is not None and hdu.is_image:
-                name = "PRIMARY" if index == 0 else hdu.name or str(index)
-                data = np.asarray(hdu.data)
-                images[name] = np.ascontiguousarray(data, data.dtype.newbyteorder("="))
-    for card in ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "SIMPLE"):
-        header.remove(card, ignore_missing=True)
-    return FitsImages(header=header, images=images)
-
-
-def _write_fits(obj: object, path: Path) -> None:
-    if not isinstance(obj, FitsImages):
-        raise TypeError(f"fits_image holds FitsImages, not {type(obj).__name__}")
-    hdus = fits.HDUList([fits.PrimaryHDU(_fits_array(obj.images.get("PRIMARY")), obj.header)])
-    hdus.extend(
-        fits.ImageHDU(_fits_array(array), obj.header, name=name)
-        for name, array in obj.images.items()
-        if name != "PRIMARY"
-    )
-    hdus.update_extend()  # a header that was read from a file without extensions lacks the card
-    with path.open("wb") as file:
-        hdus.writeto(file, output_verify="exception")
-
-
-def _fits_array(array: Array | None) -> Array | None:
-    return array.astype(np.uint8) if array is not None and array.dtype == np.bool_ else array
-
-
 def _read_text(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
 
@@ -232,47 +193,51 @@ def _write_bytes(obj: object, path: Path) -> None:
     path.write_bytes(obj)
 
 
-def _read_table(path: Path) -> Table:
-    from skyloom.catalogs import read_parquet  # noqa: PLC0415 - pyarrow takes a while to load
-
-    return read_parquet(path)
-
-
-def _write_table(obj: object, path: Path) -> None:
-    from skyloom.catalogs import write_parquet  # noqa: PLC0415
-
-    write_parquet(_table(obj), path)
-
-
-def _read_csv(path: Path) -> Table:
-    from skyloom.catalogs import read_csv  # noqa: PLC0415
-
-    table = read_csv(path)
-    table.meta.pop("path", None)  # where a table was found must not get into what is made of it
-    return table
-
-
-def _write_csv(obj: object, path: Path) -> None:
-    from skyloom.catalogs import write_csv  # noqa: PLC0415
-
-    write_csv(_table(obj), path)
-
-
-def _table(obj: object) -> Table:
-    if not isinstance(obj, Table):
-        raise TypeError(f"a Table is expected, not {type(obj).__name__}")
-    return obj
-
+_FITS_PARTS: Final = {"md": read_header}
 
 FORMATS: Final[Mapping[str, Format]] = {
     f.name: f
     for f in (
-        Format(name="table", read=_read_table, write=_write_table),
-        Format(name="csv", read=_read_csv, write=_write_csv),
+        Format(
+            name="table",
+            read=tables.read_table,
+            write=tables.write_table,
+            parts={"len": tables.table_length, "schema": tables.table_schema},
+        ),
+        Format(
+            name="csv",
+            read=tables.read_csv_table,
+            write=tables.write_csv_table,
+            parts={"len": tables.csv_length, "schema": tables.csv_schema},
+        ),
+        Format(
+            name="fits_table",
+            read=tables.read_fits_rows,
+            write=tables.write_fits_rows,
+            parts={**_FITS_PARTS, "len": tables.catalog_length, "schema": tables.fits_schema},
+        ),
+        Format(
+            name="source_catalog",
+            read=tables.read_catalog,
+            write=tables.write_catalog,
+            parts={**_FITS_PARTS, "len": tables.catalog_length, "schema": tables.catalog_schema},
+        ),
         Format(name="json", read=_read_json, write=_write_json),
         Format(name="npy", read=_read_npy, write=_write_npy),
         Format(name="npz", read=_read_npz, write=_write_npz),
-        Format(name="fits_image", read=_read_fits, write=_write_fits),
+        Format(name="fits_image", read=read_fits, write=write_fits, parts=_FITS_PARTS),
+        Format(
+            name="exposure",
+            read=exposures.read_exposure,
+            write=exposures.write_exposure,
+            parts=exposures.EXPOSURE_PARTS,
+        ),
+        Format(
+            name="calibration",
+            read=exposures.read_calibration,
+            write=exposures.write_exposure,
+            parts={**exposures.EXPOSURE_PARTS, "sub": exposures.read_calibration},
+        ),
         Format(name="text", read=_read_text, write=_write_text),
         Format(name="bytes", read=Path.read_bytes, write=_write_bytes),
         Format(name="png", read=Path.read_bytes, write=_write_bytes),

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats, Ints
 from skyloom.calib.reference import GaiaReference
-from skyloom.catalogs import SourceCatalog, column_as_float, column_as_text, text_array
+from skyloom.catalogs import InputCatalog, column_as_float, column_as_text, text_array
 from skyloom.geometry import Box, sky_to_pixel
 
 __all__ = ["Augmentation", "augment_catalog", "gaia_box", "match_one_to_one"]
@@ -118,7 +118,7 @@ def _unit_vectors(ra: Floats, dec: Floats) -> Floats:
 
 
 def augment_catalog(
-    catalog: SourceCatalog,
+    catalog: InputCatalog,
     gaia: GaiaReference,
     *,
     wcs: WCS,
@@ -138,7 +138,7 @@ def augment_catalog(
 
     Parameters
     ----------
-    catalog : SourceCatalog
+    catalog : InputCatalog
         Its table may carry the exclusion columns; injected rows get False there.
     gaia : GaiaReference
         With ``source_id`` and ``phot_g_mean_mag``.
@@ -220,7 +220,7 @@ def _stars_in_box(
 
 
 def _assemble(
-    catalog: SourceCatalog,
+    catalog: InputCatalog,
     gaia: GaiaReference,
     *,
     star: Ints,

@@ -37,6 +37,8 @@ _COMMANDS: Final = {
     "demo": ("skyloom.cli.demo:demo", "Simulate a small field and run it end to end."),
     "tile": ("skyloom.cli.tile:tile", "Multi-band photometry of a tile."),
     "compare": ("skyloom.cli.compare:compare", "Compare two catalogues of the same field."),
+    "display": ("skyloom.cli.display:display", "Show an image or dataset in ds9, or as a picture."),
+    "butler": ("skyloom.cli.butler:butler", "Find, read and register datasets."),
     "status": ("skyloom.cli.inspect:status", "What ran in a work directory, what failed and why."),
     "verify": ("skyloom.cli.inspect:verify", "Check the products of a work directory."),
 }

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import socket
 import sqlite3
 import time
@@ -25,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
-from skyloom.butler import DataId, digest_file
+from skyloom.butler import DataId, digest_file, network_file_system
 from skyloom.errors import Busy, Unwritable
 
 from .keys import canonical, digest_text
@@ -50,10 +49,6 @@ CREATE TABLE files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode
     digest TEXT, checked_ns INTEGER) WITHOUT ROWID;
 CREATE TABLE configs (digest TEXT PRIMARY KEY, body TEXT) WITHOUT ROWID;
 """
-_NETWORK: Final = re.compile(
-    r"nfs\d?|cifs|smb\w*|lustre|gpfs|beegfs|afs|ceph|9p|panfs|pvfs2|orangefs"
-    r"|fuse\.(sshfs|glusterfs|ceph)"
-)
 # A file changed this shortly before its checksum was taken may change again within one tick of
 # the clock of the file system, unnoticed by its time.
 _TICK: Final = 2_000_000_000  # ns
@@ -264,11 +259,10 @@ def _stop_unless_damaged(path: Path, error: sqlite3.DatabaseError) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        kind = _file_system(path)
-        is_network = _NETWORK.fullmatch(kind) is not None
-        if is_network:
+        kind = network_file_system(path)
+        if kind:
             log.warning("%s is on a network file system (%s): the ledger is slower", path, kind)
-        database.execute(f"PRAGMA journal_mode = {'DELETE' if is_network else 'WAL'}")
+        database.execute(f"PRAGMA journal_mode = {'DELETE' if kind else 'WAL'}")
         database.execute("PRAGMA synchronous = NORMAL")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -290,18 +284,3 @@ def _open(path: Path) -> sqlite3.Connection:
 def _mark(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _file_system(path: Path) -> str:
-    """Return the type of the file system, as Linux names it; empty where that is not known."""
-    try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    where, best, kind = path.resolve(), -1, ""
-    for line in mounts.splitlines():
-        _, point, name, *_ = line.split()
-        point = point.replace("\\040", " ")
-        if where.is_relative_to(point) and len(point) >= best:
-            best, kind = len(point), name
-    return kind

@@ -156,7 +156,7 @@ def _write(stage: AnyStage, butler: Butler, task: Task, outputs: object) -> Iter
         data_id = butler.layout.data_id(type_, {**task.unit.subset(dimensions), **more})
         if task.again:
             remove_temporaries(butler.path(type_, data_id))
-        done = butler.put(obj, type_, data_id)
+        done = butler.put(obj, type_, data_id, overwrite=True)
         yield Output(
             type=type_,
             data_id=data_id,

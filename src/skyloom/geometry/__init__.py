@@ -1,6 +1,9 @@
-"""Where things are: pixel boxes, world coordinates, and the division of a tile."""
+"""Where things are: pixel boxes, angles, sky positions, ellipses, WCS, the division of a tile."""
 
+from skyloom.geometry.angle import ANGLE_UNITS, Angle
 from skyloom.geometry.box import Box
+from skyloom.geometry.coord import Coord, EclipticCoord, Fk5Coord, GalacticCoord, IcrsCoord
+from skyloom.geometry.ellipse import Axes, Quadrupole
 from skyloom.geometry.matching import (
     CommonOffset,
     Positions,
@@ -33,13 +36,22 @@ from skyloom.geometry.wcs import (
 )
 
 __all__ = [
+    "ANGLE_UNITS",
     "PATCH_FIELDS",
+    "Angle",
+    "Axes",
     "Box",
     "Cell",
     "CommonOffset",
+    "Coord",
+    "EclipticCoord",
+    "Fk5Coord",
+    "GalacticCoord",
+    "IcrsCoord",
     "Patch",
     "PatchGrid",
     "Positions",
+    "Quadrupole",
     "WcsTolerance",
     "beyond_footprint",
     "cells_of_sources",

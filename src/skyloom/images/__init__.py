@@ -1,6 +1,20 @@
-"""Images: FITS files, frames (one band of a tile) and pixel masks."""
+"""Images: exposures and masks, FITS files, frames (one band of a tile) and pixel maps."""
 
+from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel, VisitInfo
+from skyloom.images.afw.read import read_component, read_metadata
+from skyloom.images.coadd_psf import CoaddInput, CoaddPsf, GridPsf
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
+from skyloom.images.exposure import (
+    COMPONENTS,
+    Exposure,
+    ExposureD,
+    ExposureF,
+    ExposureFactory,
+    ExposureI,
+    ExposureL,
+    ExposureU,
+)
+from skyloom.images.fields import ApCorrMap, ChebyshevField
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.frame import (
     Frame,
@@ -13,26 +27,93 @@ from skyloom.images.frame import (
     read_pixels,
     scaled_pixels,
 )
+from skyloom.images.image import Image, ImageD, ImageF, ImageFactory, ImageI, ImageL, ImageU
+from skyloom.images.kernel_psf import (
+    ChebyshevFunction,
+    KernelPsf,
+    PolynomialFunction,
+    PsfexPsf,
+)
 from skyloom.images.maps import MapFile, PixelMaps, check_maps
 from skyloom.images.mask import UNUSABLE, MaskBit
+from skyloom.images.masked_image import (
+    MaskedImage,
+    MaskedImageD,
+    MaskedImageF,
+    MaskedImageFactory,
+    MaskedImageI,
+    MaskedImageL,
+    MaskedImageU,
+)
+from skyloom.images.mosaic import FFP_FORMAT, FluxFitParams, MosaicCalib
+from skyloom.images.photo_calib import AB_ZERO_NJY, PhotoCalib
+from skyloom.images.planes import DEFAULT_PLANES, MASK_ALIASES, Mask
+from skyloom.images.sky_wcs import SkyWcs
 
 __all__ = [
+    "AB_ZERO_NJY",
+    "COMPONENTS",
     "DATE_KEYWORDS",
+    "DEFAULT_PLANES",
+    "FFP_FORMAT",
+    "MASK_ALIASES",
     "UNUSABLE",
+    "Amplifier",
+    "ApCorrMap",
+    "ArchivedObject",
+    "ChebyshevField",
+    "ChebyshevFunction",
+    "CoaddInput",
+    "CoaddPsf",
+    "Detector",
+    "Exposure",
+    "ExposureD",
+    "ExposureF",
+    "ExposureFactory",
+    "ExposureI",
+    "ExposureL",
+    "ExposureU",
+    "FilterLabel",
     "FitsImage",
+    "FluxFitParams",
     "Frame",
+    "GridPsf",
     "HeaderOverride",
+    "Image",
+    "ImageD",
+    "ImageF",
+    "ImageFactory",
+    "ImageI",
+    "ImageL",
+    "ImageU",
+    "KernelPsf",
     "MapFile",
+    "Mask",
     "MaskBit",
+    "MaskedImage",
+    "MaskedImageD",
+    "MaskedImageF",
+    "MaskedImageFactory",
+    "MaskedImageI",
+    "MaskedImageL",
+    "MaskedImageU",
+    "MosaicCalib",
+    "PhotoCalib",
     "PixelMaps",
+    "PolynomialFunction",
+    "PsfexPsf",
+    "SkyWcs",
+    "VisitInfo",
     "check_maps",
     "frame_wcs",
     "header_mjd",
     "nonfinite_and_saturated",
     "opened_fits",
     "pixels_and_mask",
+    "read_component",
     "read_frame",
     "read_frames",
+    "read_metadata",
     "read_pixels",
     "scaled_pixels",
 ]

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats
 from skyloom.calib import GAIA_EPOCH, at_epoch, has_motion, read_gaia_xp
-from skyloom.catalogs import load_catalog, source_types
+from skyloom.catalogs import load_input_catalog, source_types
 from skyloom.detect.spot_check import SpotCheck
 from skyloom.errors import UserMistake
 from skyloom.geometry import Box, sky_to_pixel
@@ -48,7 +48,7 @@ def catalog_findings(
         )
         return
     try:
-        catalog = load_catalog(path, bands=bands)
+        catalog = load_input_catalog(path, bands=bands)
     except UserMistake as error:
         yield Finding(topic="catalogue", status=Status.PROBLEM, message=error.message)
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skyloom.calib import read_gaia_xp
-from skyloom.catalogs import load_catalog, read_image_list
+from skyloom.catalogs import load_input_catalog, read_image_list
 from skyloom.errors import Unwritable, UserMistake, WrongValue
 from skyloom.geometry import patch_grid
 from skyloom.images import Frame
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # What these say about the inputs is said again by the stages that read them.
-_SAID_LATER = ("skyloom.images.frame", "skyloom.catalogs.sources", "skyloom.catalogs.columns")
+_SAID_LATER = ("skyloom.images.frame", "skyloom.catalogs.input_catalog", "skyloom.catalogs.columns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def check_inputs(config: TileConfig, *, needs_gaia: bool) -> TileInputs:
     with _quiet(_SAID_LATER):
         frames = problems.catch(lambda: _frames(config))
         bands = [frame.band for frame in frames] if frames else []
-        problems.catch(lambda: load_catalog(config.inputs.input_catalog, bands=bands))
+        problems.catch(lambda: load_input_catalog(config.inputs.input_catalog, bands=bands))
     if frames:
         problems.catch(lambda: _check_grid(config, frames[0]))
     gaia = _gaia(config) if needs_gaia else None

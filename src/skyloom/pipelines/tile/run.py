@@ -95,9 +95,12 @@ class TileRun:
 
     def _prepare_directory(self) -> None:
         """Make the work directory and put a copy of the configuration there, byte for byte."""
+        from skyloom.butler import remember_layout  # noqa: PLC0415 - see above
+
         home = self.config.outputs.work_dir
         try:
             home.mkdir(parents=True, exist_ok=True)
+            remember_layout(home, self.butler.layout)  # Butler(home) finds the products by name
             if self.source is not None:
                 stamp = time.strftime("%Y%m%d_%H%M%S")
                 copy = home / f"config_used_{stamp}.yaml"

@@ -16,10 +16,10 @@ from skyloom._types import Bools, Floats
 from skyloom.butler import Array, FitsImages
 from skyloom.calib import Augmentation, augment_catalog
 from skyloom.catalogs import (
-    SourceCatalog,
+    InputCatalog,
     column_as_float,
     column_as_text,
-    load_catalog,
+    load_input_catalog,
     near_saturated,
     unique_keys,
     with_exclusions,
@@ -92,7 +92,7 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
     def run(self, inputs: SourcesInputs) -> SourcesOutputs:
         """Return the base table: one row per source, in the order of the catalogue."""
         cfg = self.config
-        catalog = load_catalog(inputs.catalog.path, bands=inputs.frames["bands"])
+        catalog = load_input_catalog(inputs.catalog.path, bands=inputs.frames["bands"])
         wcs = working_wcs(inputs.wcs)
         catalog = self._flagged(catalog, inputs, wcs)
         injected = np.zeros(len(catalog), dtype=bool)
@@ -122,7 +122,7 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
         _tell(base)
         return SourcesOutputs(sources=base, augmented=augmented)
 
-    def _flagged(self, catalog: SourceCatalog, inputs: SourcesInputs, wcs: WCS) -> SourceCatalog:
+    def _flagged(self, catalog: InputCatalog, inputs: SourcesInputs, wcs: WCS) -> InputCatalog:
         """Add the exclusion flags to the table of a catalogue."""
         x, y = sky_to_pixel(wcs, catalog.ra, catalog.dec)
         ny, nx = inputs.frames["shape"]
@@ -144,7 +144,7 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
         )
 
     def _augment(
-        self, catalog: SourceCatalog, inputs: SourcesInputs, wcs: WCS
+        self, catalog: InputCatalog, inputs: SourcesInputs, wcs: WCS
     ) -> tuple[Augmentation, Floats]:
         """Return the catalogue with Gaia stars, and where stars were dropped, shape (n, 2)."""
         assert inputs.gaia is not None

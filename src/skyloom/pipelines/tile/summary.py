@@ -25,7 +25,7 @@ def write_run_summary(result: RunResult, pipeline: Pipeline, butler: Butler) -> 
     if table is None:
         return
     try:
-        butler.put(table, "run_summary")
+        butler.put(table, "run_summary", overwrite=True)
     except (Unwritable, OSError) as error:
         log.warning("run_summary.csv: %s", error)
 

@@ -7,12 +7,12 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from skyloom.catalogs import (
+    as_input_catalog,
     check_flux_bands,
     column_as_bool,
     column_as_float,
-    load_catalog,
+    load_input_catalog,
     resolve_columns,
-    source_catalog,
     source_types,
     text_array,
     unique_keys,
@@ -32,7 +32,7 @@ def columns(*names):
 
 def test_a_catalogue_keeps_its_text_and_gives_numbers(tmp_path):
     path = catalog(tmp_path, "ID,RA,DEC,TYPE,ELL,FLUX_g\n007,150.10,2.0, star ,,NA\n8,1,2,,0.3,5\n")
-    loaded = load_catalog(path, bands=["g"])
+    loaded = load_input_catalog(path, bands=["g"])
     assert loaded.ra.tolist() == [150.1, 1.0]
     assert loaded.table["RA"].tolist() == ["150.10", "1"]
     assert loaded.key.tolist() == ["007", "8"]
@@ -118,14 +118,14 @@ def test_flux_columns_of_other_bands(names, only_catalog, only_images):
 )
 def test_faults_name_file_row_column_and_remedy(tmp_path, content, words):
     with pytest.raises(BadTable, match=r"cat\.csv.*" + words + ".*; "):
-        load_catalog(catalog(tmp_path, content), bands=["g"])
+        load_input_catalog(catalog(tmp_path, content), bands=["g"])
 
 
 @pytest.mark.parametrize("bad", ["", "nan", "NaN", "inf", "NA", "null"])
 def test_rows_without_position_stay_with_a_warning(tmp_path, bad, caplog):
     path = catalog(tmp_path, f"ID,RA,DEC\n1,{bad},2\n2,3,4\n3,5,{bad}\n")
     with caplog.at_level(logging.WARNING):
-        loaded = load_catalog(path, bands=[])
+        loaded = load_input_catalog(path, bands=[])
     assert loaded.has_position.tolist() == [False, True, False]
     assert "2 of 3 rows have no finite RA, DEC (first: row 1)" in caplog.text
 
@@ -134,13 +134,13 @@ def test_leading_zeros_tell_ids_apart_and_empty_ids_do_not_clash():
     table = Table(
         {"ID": ["1", "01", "", "", "NA", "row_3"], "RA": ["1"] * 6, "DEC": ["1"] * 6},
     )
-    keys = source_catalog(table, bands=[]).key.tolist()
+    keys = as_input_catalog(table, bands=[]).key.tolist()
     assert keys == ["1", "01", "row_3_", "row_4", "NA", "row_3"]
     assert len(set(keys)) == 6
 
 
 def test_a_catalogue_without_ids_or_types_has_keys():
-    loaded = source_catalog(Table({"ra": ["1", "2"], "dec": ["1", "2"]}), bands=["g"])
+    loaded = as_input_catalog(Table({"ra": ["1", "2"], "dec": ["1", "2"]}), bands=["g"])
     assert loaded.key.tolist() == ["row_1", "row_2"]
     assert source_types(loaded.table, loaded.columns).tolist() == ["", ""]
 
@@ -168,7 +168,7 @@ def test_truth_values():
 
 
 def test_the_real_catalogue(shared_data):
-    loaded = load_catalog(shared_data / "kids_viking_tile" / "input_catalog.csv", bands=["r"])
+    loaded = load_input_catalog(shared_data / "kids_viking_tile" / "input_catalog.csv", bands=["r"])
     assert len(loaded) == 770
     assert loaded.key[0] == "00001"
     types, counts = np.unique(source_types(loaded.table, loaded.columns), return_counts=True)

@@ -17,13 +17,13 @@ from skyloom.catalogs.io import read_csv
 from skyloom.catalogs.values import column_as_float, column_as_text, table_name, text_array
 from skyloom.errors import BadTable
 
-__all__ = ["SourceCatalog", "load_catalog", "source_catalog", "source_types", "unique_keys"]
+__all__ = ["InputCatalog", "as_input_catalog", "load_input_catalog", "source_types", "unique_keys"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SourceCatalog:
+class InputCatalog:
     """A checked catalogue: the user's table and what was read from it, row by row."""
 
     table: Table  # text columns as they stand in the file
@@ -41,7 +41,7 @@ class SourceCatalog:
         return np.isfinite(self.ra) & np.isfinite(self.dec)
 
 
-def load_catalog(path: Path | str, *, bands: Sequence[str]) -> SourceCatalog:
+def load_input_catalog(path: Path | str, *, bands: Sequence[str]) -> InputCatalog:
     """Read and check the source catalogue (CSV).
 
     Parameters
@@ -61,11 +61,11 @@ def load_catalog(path: Path | str, *, bands: Sequence[str]) -> SourceCatalog:
     Mismatch
         If its ``FLUX_`` columns name other bands than the images.
     """
-    return source_catalog(read_csv(path, key="inputs.input_catalog"), bands=bands)
+    return as_input_catalog(read_csv(path, key="inputs.input_catalog"), bands=bands)
 
 
-def source_catalog(table: Table, *, bands: Sequence[str]) -> SourceCatalog:
-    """Check a table as a source catalogue; see `load_catalog`."""
+def as_input_catalog(table: Table, *, bands: Sequence[str]) -> InputCatalog:
+    """Check a table as a source catalogue; see `load_input_catalog`."""
     where = table_name(table)
     columns = resolve_columns(table, bands)
     if len(table) == 0:
@@ -91,7 +91,7 @@ def source_catalog(table: Table, *, bands: Sequence[str]) -> SourceCatalog:
     if columns.id is not None:
         ids = column_as_text(table, columns.id)
         _check_duplicates(where, columns.id, ids)
-    return SourceCatalog(table=table, columns=columns, ra=ra, dec=dec, key=unique_keys(ids))
+    return InputCatalog(table=table, columns=columns, ra=ra, dec=dec, key=unique_keys(ids))
 
 
 def _check_declination(table: Table, name: str, dec: Floats) -> None:

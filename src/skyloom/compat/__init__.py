@@ -1,0 +1,3 @@
+"""Old names for new things: what lets scripts of other systems run."""
+
+__all__: list[str] = []

@@ -1,0 +1,38 @@
+"""Run a script of the HSC tools: ``python -m skyloom.compat.hsc script.py ...``."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+from skyloom.compat.hsc import installed
+from skyloom.errors import MissingFile, SkyloomError
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run a script with the old modules, and return the exit status."""
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        sys.stderr.write("usage: python -m skyloom.compat.hsc script.py [arguments]\n")
+        return 0 if arguments else 2
+    script = Path(arguments[0])
+    before = sys.argv, list(sys.path)
+    try:
+        if not script.is_file():
+            raise MissingFile(f"{script}: no such script; correct the path", file=str(script))
+        sys.argv = [str(script), *arguments[1:]]
+        sys.path.insert(0, str(script.parent))
+        with installed():
+            runpy.run_path(str(script), run_name="__main__")
+    except SkyloomError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 2
+    finally:
+        sys.argv, sys.path[:] = before
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,174 @@
+"""Corrections of the zero point over the focal plane, as a mosaic fit gives them.
+
+``zeropoint = 2.5 log10(FLUXMAG0) + ffp(x, y)``, with FLUXMAG0 and the polynomial ffp of the
+correction (``fcr``), not those of the exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from numpy.polynomial import chebyshev, polynomial
+
+from skyloom._types import Floats
+from skyloom.errors import NotCalibrated, UnsupportedFcr
+from skyloom.geometry import Box
+from skyloom.images.photo_calib import PhotoCalib
+
+__all__ = ["FFP_FORMAT", "FluxFitParams", "MosaicCalib"]
+
+FFP_FORMAT = "skyloom-1"
+"""Value of FFPFORM: the format of the keywords below."""
+
+_HIGHEST_ORDER = 12
+_GRID = 17  # positions per axis for the mean over a box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FluxFitParams:
+    """A polynomial of rotated, normalised positions [mag].
+
+    With ``u = (dx cos a + dy sin a) / scale_x`` and ``v = (dy cos a - dx sin a) / scale_y``, dx and
+    dy counted from the centre, it is the sum of ``c[i, j] u**i v**j`` (or of Chebyshev
+    polynomials of the first kind) over ``i + j <= order``.
+
+    Notes
+    -----
+    As keywords: FFPFORM = 'skyloom-1', FFPORDER, FFPCHEB (T or F), FFPX0, FFPY0 (centre, parent
+    coordinates [pix]), FFPSX, FFPSY (scale [pix]), FFPROT (rotation a [deg]), and FFPC0, FFPC1,
+    ... (coefficients [mag] in the order 1, u, v, u2, uv, v2, ...).
+    """
+
+    order: int
+    is_chebyshev: bool
+    centre: tuple[float, float]  # pix
+    scale: tuple[float, float]  # pix
+    rotation: float  # deg
+    coefficients: tuple[float, ...]  # mag
+
+    def __post_init__(self) -> None:
+        needed = (self.order + 1) * (self.order + 2) // 2
+        if len(self.coefficients) != needed:
+            raise UnsupportedFcr(
+                f"order {self.order} needs {needed} coefficients, {len(self.coefficients)} are "
+                "given"
+            )
+        numbers = (*self.coefficients, *self.centre, *self.scale, self.rotation)
+        if not np.isfinite(numbers).all() or 0.0 in self.scale:
+            raise UnsupportedFcr("a number of the correction is not finite, or a scale is zero")
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
+        """Read the keywords of the documented format.
+
+        Raises
+        ------
+        UnsupportedFcr
+            If the format is another one, or a keyword is missing or has no usable value.
+        """
+        form = metadata.get("FFPFORM")
+        if form != FFP_FORMAT:
+            raise UnsupportedFcr(
+                f"FFPFORM is {form!r}, only {FFP_FORMAT!r} is known: the correction is in a format "
+                "that is not documented; write it with FluxFitParams.to_metadata",
+                form=form,
+            )
+
+        def number(key: str) -> float:
+            value = metadata.get(key)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise UnsupportedFcr(f"keyword {key} is {value!r}, a number is needed", key=key)
+            return float(value)
+
+        order, is_chebyshev = number("FFPORDER"), metadata.get("FFPCHEB")
+        if order != int(order) or not 0 <= order <= _HIGHEST_ORDER:
+            raise UnsupportedFcr(f"FFPORDER = {order} is not 0 to {_HIGHEST_ORDER}", key="FFPORDER")
+        if not isinstance(is_chebyshev, (bool, np.bool_)):
+            raise UnsupportedFcr(f"FFPCHEB = {is_chebyshev!r} is not T or F", key="FFPCHEB")
+        n = (int(order) + 1) * (int(order) + 2) // 2
+        return cls(
+            order=int(order),
+            is_chebyshev=bool(is_chebyshev),
+            centre=(number("FFPX0"), number("FFPY0")),
+            scale=(number("FFPSX"), number("FFPSY")),
+            rotation=number("FFPROT"),
+            coefficients=tuple(number(f"FFPC{i}") for i in range(n)),
+        )
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return the keywords of the documented format."""
+        return {
+            "FFPFORM": FFP_FORMAT,
+            "FFPORDER": self.order,
+            "FFPCHEB": self.is_chebyshev,
+            "FFPX0": self.centre[0],
+            "FFPY0": self.centre[1],
+            "FFPSX": self.scale[0],
+            "FFPSY": self.scale[1],
+            "FFPROT": self.rotation,
+            **{f"FFPC{i}": c for i, c in enumerate(self.coefficients)},
+        }
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
+        """Return the correction [mag] at parent positions [pix]; arrays or single numbers."""
+        dx = np.asarray(x, np.float64) - self.centre[0]
+        dy = np.asarray(y, np.float64) - self.centre[1]
+        cos, sin = np.cos(np.radians(self.rotation)), np.sin(np.radians(self.rotation))
+        u = (dx * cos + dy * sin) / self.scale[0]
+        v = (dy * cos - dx * sin) / self.scale[1]
+        evaluate = chebyshev.chebval2d if self.is_chebyshev else polynomial.polyval2d
+        return evaluate(u, v, self._table())
+
+    def _table(self) -> Floats:
+        table = np.zeros((self.order + 1, self.order + 1))
+        terms = [(d - j, j) for d in range(self.order + 1) for j in range(d + 1)]
+        for (i, j), c in zip(terms, self.coefficients, strict=True):
+            table[i, j] = c
+        return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MosaicCalib:
+    """The photometric calibration of a mosaic: a zero point and its correction over the field."""
+
+    flux_mag0: float  # count, of the correction
+    ffp: FluxFitParams
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
+        """Read FLUXMAG0 and the correction from the metadata of ``fcr``.
+
+        Raises
+        ------
+        NotCalibrated
+            If FLUXMAG0 is missing, zero or not a number.
+        UnsupportedFcr
+            If the correction is not in the documented format.
+        """
+        calibration = PhotoCalib.from_metadata(metadata)
+        if calibration is None:
+            raise NotCalibrated("the correction has no FLUXMAG0; run the mosaic fit again")
+        return cls(flux_mag0=calibration.flux_mag0, ffp=FluxFitParams.from_metadata(metadata))
+
+    def zeropoint(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
+        """Return the AB magnitude of a source of one count at parent positions [pix]."""
+        return 2.5 * np.log10(self.flux_mag0) + self.ffp(x, y)
+
+    def magnitude(self, flux: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
+        """Return AB magnitudes of instrumental fluxes [count]; NaN where ``flux <= 0``."""
+        flux = np.asarray(flux, np.float64)
+        return self.zeropoint(x, y) - 2.5 * np.log10(np.where(flux > 0.0, flux, np.nan))
+
+    def photo_calib(self, box: Box) -> PhotoCalib:
+        """Return it as a `PhotoCalib` whose mean is that over a box of parent coordinates."""
+
+        def scale(x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
+            return np.asarray(10.0 ** (0.4 * (31.4 - self.zeropoint(x, y))))
+
+        x = np.linspace(box.x0, box.x1 - 1, _GRID)
+        y = np.linspace(box.y0, box.y1 - 1, _GRID)
+        return PhotoCalib(mean=float(scale(*np.meshgrid(x, y)).mean()), field=scale)

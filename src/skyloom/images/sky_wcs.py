@@ -1,0 +1,180 @@
+"""Sky positions of the pixels of an exposure, in parent coordinates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from skyloom._types import Floats
+from skyloom.errors import MissingComponent
+from skyloom.geometry import Box, cropped_wcs, pixel_to_sky, sky_to_pixel
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.wcs import WCS
+
+__all__ = ["Projection", "SkyWcs", "as_sky_wcs"]
+
+_STEP = 0.5  # pix, of central differences
+
+
+class Projection(Protocol):
+    """What turns parent pixel positions into sky positions and back; one-dimensional arrays."""
+
+    def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Return right ascension and declination [deg]."""
+        ...
+
+    def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        """Return x and y [pix]; NaN where there is no answer."""
+        ...
+
+
+class _FitsProjection:
+    """A WCS of astropy whose pixels are parent coordinates."""
+
+    def __init__(self, wcs: WCS) -> None:
+        self.wcs = wcs
+
+    def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        return pixel_to_sky(self.wcs, x, y)
+
+    def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
+        return sky_to_pixel(self.wcs, ra, dec)
+
+
+class SkyWcs:
+    """World coordinates of an exposure.
+
+    Positions are 0-based parent coordinates, so that cutting an exposure does not change its
+    SkyWcs.  Make one from an astropy WCS with `from_astropy`.
+
+    Parameters
+    ----------
+    projection : Projection
+        What computes.
+    fits : astropy.wcs.WCS, optional
+        The same in FITS terms, in parent coordinates; exact or an approximation.
+    cards : astropy.io.fits.Header, optional
+        The cards it was read from, for an array with its first pixel at `cards_xy0`.
+    cards_xy0 : (int, int)
+        See `cards`.
+    """
+
+    __slots__ = ("_cards", "_cards_xy0", "_fits", "projection")
+
+    def __init__(
+        self,
+        projection: Projection,
+        *,
+        fits: WCS | None = None,
+        cards: Header | None = None,
+        cards_xy0: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.projection = projection
+        self._fits = fits
+        self._cards = cards
+        self._cards_xy0 = cards_xy0
+
+    @classmethod
+    def from_astropy(
+        cls, wcs: WCS, *, xy0: tuple[int, int] = (0, 0), cards: Header | None = None
+    ) -> SkyWcs:
+        """Make one from an astropy WCS that counts from the first pixel of an array at `xy0`.
+
+        `cards`, where given, are the cards that it was made from.
+        """
+        celestial = wcs.celestial
+        parent = cropped_wcs(celestial, Box(-xy0[0], -xy0[0] + 1, -xy0[1], -xy0[1] + 1))
+        parent.pixel_shape = None
+        return cls(_FitsProjection(parent), fits=parent, cards=cards, cards_xy0=xy0)
+
+    def with_fits(self, approximation: SkyWcs) -> SkyWcs:
+        """Return it with the FITS form of another, which approximates it."""
+        return SkyWcs(
+            self.projection,
+            fits=approximation._fits,
+            cards=approximation._cards,
+            cards_xy0=approximation._cards_xy0,
+        )
+
+    @property
+    def is_fits_exact(self) -> bool:
+        """Whether the FITS form is the WCS itself, not an approximation of it."""
+        return isinstance(self.projection, _FitsProjection)
+
+    def pixel_to_sky(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Any, Any]:
+        """Return right ascension and declination [deg] of parent positions [pix]."""
+        return _shaped(self.projection.to_sky, x, y)
+
+    def sky_to_pixel(self, ra: npt.ArrayLike, dec: npt.ArrayLike) -> tuple[Any, Any]:
+        """Return parent positions x, y [pix] of sky positions [deg]; NaN where there is none."""
+        return _shaped(self.projection.to_pixel, ra, dec)
+
+    def jacobian(self, x: float, y: float) -> Floats:
+        """Return ``[[dE/dx, dE/dy], [dN/dx, dN/dy]]`` [arcsec/pix] at a position [pix]."""
+        dx = np.array([_STEP, -_STEP, 0.0, 0.0, 0.0])
+        dy = np.array([0.0, 0.0, _STEP, -_STEP, 0.0])
+        ra, dec = self.projection.to_sky(x + dx, y + dy)
+        east = (ra - ra[4] + 180.0) % 360.0 - 180.0
+        east *= np.cos(np.radians(dec[4]))
+        steps = 3600.0 / (2 * _STEP)
+        return steps * np.array(
+            [[east[0] - east[1], east[2] - east[3]], [dec[0] - dec[1], dec[2] - dec[3]]]
+        )
+
+    def pixel_scale(self, x: float, y: float) -> float:
+        """Return the side of a square of the area of a pixel at a position [arcsec/pix]."""
+        return float(np.sqrt(abs(np.linalg.det(self.jacobian(x, y)))))
+
+    def to_astropy(self, *, xy0: tuple[int, int] = (0, 0)) -> WCS:
+        """Return an astropy WCS that counts from the first pixel of an array at `xy0`.
+
+        It is exact where `is_fits_exact`, else the approximation that came with the file.
+
+        Raises
+        ------
+        MissingComponent
+            If there is no FITS form.
+        """
+        if self._fits is None:
+            raise MissingComponent(
+                "this WCS has no FITS form; use its pixel_to_sky and sky_to_pixel"
+            )
+        return cropped_wcs(self._fits, Box(xy0[0], xy0[0] + 1, xy0[1], xy0[1] + 1))
+
+    def fits_cards(self, xy0: tuple[int, int]) -> Header | None:
+        """Return the cards for an array with its first pixel at `xy0`; None without FITS form."""
+        if self._cards is not None:
+            cards = self._cards.copy()
+            for axis in (0, 1):
+                key = f"CRPIX{axis + 1}"
+                shift = xy0[axis] - self._cards_xy0[axis]
+                if shift and key in cards:
+                    cards[key] = cards[key] - shift
+            return cards
+        if self._fits is None:
+            return None
+        header = self.to_astropy(xy0=xy0).to_header(relax=True)
+        for key in ("DATE", "DATE-REF", "MJDREF", "WCSNAME"):
+            header.remove(key, ignore_missing=True)
+        return header
+
+    def __repr__(self) -> str:
+        kind = "FITS" if self.is_fits_exact else type(self.projection).__name__
+        return f"<SkyWcs, {kind}>"
+
+
+def as_sky_wcs(wcs: Any, xy0: tuple[int, int]) -> SkyWcs:
+    """Return a SkyWcs; an astropy WCS counts from the first pixel of an array at `xy0`."""
+    return wcs if isinstance(wcs, SkyWcs) else SkyWcs.from_astropy(wcs, xy0=xy0)
+
+
+def _shaped(function: Any, a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Any, Any]:
+    a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    first, second = function(a.ravel(), b.ravel())
+    if a.ndim == 0:
+        return float(first[0]), float(second[0])
+    return first.reshape(a.shape), second.reshape(a.shape)

@@ -1,0 +1,127 @@
+"""What a directory tells of its layout, and layouts of users."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from butler_tools import survey
+
+from skyloom.butler import Butler, DataId, Layout, remember_layout
+from skyloom.errors import DataDamaged, InputError, MissingFile, UnknownDatasetType
+
+POLICY = """
+datasets:
+  calexp:
+    template: "%(pointing)05d/%(filter)s/corr/CORR-%(visit)07d-%(ccd)03d.fits"
+    python: ExposureF
+    storage: FitsStorage
+    level: ccd
+    colour: blue
+  notes: {template: "notes/{visit:07d}_{seeing:.2f}.txt", storage: TextStorage}
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "layout"),
+    [
+        ("skyloom/ledger.sqlite", "tile"),
+        ("survey-ccds-1.kd.fits", "legacysurvey"),
+        ("survey-bricks.fits.gz", "legacysurvey"),
+        ("tractor/110/tractor-1102p240.fits", "legacysurvey"),
+        ("_mapper", "hsc"),
+        ("00705/HSC-I/corr/CORR-0001234-056.fits", "hsc"),
+        ("deepCoadd-results/HSC-I/9812/1,2/meas-HSC-I-9812-1,2.fits", "hsc"),
+    ],
+)
+def test_marks_tell_the_layout(file: str, layout: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    assert Butler(tmp_path).layout.name == layout
+
+
+def test_calibrations_of_an_archive_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "CALIB").mkdir()
+    butler = Butler(tmp_path)
+    assert butler.path("bfKernel") == tmp_path / "CALIB/BFKERNEL/bfKernel.npy"
+
+
+def test_registries_and_runs_say_which_layout_made_them(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text(POLICY.replace("datasets:", "registry: true\ndatasets:"))
+    with Butler(tmp_path / "a", own, writeable=True) as butler:
+        butler.put("x", "notes", visit=1, seeing=0.65)
+    with Butler(tmp_path / "a") as again:
+        assert again.layout.source == own
+        assert again.query("notes") == [DataId(visit=1, seeing=0.65)]
+    own.unlink()
+    with pytest.raises(MissingFile, match=r"mine.yaml: layout not found"):
+        Butler(tmp_path / "a")
+    remember_layout(tmp_path / "b", Layout.load("tile").bind(epsf_dir=tmp_path / "b" / "psfs"))
+    found = Butler(tmp_path / "b")
+    assert found.path("epsf", band="r", cell="r00_c00") == tmp_path / "b/psfs/r/r00_c00/epsf.npy"
+    about = json.loads((tmp_path / "b/skyloom/layout.json").read_text())
+    assert about["variables"]["epsf_dir"] == "psfs"  # the directory may move
+    (tmp_path / "b/skyloom/layout.json").write_text("{")
+    with pytest.raises(DataDamaged, match="delete it and run the pipeline again"):
+        Butler(tmp_path / "b")
+
+
+def test_a_rerun_has_the_layout_of_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "_mapper").write_text("lsst.obs.hsc.HscMapper")
+    (tmp_path / "data" / "rerun" / "mine").mkdir(parents=True)
+    assert Butler(tmp_path / "data" / "rerun" / "mine").layout.name == "hsc"
+
+
+def test_a_guess_is_called_a_guess(tmp_path: Path) -> None:
+    butler = Butler(tmp_path)
+    with pytest.raises(UnknownDatasetType, match=r"Nothing in .* tells its layout"):
+        butler.get("calexp", visit=1, ccd=2)
+    with pytest.raises(UnknownDatasetType, match=r"Nothing in .* tells its layout"):
+        butler.get("calexp_md", visit=1, ccd=2)
+    with pytest.raises(UnknownDatasetType, match=r"no dataset type 'calexp'$"):
+        Butler(tmp_path, "tile").get("calexp")
+
+
+def test_policies_of_the_original_are_layouts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "butler.yaml"
+    path.write_text(POLICY)
+    with caplog.at_level(logging.WARNING):
+        butler = Butler(tmp_path, writeable=True)  # butler.yaml is its own
+    assert "dataset calexp: colour unknown, ignored" in caplog.text
+    assert butler.layout["calexp"].format == "exposure"
+    # keys and their types come from the templates
+    kinds = {key: d.kind for key, d in butler.layout.dimensions.items()}
+    assert kinds == {
+        "pointing": "int", "filter": "str", "visit": "int", "ccd": "int", "seeing": "float",
+    }  # fmt: skip
+    butler.put("text", "notes", visit=7, seeing=0.65)
+    assert (tmp_path / "notes" / "0000007_0.65.txt").read_text() == "text"
+    assert butler.query("notes") == [DataId(visit=7, seeing=0.65)]
+
+
+def test_layouts_may_extend_others_and_be_toml(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "extends: hsc\ndatasets:\n  shear: {format: table, template: 'shear/{tract}.parquet'}\n"
+    )
+    layout = Layout.load(tmp_path / "own.yaml")
+    assert {"shear", "calexp", "deepCoadd"} <= set(layout.types)
+    assert layout.registry
+    (tmp_path / "own.toml").write_text(
+        'extends = "own.yaml"\n[datasets.log2]\nformat = "text"\ntemplate = "log/{visit:d}.txt"\n'
+    )
+    assert {"log2", "shear", "src"} <= set(Layout.load(tmp_path / "own.toml").types)
+    (tmp_path / "own.yaml").write_text("extends: own.yaml\ndatasets: {}\n")
+    with pytest.raises(InputError, match="extends itself"):
+        Layout.load(tmp_path / "own.yaml")
+
+
+def test_marks_of_registries_of_layouts_in_memory_are_passed_over(tmp_path: Path) -> None:
+    survey(tmp_path / "data").close()
+    assert Butler(tmp_path / "data").layout.name == "tile"  # none that could be read again
