@@ -1,0 +1,52 @@
+"""A small function over many files: in parallel, again tomorrow, and knowing what happened.
+
+::
+
+    class CountStars(FileProcessor):
+        def process(self, identifier):
+            return len(find_stars(identifier))
+
+        def handle_result(self, identifier, result):
+            print(identifier, result)
+
+    if __name__ == "__main__":
+        procmain(CountStars, DataSpec.from_glob("raw/*.fits"))
+
+``python count.py -j 8 --filter night12`` runs it; ``--help`` has the rest.
+"""
+
+from __future__ import annotations
+
+from .data import DataSpec
+from .errors import (
+    Bailed,
+    CannotComputeHeader,
+    FITSError,
+    NotFoundError,
+    SkipThis,
+    TimeLimitExceeded,
+    WorkerDied,
+)
+from .main import make_parser, procmain
+from .outcome import Failure, Outcome, RunCounts
+from .processor import FileProcessor, OutsideInputs
+from .sources import Sources
+
+__all__ = [
+    "Bailed",
+    "CannotComputeHeader",
+    "DataSpec",
+    "FITSError",
+    "Failure",
+    "FileProcessor",
+    "NotFoundError",
+    "Outcome",
+    "OutsideInputs",
+    "RunCounts",
+    "SkipThis",
+    "Sources",
+    "TimeLimitExceeded",
+    "WorkerDied",
+    "make_parser",
+    "procmain",
+]
