@@ -1,0 +1,33 @@
+"""Previews: small pictures of images, plates and spectra, and a page that shows them all."""
+
+from .blocks import block_mean_rows, scale_factor
+from .color import lupton_shades
+from .encode import FORMATS, color_jpeg_from_arrays, jpeg_from_array, picture_bytes
+from .images import PictureStyle, draw_image
+from .io import iter_scaled_rows, read_scaled
+from .paths import flat_name, split_preview_path, standard_preview_path
+from .plates import plate_area
+from .spectra import draw_spectrum
+from .stretch import STRETCHES, gamma_shades, stretched
+
+__all__ = [
+    "FORMATS",
+    "STRETCHES",
+    "PictureStyle",
+    "block_mean_rows",
+    "color_jpeg_from_arrays",
+    "draw_image",
+    "draw_spectrum",
+    "flat_name",
+    "gamma_shades",
+    "iter_scaled_rows",
+    "jpeg_from_array",
+    "lupton_shades",
+    "picture_bytes",
+    "plate_area",
+    "read_scaled",
+    "scale_factor",
+    "split_preview_path",
+    "standard_preview_path",
+    "stretched",
+]
