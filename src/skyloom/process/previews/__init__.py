@@ -5,15 +5,21 @@ from .color import lupton_shades
 from .encode import FORMATS, color_jpeg_from_arrays, jpeg_from_array, picture_bytes
 from .images import PictureStyle, draw_image
 from .io import iter_scaled_rows, read_scaled
+from .maker import ColorPreviewMaker, PreviewMaker
 from .paths import flat_name, split_preview_path, standard_preview_path
 from .plates import plate_area
 from .spectra import draw_spectrum
+from .spectral import SPECTRUM_READERS, SpectralPreviewMaker
 from .stretch import STRETCHES, gamma_shades, stretched
 
 __all__ = [
     "FORMATS",
+    "SPECTRUM_READERS",
     "STRETCHES",
+    "ColorPreviewMaker",
     "PictureStyle",
+    "PreviewMaker",
+    "SpectralPreviewMaker",
     "block_mean_rows",
     "color_jpeg_from_arrays",
     "draw_image",

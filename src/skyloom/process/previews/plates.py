@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from skyloom._types import Bools, Floats
-from skyloom.geometry import Box
+
+if TYPE_CHECKING:
+    from skyloom.geometry import Box
+
 
 __all__ = ["plate_area"]
 
@@ -39,6 +42,8 @@ def plate_area(scan: npt.NDArray[Any]) -> Box:
         The emulsion [pix]; the whole scan where nothing is to be cut, or where less than a quarter
         of it would remain.
     """
+    from skyloom.geometry import Box  # noqa: PLC0415 - slow: wcslib, trees
+
     whole = Box.of_shape((scan.shape[0], scan.shape[1]))
     side = max(1, -(-max(scan.shape) // _CELLS))
     if min(scan.shape) < 16 * side:
@@ -47,7 +52,7 @@ def plate_area(scan: npt.NDArray[Any]) -> Box:
     margin = _margin(cells)
     if not margin.any():
         return whole
-    best = _heaviest_box(np.where(margin, -_COST, 1.0))
+    best = Box(*_heaviest_box(np.where(margin, -_COST, 1.0)))
     # The outermost cells may hold an edge of the margin.
     inner = Box(
         best.x0 + (best.x0 > 0),
@@ -141,10 +146,13 @@ def _central(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return cells[ny // 5 : ny - ny // 5, nx // 5 : nx - nx // 5]
 
 
-def _heaviest_box(weights: Floats) -> Box:
-    """Return the rectangle of largest sum: Kadane's scan of columns for every range of rows."""
+def _heaviest_box(weights: Floats) -> tuple[int, int, int, int]:
+    """Return ``x0, x1, y0, y1`` of the rectangle with the largest sum.
+
+    Kadane's scan of columns, for every range of rows.
+    """
     ny, nx = weights.shape
-    best, found = -np.inf, Box(0, nx, 0, ny)
+    best, found = -np.inf, (0, nx, 0, ny)
     above = np.vstack([np.zeros(nx), np.cumsum(weights, axis=0)])
     for y0 in range(ny):
         sums = above[y0 + 1 :] - above[y0]  # all boxes from row y0 up
@@ -155,5 +163,5 @@ def _heaviest_box(weights: Floats) -> Box:
         if gain[row, x1] > best:
             best = gain[row, x1]
             x0 = int(np.argmin(run[row, : x1 + 1]))
-            found = Box(x0, int(x1) + 1, y0, y0 + int(row) + 1)
+            found = x0, int(x1) + 1, y0, y0 + int(row) + 1
     return found
