@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Install the Debian packages that some test needs; with --missing only list the absent ones.
-# Today there is none: everything comes as wheels. A test that needs one skips with a reason
-# where it is absent.
+# A test that needs one skips with a reason where it is absent.
 set -euo pipefail
 
-packages=()
+packages=(
+    chromium # opens the contact sheet: tests/process/test_contact_sheet.py
+)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -158,7 +158,10 @@ def test_colour_previews_of_three_extensions(data):
     rng = np.random.default_rng(4)
     channels = rng.normal(0, 1, (3, 90, 120)).astype(np.float32)
     channels[:, 30:40, 50:60] += np.array([400.0, 200.0, 100.0])[:, None, None]
-    hdus = [fits.PrimaryHDU(), *(fits.ImageHDU(c, name=n) for c, n in zip(channels, "irg"))]
+    hdus = [
+        fits.PrimaryHDU(),
+        *(fits.ImageHDU(c, name=n) for c, n in zip(channels, "irg", strict=True)),
+    ]
     fits.HDUList(hdus).writeto(data.resdir / "raw/c.fits", overwrite=True)
 
     class Color(ColorPreviewMaker):

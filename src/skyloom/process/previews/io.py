@@ -11,7 +11,7 @@ import gzip
 import lzma
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from skyloom.errors import MissingFile, UnreadableFile
 
 from .blocks import ReadRows, block_mean_rows, scale_factor
 
-__all__ = ["iter_scaled_rows", "read_scaled"]
+__all__ = ["iter_scaled_rows", "read_keywords", "read_scaled"]
 
 _BLOCK: Final = 2880  # bytes; FITS comes in these
 _PACKERS: Final[dict[bytes, Callable[..., Any]]] = {
@@ -48,6 +48,7 @@ class _Found:
     name: str  # of the file, for messages
     number: int  # of the HDU
     header: fits.Header
+    primary: fits.Header
 
     @property
     def where(self) -> str:
@@ -153,6 +154,51 @@ def read_scaled(
     return np.array(rows)
 
 
+def read_keywords(
+    file: str | Path | IO[bytes], names: Sequence[str], ext: int | str = 0
+) -> dict[str, str | float | None]:
+    """Return header values of an image: of its HDU or else of the primary one.
+
+    Parameters
+    ----------
+    file, ext
+        See `iter_scaled_rows`.
+    names : sequence of str
+        Keywords.
+
+    Returns
+    -------
+    dict
+        A value per keyword, in their order; None where it is absent or undefined.
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        If there is no such file, or no such image in it.
+    """
+    name = _name(file)
+    with _opened(file, name) as stream:
+        found = _find_or_say(stream, name, ext)
+    values: dict[str, str | float | None] = {}
+    for keyword in names:
+        headers = (found.header, found.primary)
+        value = next((h[keyword] for h in headers if h.get(keyword) not in {None, ""}), None)
+        is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        undefined = value is None or isinstance(value, fits.card.Undefined)
+        values[keyword] = value if is_plain else None if undefined else str(value)
+    return values
+
+
+def _find_or_say(stream: IO[bytes], name: str, ext: int | str) -> _Found:
+    """Find an image; damage is said to be damage."""
+    try:
+        return _find(stream, name, ext)
+    except UnreadableFile:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
+
+
 def _scaled_rows(
     file: str | Path | IO[bytes],
     factor: int | None,
@@ -162,12 +208,7 @@ def _scaled_rows(
 ) -> Iterator[Pixels]:
     name = _name(file)
     with _opened(file, name) as stream:
-        try:
-            found = _find(stream, name, ext)
-        except _DAMAGE as error:
-            if isinstance(error, UnreadableFile):
-                raise
-            raise _damaged(name, error) from error
+        found = _find_or_say(stream, name, ext)
         if len(found.axes) < 2:
             raise found.error(
                 f"the image has {len(found.axes)} axis", "give one with two, or draw a spectrum"
@@ -226,6 +267,7 @@ def _find(stream: IO[bytes], name: str, ext: int | str) -> _Found:
         )
     stream.seek(-6, 1)
     number = 0
+    primary: fits.Header | None = None
     while True:
         try:
             header = fits.Header.fromfile(stream)
@@ -236,7 +278,8 @@ def _find(stream: IO[bytes], name: str, ext: int | str) -> _Found:
                 file=name,
                 hdu=ext,
             ) from None
-        found = _Found(name=name, number=number, header=header)
+        primary = primary or header
+        found = _Found(name=name, number=number, header=header, primary=primary)
         if _is_wanted(found, ext):
             if found.has_pixels:
                 return found
