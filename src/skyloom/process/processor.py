@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skyloom.errors import UserMistake
 
@@ -14,6 +14,8 @@ from .data import DataSpec
 from .options import add_run_options, default_options
 from .outcome import RunCounts
 
+if TYPE_CHECKING:
+    from astropy.io import fits
 __all__ = ["FileProcessor", "OutsideInputs"]
 
 
@@ -106,6 +108,19 @@ class FileProcessor:
 
         self.counts = run_processor(self)
         return self.counts.processed, self.counts.ignored
+
+    @staticmethod
+    def get_primary_header(path: str | Path) -> fits.Header:
+        """Read the primary header of a FITS file, without its data.
+
+        Raises
+        ------
+        FITSError, EOFError, OSError
+            If the file is not FITS, truncated, or cannot be opened.
+        """
+        from .cards import get_primary_header  # noqa: PLC0415 - astropy is slow
+
+        return get_primary_header(path)
 
     def get_product_key(self, path: str | Path) -> str:
         """Return a path relative to the inputs directory.
