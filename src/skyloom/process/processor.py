@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from skyloom.errors import UserMistake
 
@@ -42,6 +42,11 @@ class FileProcessor:
     counts : RunCounts
         The counts of the last `process_all`.
     """
+
+    version: ClassVar[str] = "1"
+    """Raise it when `process` gives other results: files in a journal are then done again."""
+    start_method: ClassVar[str | None] = None
+    """How workers start: ``fork``, ``spawn``, or None: forked on Linux, spawned elsewhere."""
 
     def __init__(
         self, opts: argparse.Namespace | None = None, data: DataSpec | None = None
