@@ -51,3 +51,20 @@ class Touch(FileProcessor):
             file.write(f"{os.getpid()}\n")
         if "bad" in identifier:
             raise ValueError("bad")
+
+
+class Picklable(FileProcessor):
+    """Can be sent to a fresh interpreter."""
+
+    start_method = "spawn"
+
+    def _create_auxiliaries(self, data):
+        self.results = []
+
+    def process(self, identifier):
+        if identifier == "bad":
+            raise ValueError("bad")
+        return len(identifier)
+
+    def handle_result(self, identifier, result):
+        self.results.append((identifier, result))

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from .cards import get_primary_header, parse_header, serialize_header
 from .data import DataSpec
 from .errors import (
     Bailed,
@@ -27,9 +28,12 @@ from .errors import (
     TimeLimitExceeded,
     WorkerDied,
 )
+from .headers import HeaderProcessor, ImmediateHeaderProcessor
 from .main import make_parser, procmain
 from .outcome import Failure, Outcome, RunCounts
 from .processor import FileProcessor, OutsideInputs
+from .rewrite import recover_header, replace_primary_header_in_place, restore_header
+from .sorting import sort_headers
 from .sources import Sources
 
 __all__ = [
@@ -39,6 +43,8 @@ __all__ = [
     "FITSError",
     "Failure",
     "FileProcessor",
+    "HeaderProcessor",
+    "ImmediateHeaderProcessor",
     "NotFoundError",
     "Outcome",
     "OutsideInputs",
@@ -47,6 +53,13 @@ __all__ = [
     "Sources",
     "TimeLimitExceeded",
     "WorkerDied",
+    "get_primary_header",
     "make_parser",
+    "parse_header",
     "procmain",
+    "recover_header",
+    "replace_primary_header_in_place",
+    "restore_header",
+    "serialize_header",
+    "sort_headers",
 ]

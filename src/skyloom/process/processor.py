@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from skyloom.errors import UserMistake
 
@@ -14,6 +14,8 @@ from .data import DataSpec
 from .options import add_run_options, default_options
 from .outcome import RunCounts
 
+if TYPE_CHECKING:
+    from astropy.io import fits
 __all__ = ["FileProcessor", "OutsideInputs"]
 
 
@@ -40,6 +42,11 @@ class FileProcessor:
     counts : RunCounts
         The counts of the last `process_all`.
     """
+
+    version: ClassVar[str] = "1"
+    """Raise it when `process` gives other results: files in a journal are then done again."""
+    start_method: ClassVar[str | None] = None
+    """How workers start: ``fork``, ``spawn``, or None: forked on Linux, spawned elsewhere."""
 
     def __init__(
         self, opts: argparse.Namespace | None = None, data: DataSpec | None = None
@@ -106,6 +113,19 @@ class FileProcessor:
 
         self.counts = run_processor(self)
         return self.counts.processed, self.counts.ignored
+
+    @staticmethod
+    def get_primary_header(path: str | Path) -> fits.Header:
+        """Read the primary header of a FITS file, without its data.
+
+        Raises
+        ------
+        FITSError, EOFError, OSError
+            If the file is not FITS, truncated, or cannot be opened.
+        """
+        from .cards import get_primary_header  # noqa: PLC0415 - astropy is slow
+
+        return get_primary_header(path)
 
     def get_product_key(self, path: str | Path) -> str:
         """Return a path relative to the inputs directory.
