@@ -16,7 +16,6 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from skyloom.errors import Unwritable
 from skyloom.process import DataSpec, procmain
 from skyloom.process.previews import (
     PictureStyle,
@@ -207,9 +206,11 @@ def test_a_preview_that_is_no_picture_has_failed(collection, tmp_path):
     assert "cannot identify image" in entries[0].message
 
 
-def test_a_folder_that_cannot_be_written_is_named(collection, tmp_path):
-    with pytest.raises(Unwritable, match=r"none/s.html: cannot write the contact sheet"):
-        write_contact_sheet(collection, tmp_path / "none/s.html")
+def test_a_new_folder_is_made(collection, tmp_path):
+    entries = write_contact_sheet(collection, tmp_path / "new/s.html", is_inline=False)
+    assert len(list((tmp_path / "new/s.files").iterdir())) == NIGHTS
+    link = (tmp_path / "new" / unquote(entries[0].link)).resolve()
+    assert link.samefile(collection.get_preview_path(entries[0].name))
 
 
 def test_keywords_come_from_the_image_and_then_from_the_primary_header(tmp_path):

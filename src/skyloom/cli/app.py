@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "demo": ("skyloom.cli.demo:demo", "Simulate a small field and run it end to end."),
     "tile": ("skyloom.cli.tile:tile", "Multi-band photometry of a tile."),
     "compare": ("skyloom.cli.compare:compare", "Compare two catalogues of the same field."),
+    "previews": ("skyloom.cli.previews:previews", "Small pictures of images; a page of them."),
     "status": ("skyloom.cli.inspect:status", "What ran in a work directory, what failed and why."),
     "verify": ("skyloom.cli.inspect:verify", "Check the products of a work directory."),
 }

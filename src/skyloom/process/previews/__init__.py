@@ -9,6 +9,7 @@ from .io import iter_scaled_rows, read_keywords, read_scaled
 from .maker import ColorPreviewMaker, PreviewMaker
 from .paths import flat_name, split_preview_path, standard_preview_path
 from .plates import plate_area
+from .selection import select_data
 from .sheet import SheetEntry, Thumbnail, contact_sheet
 from .spectra import draw_spectrum
 from .spectral import SPECTRUM_READERS, SpectralPreviewMaker
@@ -41,6 +42,7 @@ __all__ = [
     "read_keywords",
     "read_scaled",
     "scale_factor",
+    "select_data",
     "split_preview_path",
     "standard_preview_path",
     "stretched",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from skyloom.errors import SkyloomError, Unwritable
+from skyloom.errors import SkyloomError
 
 from .io import read_keywords
 from .maker import PreviewMaker
@@ -26,6 +26,7 @@ SHEET_KEYWORDS: Final = (
 )  # fmt: skip
 """Header values that a contact sheet shows and sorts by, where they are."""
 
+_INLINE: Final = 500  # data sets; their thumbnails have about 10 MB
 _SIDE: Final = 300  # pix, of thumbnails
 _SMALL: Final = 12_000  # bytes; such a picture is its own thumbnail
 
@@ -64,25 +65,22 @@ def write_contact_sheet(
     Raises
     ------
     Unwritable
-        If the page cannot be written.
+        If the page may not be written.
     """
+    from skyloom.butler import write_atomic  # noqa: PLC0415 - slow
+
     path = Path(path)
     entries = list(iter_sheet_entries(maker, path.parent, keywords=keywords, failures=failures))
     entries.sort(key=lambda entry: entry.name)
-    try:
-        if not (len(entries) <= 500 if is_inline is None else is_inline):
-            entries = _written_beside(entries, path.with_name(f"{path.stem}.files"))
-        page = contact_sheet(entries, title=title or maker.data.id)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise Unwritable(
-            f"{path}: cannot write the contact sheet ({error.strerror or error}); check that the "
-            "folder exists, its permissions and the disk space",
-            path=str(path),
-        ) from error
+    if not (len(entries) <= _INLINE if is_inline is None else is_inline):
+        entries = _written_beside(entries, path.with_name(f"{path.stem}.files"))
+    page = contact_sheet(entries, title=title or maker.data.id)
+    write_atomic(path, lambda part: _put(part, page))
     return entries
+
+
+def _put(path: Path, page: str) -> None:
+    path.write_text(page, encoding="utf-8")
 
 
 def iter_sheet_entries(
@@ -152,7 +150,7 @@ def _thumbnail(data: bytes) -> Thumbnail:
 
 def _written_beside(entries: Sequence[SheetEntry], folder: Path) -> list[SheetEntry]:
     """Write the thumbnails into a folder; their names do not depend on those of the data."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for entry in entries:
         picture = entry.thumbnail

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy.typing as npt
 from typing_extensions import override
@@ -49,7 +49,7 @@ class PreviewMaker(FileProcessor):
 
     style: PictureStyle = PictureStyle()
     extension: int | str = 0
-    preview_path: ClassVar[PathScheme] = staticmethod(standard_preview_path)
+    preview_path: PathScheme = staticmethod(standard_preview_path)
     products: Mapping[str, str] | None = None
 
     @staticmethod
@@ -99,7 +99,7 @@ class PreviewMaker(FileProcessor):
             If the table says ``AUTO`` instead of a path.
         """
         if self.products is None:
-            path = type(self).preview_path(accref, self.data)
+            path = self.preview_path(accref, self.data)
         elif accref not in self.products:
             raise MissingFile(
                 f"{accref}: is not in the product table; import the data first", accref=accref
