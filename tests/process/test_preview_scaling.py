@@ -22,8 +22,11 @@ from skyloom.process.previews import (
     iter_scaled_rows,
     jpeg_from_array,
     read_scaled,
+    rows,
     scale_factor,
 )
+
+OPEN = fits.open
 
 
 def block_means(image: np.ndarray, factor: int) -> np.ndarray:
@@ -260,3 +263,14 @@ def test_memory_does_not_grow_with_the_image(tmp_path):
 def test_a_strip_has_a_picture(tmp_path):
     fits.writeto(tmp_path / "a.fits", np.arange(3000.0).reshape(3, 1000))
     assert jpeg_from_array(read_scaled(tmp_path / "a.fits", dest_size=200))[:2] == b"\xff\xd8"
+
+
+def test_a_compressed_file_is_mapped_anew_now_and_then(tmp_path, rng, monkeypatch):
+    image = rng.integers(0, 9000, (500, 40)).astype(np.int16)
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image)]).writeto(tmp_path / "a.fits.fz")
+    opened = []
+    monkeypatch.setattr(rows.fits, "open", lambda *a, **k: (opened.append(a), OPEN(*a, **k))[1])
+    monkeypatch.setattr(rows, "_MAPPED", (tmp_path / "a.fits.fz").stat().st_size // 4)
+    got = read_scaled(tmp_path / "a.fits.fz", 7)
+    assert_allclose(got, block_means(image, 7), rtol=1e-6)
+    assert len(opened) == 4  # bands of 64 rows, two of them per mapping
