@@ -169,8 +169,10 @@ def test_colour_previews_of_three_extensions(data):
 
     shown = np.asarray(Image.open(BytesIO(Color(data=data).get_preview_data("lmu/raw/c.fits"))))
     assert shown.shape == (90, 120, 3)
-    assert shown[90 - 35, 55].min() > 200  # white balance: a lone source is white
-    assert shown[10, 10].max() < 128
+    source = shown[90 - 35, 55].astype(int)
+    assert source.min() > 180
+    assert np.ptp(source) < 8  # a lone source is white, within its noise and that of the sky
+    assert np.median(shown) < 64
     maker = Color(data=data)
     maker.extensions = ("G", "R", "I")  # reversed
     other = np.asarray(Image.open(BytesIO(maker.get_preview_data("lmu/raw/c.fits"))))

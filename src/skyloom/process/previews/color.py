@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,11 @@ from skyloom.errors import Mismatch
 __all__ = ["lupton_shades", "stacked"]
 
 Values = npt.NDArray[Any]
+
+_SKY: Final = 2.0  # level of the sky above black, in noise of the mean of the channels
+_LINEAR: Final = 15.0  # where the stretch ceases to be linear, in the same unit
+_SEEN: Final = 3.0  # mean signal / noise of a pixel that has a colour
+_LEAST: Final = 12  # such pixels that decide on what is white
 
 
 def stacked(r: Values, g: Values, b: Values) -> Floats:
@@ -53,12 +58,13 @@ def lupton_shades(
     r, g, b : ndarray, shape (ny, nx)
         Pixels of one grid, the reddest first; one that any channel lacks is NaN in all.
     minimum : float or three, optional
-        Value of black [of the pixels]; default: median of each channel, which is its sky.
+        Value of black [of the pixels]; default: such that the sky is a dark grey, and its noise
+        neither cut off nor colourful.
     scales : three floats, optional
-        Factors of the channels after the sky is off; default: such that the brightest half per
-        cent of the pixels is white on average, which needs no zero points.
+        Factors of the channels after the sky is off; default: such that the usual colour of what
+        is brighter than the sky is white, which needs no zero points.
     stretch : float, optional
-        ``I`` up to which the stretch is linear [of the scaled pixels]; default: 5 times the noise.
+        ``I`` up to which the stretch is linear [of the scaled pixels]; default: 15 times the noise.
     q : float
         Softening: the larger, the more the bright is held back.
 
@@ -76,12 +82,15 @@ def lupton_shades(
     good = image[np.isfinite(image[..., 0])]
     if not len(good):
         return image
-    image -= np.median(good, axis=0) if minimum is None else np.asarray(minimum, np.float64)
-    good = image[np.isfinite(image[..., 0])]
-    image *= _white_balance(good) if scales is None else np.asarray(scales, np.float64)
+    sky = np.median(good, axis=0)
+    image -= sky if minimum is None else np.asarray(minimum, np.float64)
+    image *= _white_balance(good - sky) if scales is None else np.asarray(scales, np.float64)
     intensity = image.mean(axis=-1)
+    noise = _noise(intensity[np.isfinite(intensity)])
+    if minimum is None:
+        image, intensity = image + _SKY * noise, intensity + _SKY * noise
     if stretch is None:
-        stretch = 5.0 * _noise(intensity[np.isfinite(intensity)])
+        stretch = _LINEAR * noise
     with np.errstate(invalid="ignore", divide="ignore"):
         # 0.1 of the screen at I = 0.1 stretch, whatever q is.
         bright = np.arcsinh(q * intensity / stretch) * (0.1 / np.arcsinh(0.1 * q))
@@ -91,10 +100,19 @@ def lupton_shades(
 
 
 def _white_balance(good: Floats) -> Floats:
-    """Return factors that give the brightest half per cent of each channel the same level."""
-    top = np.percentile(good, 99.5, axis=0)
-    top = np.where(top > 0, top, 1.0)
-    return np.asarray(top.mean() / top)
+    """Return factors that make the median colour of significant pixels white.
+
+    Parameters
+    ----------
+    good : ndarray, shape (n, 3)
+        Pixels without sky.
+    """
+    noise = np.array([_noise(channel) for channel in good.T])
+    seen = good[((good / noise).mean(axis=1) > _SEEN) & (good > 0).all(axis=1)]
+    if len(seen) < _LEAST:
+        return np.asarray(noise.mean() / noise)
+    parts = np.median(seen / seen.sum(axis=1, keepdims=True), axis=0)
+    return np.asarray(parts.mean() / parts)
 
 
 def _noise(values: Floats) -> float:

@@ -18,6 +18,7 @@ SheetState: TypeAlias = Literal["made", "missing", "failed"]
 Value: TypeAlias = str | float | None
 
 _NAMES: Final[dict[SheetState, str]] = {"made": "Made", "missing": "Missing", "failed": "Failed"}
+_HINT: Final = 20  # characters that the narrowest field shows
 _FACTS: Final = 3  # header values below a picture; the dialog has all
 
 
@@ -66,7 +67,7 @@ def contact_sheet(entries: Sequence[SheetEntry], *, title: str) -> str:
     states: list[SheetState] = [s for s in _NAMES if any(e.state == s for e in entries)]
     count = _count(entries)
     n = len(entries)
-    size = 320 if n <= 6 else 240 if n <= 60 else 190
+    size = 280 if n <= 6 else 240 if n <= 60 else 190
     parts = {
         "title": html.escape(title),
         "count": html.escape(count),
@@ -136,7 +137,9 @@ def _hint(entries: Sequence[SheetEntry], facts: Sequence[str]) -> str:
             examples.append(f"{key}={value}")
         elif not isinstance(value, str):
             examples.append(f"{key}>{value:.3g}")
-    return " ".join(["Filter:", *examples[:2]]) if examples else "Filter"
+    one = [e for e in examples if len(e) <= _HINT][:1]
+    two = examples[:2] if len(" ".join(examples[:2])) <= _HINT else one
+    return " ".join(["Filter:", *two]) if two else "Filter"
 
 
 def _states(entries: Sequence[SheetEntry], states: Sequence[SheetState]) -> str:
@@ -206,5 +209,7 @@ def _well(entry: SheetEntry) -> str:
 
 
 def _shown(key: str, value: Value) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return f"{text} s" if key == "EXPTIME" else text
+    """Return a value as it stands below a picture: a number needs its name, or its unit."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g} s" if key == "EXPTIME" else f"{key} {value:.6g}"
