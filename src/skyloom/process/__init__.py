@@ -35,6 +35,7 @@ from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
 from .sorting import sort_headers
 from .sources import Sources
+from .validate import Finding, InvalidFITS, Validator, check_fits
 
 __all__ = [
     "Bailed",
@@ -43,8 +44,10 @@ __all__ = [
     "FITSError",
     "Failure",
     "FileProcessor",
+    "Finding",
     "HeaderProcessor",
     "ImmediateHeaderProcessor",
+    "InvalidFITS",
     "NotFoundError",
     "Outcome",
     "OutsideInputs",
@@ -52,7 +55,9 @@ __all__ = [
     "SkipThis",
     "Sources",
     "TimeLimitExceeded",
+    "Validator",
     "WorkerDied",
+    "check_fits",
     "get_primary_header",
     "make_parser",
     "parse_header",
