@@ -35,9 +35,23 @@ from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
 from .sorting import sort_headers
 from .sources import Sources
+from .templates import (
+    MINIMAL_IMAGE_TEMPLATE,
+    WFPDB_TEMPLATE,
+    Template,
+    add_history_card,
+    copy_fields,
+    get_template_name_from_history,
+    make_header_from_template,
+    register_template,
+    ruler,
+    update_templated_header,
+)
 from .validate import Finding, InvalidFITS, Validator, check_fits
 
 __all__ = [
+    "MINIMAL_IMAGE_TEMPLATE",
+    "WFPDB_TEMPLATE",
     "Bailed",
     "CannotComputeHeader",
     "DataSpec",
@@ -54,17 +68,25 @@ __all__ = [
     "RunCounts",
     "SkipThis",
     "Sources",
+    "Template",
     "TimeLimitExceeded",
     "Validator",
     "WorkerDied",
+    "add_history_card",
     "check_fits",
+    "copy_fields",
     "get_primary_header",
+    "get_template_name_from_history",
+    "make_header_from_template",
     "make_parser",
     "parse_header",
     "procmain",
     "recover_header",
+    "register_template",
     "replace_primary_header_in_place",
     "restore_header",
+    "ruler",
     "serialize_header",
     "sort_headers",
+    "update_templated_header",
 ]
