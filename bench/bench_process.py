@@ -2,8 +2,9 @@
 
     python bench/bench_process.py [--files N] [--jobs J]
 
-Small files in the temporary directory (one 16-bit image of 40 x 30 pixels, 60 cards, 8640 bytes, with checksums); two more HDUs' worth of cards are added where headers have to grow.  The counts include the
-listing of the sources and the start of the workers.
+Small files in the temporary directory: one 16-bit image of 40 x 30 pixels, 60 cards, 8640 bytes,
+with checksums; 40 more cards where headers have to grow.  The rates include the listing of the
+sources and the start of the workers.
 """
 
 # ruff: noqa: ARG002 - hooks

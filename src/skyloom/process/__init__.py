@@ -18,7 +18,9 @@
 from __future__ import annotations
 
 from .cards import get_primary_header, parse_header, serialize_header
+from .command import read_sources, run_command, run_script
 from .data import DataSpec
+from .editing import HeaderEditor, HeaderRestorer, HeaderSorter, RuleApplier
 from .errors import (
     Bailed,
     CannotComputeHeader,
@@ -33,6 +35,7 @@ from .main import make_parser, procmain
 from .outcome import Failure, Outcome, RunCounts
 from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
+from .rules import HeaderRules, apply_rules, read_rules
 from .sorting import sort_headers
 from .sources import Sources
 from .templates import (
@@ -59,12 +62,17 @@ __all__ = [
     "Failure",
     "FileProcessor",
     "Finding",
+    "HeaderEditor",
     "HeaderProcessor",
+    "HeaderRestorer",
+    "HeaderRules",
+    "HeaderSorter",
     "ImmediateHeaderProcessor",
     "InvalidFITS",
     "NotFoundError",
     "Outcome",
     "OutsideInputs",
+    "RuleApplier",
     "RunCounts",
     "SkipThis",
     "Sources",
@@ -73,6 +81,7 @@ __all__ = [
     "Validator",
     "WorkerDied",
     "add_history_card",
+    "apply_rules",
     "check_fits",
     "copy_fields",
     "get_primary_header",
@@ -81,11 +90,15 @@ __all__ = [
     "make_parser",
     "parse_header",
     "procmain",
+    "read_rules",
+    "read_sources",
     "recover_header",
     "register_template",
     "replace_primary_header_in_place",
     "restore_header",
     "ruler",
+    "run_command",
+    "run_script",
     "serialize_header",
     "sort_headers",
     "update_templated_header",
