@@ -38,6 +38,9 @@ _COMMANDS: Final = {
     "tile": ("skyloom.cli.tile:tile", "Multi-band photometry of a tile."),
     "compare": ("skyloom.cli.compare:compare", "Compare two catalogues of the same field."),
     "previews": ("skyloom.cli.previews:previews", "Small pictures of images; a page of them."),
+    "process": ("skyloom.cli.process:process", "Run a processor of your own over many files."),
+    "headers": ("skyloom.cli.process:headers", "Show and change headers of many FITS files."),
+    "validate": ("skyloom.cli.process:validate", "Check the structure of FITS files."),
     "status": ("skyloom.cli.inspect:status", "What ran in a work directory, what failed and why."),
     "verify": ("skyloom.cli.inspect:verify", "Check the products of a work directory."),
 }

@@ -15,10 +15,13 @@ from .errors import Bailed
 from .options import ProcessorParser
 from .processor import FileProcessor
 
-__all__ = ["make_parser", "procmain"]
+__all__ = ["RUNS", "main_with", "make_parser", "procmain"]
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
+
+RUNS: Final[list[type[FileProcessor]]] = []
+"""The processors that `procmain` has run in this process."""
 
 P = TypeVar("P", bound=FileProcessor)
 
@@ -74,6 +77,12 @@ def procmain(
         line.  With 130: interrupted.
     """
     opts = make_parser(cls, prog).parse_args(None if argv is None else list(argv))
+    RUNS.append(cls)
+    return main_with(cls, opts, data_spec)
+
+
+def main_with(cls: type[P], opts: argparse.Namespace, data_spec: DataSpec) -> P:
+    """Run a processor with options that are parsed; for the rest see `procmain`."""
     try:
         processor = cls(opts, data_spec)
         processor.process_all()

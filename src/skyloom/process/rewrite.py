@@ -74,7 +74,7 @@ def replace_primary_header_in_place(
     if str(path).endswith(".gz") or name.endswith(".gz"):
         raise NotImplementedError(f"{path}: headers of compressed files cannot be replaced")
     with _locked(name) as file:
-        recover_header(name)
+        _clear(name, file)
         old = read_header_bytes(file, name=name, max_blocks=10 * 80)
         before = parse_header(old)
         size = data_size(before, where=name)
@@ -166,7 +166,7 @@ def _overwrite(name: str, file: BinaryIO, old: bytes, new: bytes, *, sync: bool)
     _put(file, new)
     if sync:
         os.fsync(file.fileno())
-    Path(note).unlink()
+    Path(note).unlink(missing_ok=True)
 
 
 def _put(file: BinaryIO, data: bytes) -> None:
@@ -237,9 +237,16 @@ def recover_header(path: str | Path) -> bool:
     Raises
     ------
     FITSError
-        If something else has changed the file since.
+        If something else has changed the file since, or is changing it now.
     """
     name = os.path.realpath(path)
+    if not os.path.exists(_note(name)):  # noqa: PTH110 - for each of many files
+        return False
+    with _locked(name) as file:
+        return _recover(name, file)
+
+
+def _recover(name: str, file: BinaryIO) -> bool:
     note = Path(_note(name))
     try:
         content = note.read_bytes()
@@ -250,17 +257,24 @@ def recover_header(path: str | Path) -> bool:
     if content.startswith(_MARK) and zlib.crc32(pair).to_bytes(4, "big") == crc:
         half = len(pair) // 2
         old, new = pair[:half], pair[half:]
-        with Path(name).open("r+b", buffering=0) as file:
-            found = file.read(half)
-            if found != new:
-                if not _is_mixture(found, old, new):
-                    raise FITSError(
-                        f"{name}: changed by another program after {note} was written; compare "
-                        "the two and delete the note"
-                    )
-                _put(file, new)
+        file.seek(0)
+        found = file.read(half)
+        if found != new:
+            if not _is_mixture(found, old, new):
+                raise FITSError(
+                    f"{name}: changed by another program after {note} was written; compare "
+                    "the two and delete the note"
+                )
+            _put(file, new)
     note.unlink()  # an incomplete note: the file was not touched yet
     return True
+
+
+def _clear(name: str, file: BinaryIO) -> None:
+    """Finish or remove what a killed process left."""
+    _recover(name, file)
+    Path(_beside(name, "part")).unlink(missing_ok=True)
+    file.seek(0)
 
 
 def _is_mixture(found: bytes, old: bytes, new: bytes) -> bool:
@@ -301,7 +315,7 @@ def restore_header(path: str | Path, *, sync: bool = False) -> None:
     backup = Path(f"{path}{BACKUP_EXT}")
     kept = backup.read_bytes()
     with _locked(name) as file:
-        recover_header(name)
+        _clear(name, file)
         old = read_header_bytes(file, name=name, max_blocks=10 * 80)
         size = data_size(parse_header(old), where=name)
         _check(name, file, parse_header(kept), old_length=len(old), size=size)
