@@ -68,6 +68,14 @@ def test_a_sheet_says_why_a_preview_could_not_be_made(folder):
     assert "one.fits[0]: the file is truncated or damaged in row" in page
 
 
+@pytest.mark.parametrize("name", ["night/*/*.fits*", "@list.txt", "night/a/../"])
+def test_data_are_named_by_globs_lists_and_directories(folder, name):
+    Path("list.txt").write_text("night/a/one.fits\nnight/a/two.fits.gz\nnight/b/bad.fits\n")
+    assert main(["previews", "make", name]) == 1
+    assert (folder / "previews/night/a/one.fits.jpeg").is_file()
+    assert (folder / "previews/night/a/two.fits.gz.jpeg").is_file()
+
+
 def test_the_look_is_chosen(folder):
     options = ["--format", "png", "--size", "30", "--stretch", "zscale", "--white-sky"]
     assert main(["previews", "make", "night/a", "--out", "there/p", *options]) == 0
@@ -106,6 +114,7 @@ def test_a_description_in_toml(folder):
     ("words", "message"),
     [
         (["none.fits"], "none.fits: no such file or directory"),
+        (["none*.fits"], "none*.fits: no such file or directory"),
         (["empty"], "no FITS file below this directory"),
         (["adh.toml", "night"], "is named alone"),
         (["night", "--stretch", "log"], "'log' is not one of"),

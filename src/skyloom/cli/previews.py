@@ -25,14 +25,15 @@ _REPORT: Final = ".report.json"  # in the directory of previews: what the last r
 def previews() -> None:
     """Small pictures of FITS images.
 
-    DATA are files, directories (with all below them), or one description of data in TOML.
+    DATA are files, globs, directories (with all below them) and @LIST, a text file with one path a
+    line; or one description of data in TOML.
     """
 
 
 def _collection(function: F) -> F:
     """Add what says which data, and where their previews are."""
     options = (
-        click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.argument("data", nargs=-1, required=True),
         click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
                      help="Directory of the previews.  [default: previews]"),
         click.option("--flat", is_flag=True, help="All previews in one directory under coded "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from skyloom.errors import MissingFile, WrongValue
+from skyloom.process.command import read_sources
 from skyloom.process.data import DataSpec
 from skyloom.process.sources import Sources
 
@@ -24,7 +25,8 @@ def select_data(paths: Sequence[str | Path], out: str | Path | None = None) -> D
     Parameters
     ----------
     paths : sequence of path
-        Files and directories, or one description of data in TOML.
+        Files, globs, directories, ``@LIST`` for a text file with one path a line; or one
+        description of data in TOML.
     out : path, optional
         Directory of the previews; default: that of the description, or else ``previews`` in the
         current directory.
@@ -41,14 +43,14 @@ def select_data(paths: Sequence[str | Path], out: str | Path | None = None) -> D
     WrongValue
         If a description is named together with other things.
     """
-    full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - keeps links
-    if any(path.suffix == ".toml" for path in full):
-        if len(full) > 1:
-            raise WrongValue(f"{full[0]}: a description of data in TOML is named alone")
-        return _described(full[0], out)
-    files = [file for path in full for file in _files(path)]
-    folders = [path if path.is_dir() else path.parent for path in full]
-    home = Path(os.path.commonpath(folders))
+    names = [str(path) for path in paths]
+    if any(name.endswith(".toml") for name in names):
+        if len(names) > 1:
+            raise WrongValue(f"{names[0]}: a description of data in TOML is named alone")
+        return _described(Path(names[0]), out)
+    files = [Path(os.path.abspath(file)) for name in names for file in _files(name)]  # noqa: PTH100
+    homes = [os.path.abspath(n) if Path(n).is_dir() else None for n in names]  # noqa: PTH100
+    home = Path(os.path.commonpath([*filter(None, homes), *(file.parent for file in files)]))
     previews = Path(os.path.abspath(out or "previews"))  # noqa: PTH100
     root = Path(os.path.commonpath([home, previews.parent]))
     return DataSpec(
@@ -67,21 +69,23 @@ def _described(path: Path, out: str | Path | None) -> DataSpec:
     return replace(data, properties={**data.properties, "preview_dir": folder})
 
 
-def _files(path: Path) -> list[Path]:
-    """Return a file, or the FITS files below a directory in order."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise MissingFile(f"{path}: no such file or directory; correct the path", file=str(path))
+def _files(name: str) -> list[str]:
+    """Return the files that an argument names; those below a directory in order."""
+    if not Path(name).is_dir():
+        found = list(read_sources([name]).items)
+        lost = next((file for file in found if not Path(file).is_file()), None if found else name)
+        if lost is not None:
+            raise MissingFile(f"{lost}: no such file or directory; correct the path", file=lost)
+        return found
     found = []
-    for folder, names, files in os.walk(path):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        found += [Path(folder) / name for name in sorted(files) if _is_fits(name)]
+    for folder, names, files in os.walk(name):
+        names[:] = sorted(n for n in names if not n.startswith("."))
+        found += [str(Path(folder, file)) for file in sorted(files) if _is_fits(file)]
     if not found:
         raise MissingFile(
-            f"{path}: no FITS file below this directory ({', '.join(_ENDS)}, also packed); name "
+            f"{name}: no FITS file below this directory ({', '.join(_ENDS)}, also packed); name "
             "files to draw what is called otherwise",
-            file=str(path),
+            file=name,
         )
     return found
 
