@@ -21,6 +21,7 @@ from skyloom.process.previews import (
     block_mean_rows,
     iter_scaled_rows,
     jpeg_from_array,
+    read_keywords,
     read_scaled,
     rows,
     scale_factor,
@@ -215,6 +216,24 @@ def test_damaged_files_say_where(tmp_path, image):
         read_scaled(path, 71)
     with pytest.raises(UnreadableFile, match="no plane 1; planes are 0 to 0"):
         read_scaled(path, 7, plane=1)
+
+
+def test_headers_of_old_plates(tmp_path, image):
+    """Letters beyond ASCII and cards that cannot be parsed do not matter; scales do."""
+    path = tmp_path / "a.fits"
+    header = fits.Header({"OBSERVER": "Bohme", "PLATENUM": "12", "FOCUS": 3.5})
+    fits.writeto(path, image, header)
+    raw = path.read_bytes().replace(b"'Bohme", b"'B\xf6hme")
+    raw = raw.replace(b"FOCUS   =                  3.5", b"FOCUS   = 3.5 mm, by eye      ")
+    path.write_bytes(raw)
+    assert_allclose(read_scaled(path, 5), block_means(image, 5), rtol=1e-6)
+    found = read_keywords(path, ["OBSERVER", "PLATENUM", "FOCUS"])
+    assert found == {"OBSERVER": "B?hme", "PLATENUM": "12", "FOCUS": None}
+    path.write_bytes(
+        raw.replace(b"BSCALE  =                  1.0", b"BSCALE  = 'one     '          ")
+    )
+    with pytest.raises(UnreadableFile, match=r"a.fits\[0\]: BSCALE is not a number; correct"):
+        read_scaled(path, 5)
 
 
 def test_a_damaged_compressed_tile_is_named(tmp_path, rng):

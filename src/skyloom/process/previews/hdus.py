@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -71,6 +72,30 @@ class ImageHdu:
         """Whether this HDU is an image, and not an empty one."""
         is_image = self.is_compressed or self.header.get("XTENSION", "IMAGE").strip() == "IMAGE"
         return is_image and bool(self.axes) and min(self.axes) > 0
+
+    def value(self, keyword: str) -> Any:
+        """Return a header value of this HDU, or else of the primary one; None if unusable."""
+        for header in (self.header, self.primary):
+            try:
+                value = header.get(keyword)
+            except (fits.VerifyError, ValueError):  # a card that cannot be parsed
+                continue
+            if value is not None and value != "" and not isinstance(value, fits.card.Undefined):
+                return value
+        return None
+
+    def scale(self, keyword: str, default: float) -> float:
+        """Return a number that the pixels depend on, of this HDU.
+
+        Raises
+        ------
+        UnreadableFile
+            If it is there and is no number.
+        """
+        try:
+            return float(self.header.get(keyword, default))
+        except (fits.VerifyError, ValueError, TypeError):
+            raise self.error(f"{keyword} is not a number", "correct the header") from None
 
     def error(self, what: str, remedy: str) -> UnreadableFile:
         """Return the error that this image cannot be used."""
@@ -154,7 +179,9 @@ def _find(stream: IO[bytes], name: str, ext: int | str) -> ImageHdu:
     primary: fits.Header | None = None
     while True:
         try:
-            header = fits.Header.fromfile(stream)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # letters beyond ASCII, as old plates have them
+                header = fits.Header.fromfile(stream)
         except EOFError:
             raise UnreadableFile(
                 f"{name}: there is no HDU {ext!r} with an image; correct its number or name, the "

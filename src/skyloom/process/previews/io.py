@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
-from astropy.io import fits
 
 from skyloom._types import Pixels
 from skyloom.errors import UnreadableFile
@@ -123,11 +122,9 @@ def read_keywords(
         found = find_image(stream, name_of(file), ext)
     values: dict[str, str | float | None] = {}
     for keyword in names:
-        headers = (found.header, found.primary)
-        value = next((h[keyword] for h in headers if h.get(keyword) not in {None, ""}), None)
+        value = found.value(keyword)
         is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-        undefined = value is None or isinstance(value, fits.card.Undefined)
-        values[keyword] = value if is_plain else None if undefined else str(value)
+        values[keyword] = value if is_plain or value is None else str(value)
     return values
 
 
@@ -146,15 +143,15 @@ def _scaled_rows(
         if factor is None:
             assert dest_size is not None  # checked by the caller
             factor = scale_factor(shape, dest_size)
-        header = found.header
         is_tiled = found.is_compressed
+        has_blank = found.bitpix > 0 and "BLANK" in found.header
         rows = TileRows(stream, found, plane, file) if is_tiled else PlainRows(stream, found, plane)
         with closing(rows):
             yield from block_mean_rows(
                 rows.read,
                 shape=shape,
                 factor=factor,
-                bscale=float(header.get("BSCALE", 1.0)),
-                bzero=float(header.get("BZERO", 0.0)),
-                blank=header.get("BLANK") if found.bitpix > 0 else None,
+                bscale=found.scale("BSCALE", 1.0),
+                bzero=found.scale("BZERO", 0.0),
+                blank=int(found.scale("BLANK", 0)) if has_blank else None,
             )

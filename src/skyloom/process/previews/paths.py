@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from skyloom.process.data import DataSpec
+from skyloom.process.processor import OutsideInputs
 
 __all__ = ["PathScheme", "flat_name", "split_preview_path", "standard_preview_path"]
 
@@ -102,4 +103,10 @@ def _relative(accref: str, data: DataSpec | None) -> str:
         return accref
     if data is None or data.inputs_dir is None:
         raise ValueError(f"{accref}: is absolute; give the data, which know inputs_dir")
-    return Path(accref).relative_to(data.inputs_dir).as_posix()
+    try:
+        return Path(accref).relative_to(data.inputs_dir).as_posix()
+    except ValueError:
+        raise OutsideInputs(
+            f"{accref}: is not below the inputs directory {data.inputs_dir}; correct inputs_dir",
+            path=accref,
+        ) from None

@@ -189,7 +189,7 @@ def _card(entry: SheetEntry, short: str, facts: Sequence[str]) -> str:
     found = [_shown(k, entry.values[k]) for k in facts if entry.values.get(k) is not None]
     return (
         f'<li><a class="card is-{entry.state}" href="{html.escape(entry.link or "#")}" '
-        f'title="{name}" aria-label="{name}{"" if entry.state == "made" else ", " + entry.state}">'
+        f'title="{name}">'
         f"{_well(entry)}"
         f'<span class="caption"><span class="name">{html.escape(short)}</span>'
         f'<span class="facts">{html.escape(" · ".join(found))}</span></span></a></li>'

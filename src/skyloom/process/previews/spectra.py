@@ -61,7 +61,7 @@ def draw_spectrum(
     reduced = Image.fromarray(levels, "P")
     reduced.putpalette([round(255 * k / (_GREYS - 1)) for k in range(_GREYS) for _ in range(3)])
     buffer = io.BytesIO()
-    reduced.save(buffer, "png", bits=3)
+    reduced.save(buffer, "png", bits=4)
     return buffer.getvalue()
 
 
