@@ -229,9 +229,7 @@ def test_headers_of_old_plates(tmp_path, image):
     assert_allclose(read_scaled(path, 5), block_means(image, 5), rtol=1e-6)
     found = read_keywords(path, ["OBSERVER", "PLATENUM", "FOCUS"])
     assert found == {"OBSERVER": "B?hme", "PLATENUM": "12", "FOCUS": None}
-    path.write_bytes(
-        raw.replace(b"BSCALE  =                  1.0", b"BSCALE  = 'one     '          ")
-    )
+    path.write_bytes(raw.replace(b"PLATENUM= '12      '", b"BSCALE  = 'one     '"))
     with pytest.raises(UnreadableFile, match=r"a.fits\[0\]: BSCALE is not a number; correct"):
         read_scaled(path, 5)
 
