@@ -38,10 +38,13 @@ def process(script: str, args: tuple[str, ...]) -> int:
 
     A script that calls procmain runs as it would under python.  For one that only defines a
     processor, ARGS are sources (files, globs, directories, @LIST) and options; FILE:CLASS chooses
-    among several.  `skyloom process SCRIPT --help` shows the options.
+    among several.  Scripts for GAVO DaCHS run too.  --help after SCRIPT shows its options.
     """
-    from skyloom.process import run_script  # noqa: PLC0415 - slow
+    from skyloom.compat.dachs import imports_gavo, provide_gavo  # noqa: PLC0415 - slow
+    from skyloom.process import run_script  # noqa: PLC0415
 
+    if imports_gavo(script.partition(":")[0]):
+        provide_gavo()
     return _status(run_script, script, args)
 
 
