@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
+from skyloom.compat import dachs
 from skyloom.errors import UnknownKey, WrongValue
 from skyloom.process import DataSpec, procmain
 from skyloom.process.previews import (
@@ -224,3 +225,27 @@ def test_spectra_need_a_reader_and_columns(spectra, capsys):
     procmain(NoColumn, spectra, ["--filter", "a.csv"])
     message = "s/a.csv: the spectrum has no column 'spectral'; it has wave, counts"
     assert message in capsys.readouterr().err
+
+
+def test_scripts_with_the_old_names(data, spectra, capsys):
+    class Old(dachs.PreviewMaker):
+        def getPreviewPath(self, accref):  # noqa: N802
+            return super().getPreviewPath(accref) + ".jpg"
+
+        def getPreviewData(self, accref):  # noqa: N802
+            return f"picture of {accref}".encode()
+
+    class OldSpectra(dachs.SpectralPreviewMaker):
+        sdmId, spectralColumn, fluxColumn = "table", "wave", "counts"  # noqa: N815
+        linearFluxes, connectPoints = True, False  # noqa: N815
+
+    maker = dachs.procmain(Old, data, argv=["--force"])
+    assert (maker.counts.processed, maker.counts.ignored) == (3, 0)
+    name = standard_preview_path("lmu/raw/a.fits", data) + ".jpg"
+    assert (data.inputs_dir / name).read_bytes() == b"picture of lmu/raw/a.fits"
+    dachs.procmain(Old, data, argv=["--report"])
+    assert "3  with" in capsys.readouterr().out
+    dots = OldSpectra(data=spectra).get_preview_data("s/a.csv")
+    assert Image.open(BytesIO(dots)).size == (200, 100)
+    with pytest.raises(WrongValue, match="names no reader"):
+        dachs.SpectralPreviewMaker(data=spectra)

@@ -33,6 +33,7 @@ from .errors import (
 from .headers import HeaderProcessor, ImmediateHeaderProcessor
 from .main import make_parser, procmain
 from .outcome import Failure, Outcome, RunCounts
+from .previews import ColorPreviewMaker, PreviewMaker, SpectralPreviewMaker
 from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
 from .rules import HeaderRules, apply_rules, read_rules
@@ -57,6 +58,7 @@ __all__ = [
     "WFPDB_TEMPLATE",
     "Bailed",
     "CannotComputeHeader",
+    "ColorPreviewMaker",
     "DataSpec",
     "FITSError",
     "Failure",
@@ -72,10 +74,12 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "OutsideInputs",
+    "PreviewMaker",
     "RuleApplier",
     "RunCounts",
     "SkipThis",
     "Sources",
+    "SpectralPreviewMaker",
     "Template",
     "TimeLimitExceeded",
     "Validator",

@@ -71,7 +71,8 @@ class PreviewMaker(FileProcessor):
         """Yield the access references of the product table, or else of the sources."""
         if self.products is not None:
             return iter(self.products)
-        return map(self.get_product_key, super().iter_identifiers())
+        # By name, not super(): classes with old names of hooks stand in between.
+        return map(self.get_product_key, FileProcessor.iter_identifiers(self))
 
     @override
     def process(self, identifier: str) -> None:

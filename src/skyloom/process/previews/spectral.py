@@ -86,7 +86,8 @@ class SpectralPreviewMaker(PreviewMaker):
                 f"is one of {', '.join(self.readers)}",
                 sdm_id=self.sdm_id,
             )
-        super()._create_auxiliaries(data)
+        # By name, not super(): classes with old names of hooks stand in between.
+        PreviewMaker._create_auxiliaries(self, data)
 
     @override
     def get_preview_data(self, accref: str) -> bytes:
