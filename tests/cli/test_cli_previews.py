@@ -16,7 +16,7 @@ from skyloom.process.previews import flat_name
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Two good images in ``night/a``, one that is no FITS in ``night/b``, and a text file."""
+    """Two images in ``night/a``; in ``night/b`` one that is no FITS, a table, and a text file."""
     rng = np.random.default_rng(11)
     for k, name in enumerate(("night/a/one.fits", "night/a/two.fits.gz")):
         path = tmp_path / name
@@ -26,6 +26,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "night/b").mkdir()
     (tmp_path / "night/b/bad.fits").write_bytes(b"no")
     (tmp_path / "night/b/notes.txt").write_text("no image")
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "D", array=np.arange(5.0))])
+    table.writeto(tmp_path / "night/b/catalogue.fits")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -38,7 +40,7 @@ def test_make_missing_and_sheet(folder, capsys):
     assert main(["previews", "missing", "night"]) == 0
     said = capsys.readouterr()
     assert said.out.split() == ["night/a/one.fits", "night/a/two.fits.gz", "night/b/bad.fits"]
-    assert said.err == "3 of 3 data sets have no preview\n"
+    assert said.err == "3 of 3 images have no preview\n"
 
     assert main(["previews", "make", "night"]) == 1  # one has failed
     said = capsys.readouterr()
@@ -51,7 +53,7 @@ def test_make_missing_and_sheet(folder, capsys):
     assert (
         main(["previews", "sheet", "night", "--keys", "OBJECT,SERIES", "--title", "A night"]) == 0
     )
-    assert "previews/index.html: 2 of 3 data sets have a preview" in capsys.readouterr().out
+    assert "previews/index.html: 2 of 3 images have a preview" in capsys.readouterr().out
     page = (folder / "previews/index.html").read_text("utf-8")
     assert "<h1>A night</h1>" in page
     assert '"keys": ["OBJECT", "SERIES"]' in page

@@ -118,7 +118,7 @@ def test_names_and_facts_are_short_and_tell_cards_apart(sheet):
     [
         (["a/x1.fits", "a/x2.fits"], ["x1", "x2"]),
         (["a/x.fits", "b/x.fits"], ["a", "b"]),
-        (["a/x.fits", "a/x.fits.gz"], ["a/x.fits", "a/x.fits.gz"]),
+        (["a/x.fits", "a/x.fits.gz"], ["x.fits", "x.fits.gz"]),
         (["a/x.fits"], ["x.fits"]),
         ([], []),
     ],
@@ -126,6 +126,13 @@ def test_names_and_facts_are_short_and_tell_cards_apart(sheet):
 def test_short_names(names, short):
     page = contact_sheet([SheetEntry(name=n, state="missing") for n in names], title="t")
     assert re.findall(r'class="name">(.*?)<', page) == short
+
+
+def test_folders_stand_above_names():
+    names = ["n1/im/a-1.fits", "n2/im/a-1.fits", "n2/im/b-2.fits"]
+    page = contact_sheet([SheetEntry(name=n, state="missing") for n in names], title="t")
+    assert re.findall(r"<bdi>(.*?)<", page) == ["n1/im", "n2/im", "n2/im"]
+    assert re.findall(r'class="name">(.*?)<', page) == ["a-1", "a-1", "b-2"]
 
 
 def test_links_lead_to_the_previews(collection, sheet):

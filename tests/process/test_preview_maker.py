@@ -140,6 +140,21 @@ def test_a_product_table_names_products_and_paths(data, capsys):
     assert "Warning: There were 1 errors during classification" in capsys.readouterr().out
 
 
+def test_tables_fail_or_are_left_out(data, capsys):
+    class Images(PreviewMaker):
+        skips_tables = True
+
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "D", array=np.arange(5.0))])
+    table.writeto(data.resdir / "raw/d.fits")
+    counts = procmain(PreviewMaker, data, []).counts
+    assert (counts.processed, counts.ignored, counts.skipped) == (4, 2, 0)
+    assert "d.fits: none of its HDUs holds an image; leave it out" in capsys.readouterr().err
+    counts = procmain(Images, data, []).counts
+    assert (counts.processed, counts.ignored, counts.skipped) == (3, 1, 1)
+    procmain(Images, data, ["--report"])
+    assert "1  without\n2     with" in capsys.readouterr().out
+
+
 def test_the_directory_of_previews_is_required_and_made(data, tmp_path):
     with pytest.raises(UnknownKey, match="data data: property preview_dir is not set"):
         PreviewMaker(data=DataSpec(resdir=tmp_path))

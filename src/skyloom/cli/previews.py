@@ -89,12 +89,20 @@ def make(*, part: str | None, **options: Any) -> int:
 @_collection
 def missing(**options: Any) -> None:
     """List data without preview, one per line."""
+    from skyloom.process import SkipThis  # noqa: PLC0415 - slow
+
     maker = _maker(options)
-    names = list(maker.iter_identifiers())
-    without = [name for name in names if maker.classify(name) == "without"]
-    for name in without:
-        click.echo(name)
-    click.echo(f"{len(without)} of {len(names)} data sets have no preview", err=True)
+    count = without = 0
+    for name in maker.iter_identifiers():
+        try:
+            is_without = maker.classify(name) == "without"
+        except SkipThis:
+            continue
+        count += 1
+        without += is_without
+        if is_without:
+            click.echo(name)
+    click.echo(f"{without} of {count} images have no preview", err=True)
 
 
 @previews.command()
@@ -122,7 +130,7 @@ def sheet(*, page: Path | None, keys: str | None, **options: Any) -> None:
         is_inline=options["inline"],
     )
     shown = sum(entry.state == "made" for entry in entries)
-    click.echo(f"{page}: {shown} of {len(entries)} data sets have a preview")
+    click.echo(f"{page}: {shown} of {len(entries)} images have a preview")
 
 
 def _maker(options: dict[str, Any], *, color: str | None = None) -> PreviewMaker:
@@ -144,6 +152,7 @@ def _maker(options: dict[str, Any], *, color: str | None = None) -> PreviewMaker
     if not options["flat"]:
         maker.preview_path = split_preview_path(FORMATS[options["picture_format"]])
     maker.extension = _hdu(options.get("ext", "0"))
+    maker.skips_tables = True
     return maker
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from skyloom.errors import SkyloomError
 
+from .hdus import NoImage
 from .io import read_keywords
 from .maker import PreviewMaker
 from .sheet import SheetEntry, Thumbnail, contact_sheet
@@ -105,6 +106,8 @@ def iter_sheet_entries(
         try:
             values = _finite(read_keywords(maker.get_source(accref), keywords, maker.extension))
         except SkyloomError as error:
+            if maker.skips_tables and isinstance(error, NoImage):
+                continue
             trouble = str(error)
         entry = SheetEntry(name=accref, state="made", values=values)
         try:
@@ -119,7 +122,7 @@ def iter_sheet_entries(
             trouble = (failures or {}).get(accref, trouble)
         except (SkyloomError, OSError, ValueError) as error:
             trouble = str(error)
-        trouble = trouble.replace(f"{maker.data.inputs_dir}/", "")
+        trouble = trouble.replace(str(maker.get_source(accref)), accref)
         yield replace(entry, state="failed" if trouble else "missing", message=trouble)
 
 

@@ -18,7 +18,17 @@ from astropy.io import fits
 
 from skyloom.errors import MissingFile, UnreadableFile
 
-__all__ = ["DAMAGE", "File", "ImageHdu", "damaged", "find_image", "is_packed", "name_of", "opened"]
+__all__ = [
+    "DAMAGE",
+    "File",
+    "ImageHdu",
+    "NoImage",
+    "damaged",
+    "find_image",
+    "is_packed",
+    "name_of",
+    "opened",
+]
 
 File: TypeAlias = str | Path | IO[bytes]
 
@@ -34,6 +44,10 @@ DAMAGE: Final = (
     fits.VerifyError,
 )  # fmt: skip
 """What damaged files raise, in several layers."""
+
+
+class NoImage(UnreadableFile):
+    """A sound FITS file without any image: a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +197,10 @@ def _find(stream: IO[bytes], name: str, ext: int | str) -> ImageHdu:
                 warnings.simplefilter("ignore")  # letters beyond ASCII, as old plates have them
                 header = fits.Header.fromfile(stream)
         except EOFError:
+            if ext == 0:
+                raise NoImage(
+                    f"{name}: none of its HDUs holds an image; leave it out", file=name
+                ) from None
             raise UnreadableFile(
                 f"{name}: there is no HDU {ext!r} with an image; correct its number or name, the "
                 f"last HDU is {number - 1}",

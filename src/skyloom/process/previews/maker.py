@@ -12,14 +12,16 @@ from typing import Any
 import numpy.typing as npt
 from typing_extensions import override
 
-from skyloom.errors import BadTable, MissingFile
+from skyloom.errors import BadTable, MissingFile, SkyloomError
 from skyloom.process.data import DataSpec
+from skyloom.process.errors import SkipThis
 from skyloom.process.processor import FileProcessor
 
 from .color import lupton_shades
 from .encode import picture_bytes
+from .hdus import NoImage
 from .images import PictureStyle, draw_image
-from .io import read_scaled
+from .io import read_keywords, read_scaled
 from .paths import PathScheme, standard_preview_path
 
 __all__ = ["ColorPreviewMaker", "PreviewMaker"]
@@ -42,6 +44,8 @@ class PreviewMaker(FileProcessor):
         Number or EXTNAME of the HDU that is drawn; 0: the first with an image.
     preview_path : callable
         Where previews lie, see `standard_preview_path` and `split_preview_path`.
+    skips_tables : bool
+        Whether FITS files without an image are left out, and counted nowhere; otherwise they fail.
     products : mapping of str to str, optional
         The product table: where the preview of each access reference lies, relative to
         ``inputs_dir``.  Without one, the sources are the products, and `preview_path` holds.
@@ -50,6 +54,7 @@ class PreviewMaker(FileProcessor):
     style: PictureStyle = PictureStyle()
     extension: int | str = 0
     preview_path: PathScheme = staticmethod(standard_preview_path)
+    skips_tables: bool = False
     products: Mapping[str, str] | None = None
 
     @staticmethod
@@ -80,14 +85,32 @@ class PreviewMaker(FileProcessor):
         path = Path(self.get_preview_path(identifier))
         if path.exists() and not self.opts.force:
             return
+        try:
+            data = self.get_preview_data(identifier)
+        except NoImage:
+            if self.skips_tables:
+                raise SkipThis from None
+            raise
         _make_folders(path.parent)
-        _write(path, self.get_preview_data(identifier))
+        _write(path, data)
 
     @override
     def classify(self, identifier: str) -> str:
         """Return ``with`` or ``without`` a preview; with ``--force`` none counts."""
-        exists = Path(self.get_preview_path(identifier)).exists()
-        return "with" if exists and not self.opts.force else "without"
+        if Path(self.get_preview_path(identifier)).exists() and not self.opts.force:
+            return "with"
+        if self.skips_tables and self._is_table(identifier):
+            raise SkipThis
+        return "without"
+
+    def _is_table(self, accref: str) -> bool:
+        try:
+            read_keywords(self.get_source(accref), (), self.extension)
+        except NoImage:
+            return True
+        except SkyloomError:
+            pass
+        return False
 
     def get_preview_path(self, accref: str) -> str:
         """Return the absolute path of a preview.

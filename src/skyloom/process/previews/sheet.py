@@ -186,12 +186,15 @@ def _common(words: Sequence[Sequence[str]]) -> int:
 
 def _card(entry: SheetEntry, short: str, facts: Sequence[str]) -> str:
     name = html.escape(entry.name)
+    folder, _, base = (html.escape(part) for part in short.rpartition("/"))
+    # Cut off at its beginning where it is long: <bdi> keeps its letters in order.
+    where = f'<span class="folder"><bdi>{folder}</bdi></span>' if folder else ""
     found = [_shown(k, entry.values[k]) for k in facts if entry.values.get(k) is not None]
     return (
         f'<li><a class="card is-{entry.state}" href="{html.escape(entry.link or "#")}" '
         f'title="{name}">'
         f"{_well(entry)}"
-        f'<span class="caption"><span class="name">{html.escape(short)}</span>'
+        f'<span class="caption">{where}<span class="name">{base}</span>'
         f'<span class="facts">{html.escape(" · ".join(found))}</span></span></a></li>'
     )
 
