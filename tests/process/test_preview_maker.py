@@ -57,7 +57,7 @@ class Counting(PreviewMaker):
 
 
 class Tree(PreviewMaker):
-    preview_path = staticmethod(split_preview_path(".jpeg"))
+    preview_path = split_preview_path(".jpeg")
 
 
 def previews(data):
@@ -82,12 +82,14 @@ def test_previews_are_made_once_and_failures_are_counted(data, capsys):
     assert maker.made[4:] == ["lmu/raw/a.fits"]
 
 
-def test_workers_make_the_same_previews(data):
+def test_workers_make_the_same_previews(data, monkeypatch):
     procmain(Tree, data, [])
     serial = {name: (data.resdir / "previews" / name).read_bytes() for name in previews(data)}
     assert list(serial) == ["lmu/raw/a.fits.jpeg", "lmu/raw/b.fits.jpeg"]
-    counts = procmain(Tree, data, ["--force", "-j", "2"]).counts
-    assert (counts.processed, counts.ignored) == (3, 1)
+    for method in ("fork", "spawn"):
+        monkeypatch.setattr(Tree, "start_method", method)
+        counts = procmain(Tree, data, ["--force", "-j", "2"]).counts
+        assert (counts.processed, counts.ignored) == (3, 1)
     assert {n: (data.resdir / "previews" / n).read_bytes() for n in previews(data)} == serial
 
 

@@ -148,6 +148,12 @@ def test_compressed_images_apply_zero_and_blank(tmp_path, rng):
     hdus = [fits.PrimaryHDU(), fits.CompImageHDU(image, name="U"),
             fits.CompImageHDU(floats, name="F", quantize_level=64)]  # fmt: skip
     fits.HDUList(hdus).writeto(tmp_path / "a.fits.fz")
+    signed = image.astype(np.int16)
+    blank = fits.CompImageHDU(signed, fits.Header({"BLANK": int(signed[9, 9])}))
+    fits.HDUList([fits.PrimaryHDU(), blank]).writeto(tmp_path / "blank.fits.fz")
+    want = np.where(signed == signed[9, 9], np.nan, signed)
+    # float32 of a double sum of values that may cancel
+    assert_allclose(read_scaled(tmp_path / "blank.fits.fz", 4), block_means(want, 4), rtol=1e-6)
     packed = gzip.compress((tmp_path / "a.fits.fz").read_bytes())
     (tmp_path / "b.fits.fz.gz").write_bytes(packed)
     for file in (tmp_path / "a.fits.fz", tmp_path / "b.fits.fz.gz", BytesIO(packed)):

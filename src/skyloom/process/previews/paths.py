@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import posixpath
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -79,16 +80,22 @@ def split_preview_path(ext: str) -> PathScheme:
     ext : str
         Extension of the previews, appended to the full reference: ``.png`` for ``a.fits.png``.
     """
+    return _SplitPath(ext)
 
-    def preview_path(accref: str, data: DataSpec) -> str:
+
+@dataclass(frozen=True, slots=True)
+class _SplitPath:
+    """A class, and no function within one, so that it reaches workers that are spawned."""
+
+    ext: str
+
+    def __call__(self, accref: str, data: DataSpec) -> str:
         relative = _relative(accref, data)
         if ".." in relative.split("/"):
             raise ValueError(
                 f"{accref}: leads out of the directory of previews; give it without '..'"
             )
-        return posixpath.join(_prefix(data), relative + ext)
-
-    return preview_path
+        return posixpath.join(_prefix(data), relative + self.ext)
 
 
 def _prefix(data: DataSpec) -> str:
