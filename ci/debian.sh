@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Install the Debian packages that some test needs; with --missing only list the absent ones.
-# They are for the tests of the display, which speak to a real ds9; these skip with a reason where
-# one is absent. Everything else comes as wheels.
+# A test that needs one skips with a reason where it is absent; everything else comes as wheels.
 set -euo pipefail
 
-packages=(saods9 xpa-tools xvfb)
+packages=(
+    saods9 xpa-tools xvfb # a real ds9 for the display: tests/display/test_display_ds9.py
+    chromium # opens the contact sheet: tests/process/test_contact_sheet.py
+)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -39,6 +39,10 @@ _COMMANDS: Final = {
     "compare": ("skyloom.cli.compare:compare", "Compare two catalogues of the same field."),
     "display": ("skyloom.cli.display:display", "Show an image or dataset in ds9, or as a picture."),
     "butler": ("skyloom.cli.butler:butler", "Find, read and register datasets."),
+    "previews": ("skyloom.cli.previews:previews", "Small pictures of images; a page of them."),
+    "process": ("skyloom.cli.process:process", "Run a processor of your own over many files."),
+    "headers": ("skyloom.cli.process:headers", "Show and change headers of many FITS files."),
+    "validate": ("skyloom.cli.process:validate", "Check the structure of FITS files."),
     "status": ("skyloom.cli.inspect:status", "What ran in a work directory, what failed and why."),
     "verify": ("skyloom.cli.inspect:verify", "Check the products of a work directory."),
 }

@@ -1,3 +1,5 @@
-"""Old names for new things: what lets scripts of other systems run."""
+"""Names and files of other systems, so that what was written for them runs here."""
+
+from __future__ import annotations
 
 __all__: list[str] = []

@@ -124,7 +124,9 @@ def _wrong(
     key, item = _dotted(first), _item(first)
     if first["loc"][-1:] == ("[key]",):
         key = key.removesuffix(".[key]")
-        what = f"{key}: the name {_short(first['input'])} must be text; put it in quotes"
+        is_ours = first["type"] == DEMAND
+        demand = first["msg"] if is_ours else "text; put it in quotes"
+        what = f"{key}: the name {_short(first['input'])} must be {demand}"
     elif first["type"] == "value_error":  # a check of ours that involves two fields
         reason = str(first.get("ctx", {}).get("error", first["msg"]))
         what = f"{key}.{reason}" if key else reason

@@ -119,7 +119,9 @@ def _setting(key: str, field: FieldInfo) -> Setting:
         kind=_kind(field.annotation),
         limits=_limits(field),
         unit=unit,
-        default=to_jsonable_python(field.get_default(call_default_factory=True)),
+        default=None
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True)),
         sentence=" ".join((field.description or "").split()),
     )
 

@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from .task import Record, Task, execute
 
-__all__ = ["COMMAND", "Setup", "main"]
+__all__ = ["COMMAND", "Setup", "die_with", "main"]
 
 COMMAND = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
@@ -65,7 +65,7 @@ class _Forwarder(logging.Handler):
 def main(descriptor: int, parent: int) -> None:
     """Serve tasks until the coordinator says so or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's business
-    _die_with(parent)
+    die_with(parent)
     connection = _connection(descriptor)
     lock = threading.Lock()
 
@@ -145,7 +145,7 @@ def _connection(descriptor: int) -> Any:
     return Connection(descriptor)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Make sure that no worker outlives its coordinator and writes into a later run."""
     if sys.platform.startswith("linux"):
         pr_set_pdeathsig = 1

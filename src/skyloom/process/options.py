@@ -1,0 +1,89 @@
+"""The options of every processor."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from typing_extensions import override
+
+__all__ = ["RUN_OPTIONS", "ProcessorParser", "add_run_options", "default_options"]
+
+MISTAKE: Final = 2
+
+RUN_OPTIONS: Final = frozenset(
+    {"filter", "bail", "report", "verbose", "n_procs", "strict", "time_limit", "retries",
+     "report_file", "quarantine", "journal", "redo", "progress"}
+)  # fmt: skip
+"""Names of the options that say how to run, not what to do."""
+
+
+class ProcessorParser(argparse.ArgumentParser):
+    """A parser whose mistakes are answered with the help text, on standard error."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.print_help(sys.stderr)
+        self.exit(MISTAKE, f"\n{self.prog}: error: {message}\n")
+
+
+def _positive(kind: type[int] | type[float], name: str) -> object:
+    def check(text: str) -> float:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text} must be > 0")
+        return value
+
+    check.__name__ = name
+    return check
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} must be >= 0")
+    return value
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every processor understands."""
+    add = parser.add_argument
+    add("--filter", metavar="STR", help="process only identifiers that contain STR")
+    add("--bail", action="store_true", help="stop at the first failure and show its traceback")
+    add("--report", action="store_true", help="classify the files and count them; change nothing")
+    add("--verbose", action="store_true", help="say more; with --report name the files")
+    add("-j", "--n-procs", type=_positive(int, "int"), default=1, metavar="NUM",  # type: ignore[arg-type]
+        help="number of worker processes")  # fmt: skip
+    group = parser.add_argument_group("long runs")
+    add = group.add_argument
+    add("--strict", action="store_true", help="exit with status 1 if any file failed")
+    add("--time-limit", type=_positive(float, "float"), metavar="SECONDS",  # type: ignore[arg-type]
+        help="time for one file; one that takes longer has failed")  # fmt: skip
+    add("--retries", type=_not_negative, default=0, metavar="NUM",
+        help="how often a file that failed is tried again")  # fmt: skip
+    add("--report-file", metavar="FILE", help="write what became of each file, JSON")
+    add("--quarantine", metavar="FILE",
+        help="leave out the files listed there, and add those that fail")  # fmt: skip
+    add("--journal", metavar="FILE",
+        help="remember what was done; leave out what has not changed since")  # fmt: skip
+    add("--redo", action="store_true", help="with --journal: process unchanged files too")
+    add("--progress", choices=("auto", "bar", "text", "none"), default="auto",
+        help="how to show progress; default: on a terminal only")  # fmt: skip
+
+
+def default_options(add_options: object = None, argv: Sequence[str] = ()) -> argparse.Namespace:
+    """Parse options as a processor does; without arguments: the defaults.
+
+    Parameters
+    ----------
+    add_options : callable, optional
+        Adds options to a parser; default: those of every processor.
+    argv : sequence of str
+        Command line without the name of the program.
+    """
+    parser = ProcessorParser(prog=os.path.basename(sys.argv[0] or "skyloom"), allow_abbrev=False)  # noqa: PTH119
+    (add_run_options if add_options is None else add_options)(parser)  # type: ignore[operator]
+    return parser.parse_args(list(argv))
