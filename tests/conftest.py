@@ -7,8 +7,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from hypothesis import settings
 
 mpl.use("Agg")  # no test needs a display
+
+# A machine may stand still for seconds: how long an example takes says nothing about the code.
+settings.register_profile("skyloom", deadline=None)
+settings.load_profile("skyloom")
 
 
 @pytest.fixture(scope="session")
