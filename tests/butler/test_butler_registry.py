@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from butler_tools import CCDS, LAYOUT, VISITS, survey, write_raw
+from butler_tools import CCDS, LAYOUT, SURVEY, VISITS, survey, write_raw
 
-from skyloom.butler import Butler, DataId, DatasetRow, registry, registry_file
+from skyloom.butler import Butler, DataId, DatasetRow, Layout, registry, registry_file
 from skyloom.errors import (
     BadDataId,
     Busy,
@@ -270,6 +270,24 @@ def test_a_damaged_registry_loses_nothing(rubbish: bytes, butler: Butler) -> Non
 def test_a_registry_of_another_layout_is_said_so(butler: Butler) -> None:
     with pytest.raises(DataDamaged, match=r"lacks .*field.*made for another layout"):
         Butler(butler.root, "hsc").query("calexp")
+
+
+def test_a_new_key_in_the_layout_costs_a_rebuild_and_nothing_else(butler: Butler) -> None:
+    butler.put([4], "bias", ccd=4, calibDate="2014-04-01", validStart="2014-01-01",
+               validEnd="2014-12-31")  # fmt: skip
+    butler.put([1], "notes", visit=1, ccd=4)
+    butler.close()
+    new = {"epoch": {"format": "json", "template": "epochs/%(epoch)d-%(visit)d.json"}}
+    table = {**SURVEY, "dimensions": {**SURVEY["dimensions"], "epoch": {"kind": "int"}}}
+    layout = Layout.from_mapping({**table, "datasets": {**SURVEY["datasets"], **new}})
+    with Butler(butler.root, layout, writeable=True) as other:
+        with pytest.raises(DataDamaged, match="lacks epoch; it was made for another layout"):
+            other.query("notes")
+        assert other.rebuild().left_out == ()
+        assert other.get("bias", visit=2, ccd=4) == [4]
+        assert other.query("bias", "validEnd") == ["2014-12-31"]
+        assert other.query("notes", "visit") == [1]
+        assert other.verify() == []
 
 
 def test_a_held_registry_is_waited_for_and_then_explained(
