@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from butler_tools import CCDS, LAYOUT, VISITS, survey, write_raw
+from butler_tools import CCDS, LAYOUT, SURVEY, VISITS, survey, write_raw
 
-from skyloom.butler import Butler, DataId, DatasetRow, registry
+from skyloom.butler import Butler, DataId, DatasetRow, Layout, registry, registry_file
 from skyloom.errors import (
     BadDataId,
     Busy,
@@ -272,10 +272,28 @@ def test_a_registry_of_another_layout_is_said_so(butler: Butler) -> None:
         Butler(butler.root, "hsc").query("calexp")
 
 
+def test_a_new_key_in_the_layout_costs_a_rebuild_and_nothing_else(butler: Butler) -> None:
+    butler.put([4], "bias", ccd=4, calibDate="2014-04-01", validStart="2014-01-01",
+               validEnd="2014-12-31")  # fmt: skip
+    butler.put([1], "notes", visit=1, ccd=4)
+    butler.close()
+    new = {"epoch": {"format": "json", "template": "epochs/%(epoch)d-%(visit)d.json"}}
+    table = {**SURVEY, "dimensions": {**SURVEY["dimensions"], "epoch": {"kind": "int"}}}
+    layout = Layout.from_mapping({**table, "datasets": {**SURVEY["datasets"], **new}})
+    with Butler(butler.root, layout, writeable=True) as other:
+        with pytest.raises(DataDamaged, match="lacks epoch; it was made for another layout"):
+            other.query("notes")
+        assert other.rebuild().left_out == ()
+        assert other.get("bias", visit=2, ccd=4) == [4]
+        assert other.query("bias", "validEnd") == ["2014-12-31"]
+        assert other.query("notes", "visit") == [1]
+        assert other.verify() == []
+
+
 def test_a_held_registry_is_waited_for_and_then_explained(
     butler: Butler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "TIMEOUT", 0.1)
+    monkeypatch.setattr(registry_file, "TIMEOUT", 0.1)
     butler.close()
     other = sqlite3.connect(butler.root / FILE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -408,6 +426,21 @@ def test_registries_of_the_original_are_read_and_never_written(tmp_path: Path) -
     path = butler.get("calexp_filename", visit=1234, ccd=56)
     assert path == str(tmp_path / "00705/HSC-I/corr/CORR-0001234-056.fits")
     assert butler.query("calexp") == []
+    calibrations = tmp_path / "CALIB"
+    calibrations.mkdir()
+    with sqlite3.connect(calibrations / "calibRegistry.sqlite3") as database:
+        database.execute(
+            "CREATE TABLE bias (id INTEGER PRIMARY KEY, validStart TEXT, validEnd TEXT, "
+            "calibDate TEXT, filter TEXT, calibVersion TEXT, ccd INT)"
+        )
+        database.execute(
+            "INSERT INTO bias VALUES (1, '2014-01-01', '2014-12-31', '2014-03-01', 'NONE', "
+            "'NONE', 56)"
+        )
+    database.close()
+    bias = "CALIB/BIAS/2014-03-01/NONE/BIAS-2014-03-01-056.fits"
+    again = Butler(tmp_path)  # CALIB tells the layout
+    assert again.get("bias_filename", visit=1234, ccd=56) == str(tmp_path / bias)
     with pytest.raises(Unwritable, match="made by another program"):
         butler.put(b"png", "calexpThumb", visit=1234, ccd=56)
 

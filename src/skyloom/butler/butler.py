@@ -100,7 +100,12 @@ class Butler:
             set_parent(self.root, Path(parent).absolute())
         self.registry = Registry(self.root, found, writeable=writeable)
         others = [Registry(other, found) for other in self.roots[1:]]
-        self.finder = Finder(found, [self.registry, *others])
+        foreign = [
+            Registry(other, found, file=str(path))
+            for other in self.roots
+            for path in found.foreign_files(other)
+        ]
+        self.finder = Finder(found, [self.registry, *others], foreign)
         self._external = {
             name: paths_by_id(found, name, paths) for name, paths in (external or {}).items()
         }
@@ -116,7 +121,7 @@ class Butler:
 
     def close(self) -> None:
         """Close the registries; they open again when they are needed."""
-        for registry in self.finder.registries:
+        for registry in (*self.finder.registries, *self.finder.foreign):
             registry.close()
 
     # -- where datasets are

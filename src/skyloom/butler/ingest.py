@@ -28,6 +28,7 @@ from .dataset_type import Lookup
 from .files import digest_file
 from .formats_fits import read_header
 from .registry import REGISTRY_FILE, DatasetRow, Registry
+from .salvage import salvage
 
 if TYPE_CHECKING:
     from .butler import Butler
@@ -271,9 +272,10 @@ def _files(butler: Butler) -> Iterator[tuple[str, DataId, Path]]:
 def rebuild(butler: Butler, *, validity: int | None = None, checksum: bool = False) -> Rebuilt:
     """Make the registry anew from the files below the root.
 
-    A registry that cannot be read is moved aside; from one that can be read, the times for which
-    calibrations hold and checksums of unchanged files are kept, and other processes may go on
-    writing meanwhile.
+    A registry that cannot be read, or was made for another layout, is moved aside; its lookup
+    tables, such as the times for which calibrations hold, are kept as far as they can be read. Of
+    one that is in order the checksums of unchanged files are kept too, and other processes may go
+    on writing meanwhile.
 
     Parameters
     ----------
@@ -313,15 +315,18 @@ def rebuild(butler: Butler, *, validity: int | None = None, checksum: bool = Fal
 
 
 def _rows_before(registry: Registry) -> list[DatasetRow]:
+    """Return the rows of a registry; one that cannot be used is moved aside."""
     try:
         return list(registry.rows())
     except DataDamaged as error:
         registry.close()
+        saved = salvage(registry.path, registry.layout)
         aside = registry.path.with_name(f"{REGISTRY_FILE}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        log.warning("%s: cannot be read (%s); moved to %s", registry.path, error, aside.name)
+        log.warning("%s; moved to %s", error, aside.name)
         registry.path.replace(aside)
         for suffix in ("-wal", "-shm", "-journal"):
             registry.path.with_name(registry.path.name + suffix).unlink(missing_ok=True)
+        registry.record([], saved)
         return []
 
 

@@ -38,6 +38,8 @@ class Layout:
     """Key of the parts: (key of the whole, table that lists them)."""
     registry: bool = False
     """Whether a directory has an index of its datasets; else file names alone tell."""
+    foreign: tuple[str, ...] = ()
+    """Databases of other programs with lookup tables: names below a root, with variables."""
     source: Path | None = None
     """The file it was read from, if it does not ship."""
     _places: dict[tuple[str, Path], Places] = field(
@@ -162,6 +164,14 @@ class Layout:
             )
             for piece in pieces(self._template(name))
         )
+
+    def foreign_files(self, root: Path) -> list[Path]:
+        """Return the databases of other programs that a root has."""
+        filled = [
+            "".join(p.literal + self.variables.get(p.key, "") for p in pieces(template))
+            for template in self.foreign
+        ]
+        return [root / name for name in filled if (root / name).is_file()]
 
     def parse(self, name: str, path: Path, *, root: Path) -> DataId | None:
         """Return the data ID whose path is ``path``, or None if no data ID has it."""

@@ -23,7 +23,10 @@ __all__ = ["known_layouts", "layout_rows", "read_layout_table"]
 log = logging.getLogger(__name__)
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where built
-_SECTIONS: Final = ("dimensions", "variables", "tables", "levels", "datasets", "registry", "doc")
+_SECTIONS: Final = (
+    *("dimensions", "variables", "tables", "levels", "datasets"),
+    *("registry", "foreign", "doc"),
+)
 _ARGUMENTS: Final = ("name", "data_id", "keys", "obj", "overwrite", "bbox", "validity", "checksum")
 """Arguments of the butler, beside which keys are given."""
 
@@ -133,6 +136,7 @@ def _rows(table: Mapping[str, Any], name: str) -> dict[str, Any]:
         "tables": tables,
         "levels": levels,
         "registry": bool(table.get("registry", False)),
+        "foreign": _listed(table, "foreign"),
     }
 
 

@@ -29,11 +29,16 @@ class Finder:
     layout : Layout
     registries : sequence of Registry
         Nearest root first.
+    foreign : sequence of Registry
+        Those of other programs that hold lookup tables only.
     """
 
-    def __init__(self, layout: Layout, registries: Sequence[Registry]) -> None:
+    def __init__(
+        self, layout: Layout, registries: Sequence[Registry], foreign: Sequence[Registry] = ()
+    ) -> None:
         self.layout = layout
         self.registries = tuple(registries)
+        self.foreign = tuple(foreign)
         self._read: dict[tuple[str, Path], list[dict[str, Value]]] = {}
 
     def complete(self, name: str, given: Mapping[str, Value], *, existing: bool = True) -> DataId:
@@ -101,6 +106,9 @@ class Finder:
                 else registry.lookup(lookup, known)
             )
             for row in rows:
+                found.setdefault(DataId.trusted(row), row)
+        for registry in self.foreign:
+            for row in registry.lookup(lookup, known):
                 found.setdefault(DataId.trusted(row), row)
         return list(found.values())
 

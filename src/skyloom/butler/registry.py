@@ -18,24 +18,23 @@ import json
 import os
 import sqlite3
 import threading
-import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from skyloom.errors import Busy, ConflictError, DataDamaged, InputError, Unwritable
+from skyloom.errors import ConflictError, DataDamaged, InputError, Unwritable
 
 from .data_id import DataId, Value
 from .dataset_type import Lookup
 from .file_system import network_file_system
 from .layout import Layout
+from .registry_file import connect, explain, publish, remedy
 
 __all__ = ["REGISTRY_FILE", "DatasetRow", "Registry"]
 
 REGISTRY_FILE: Final = "registry.sqlite3"
-TIMEOUT: Final = 30.0  # s
 _VERSION: Final = 1
 _INHERITED: Final[list[sqlite3.Connection]] = []  # of the parent process; kept as they are
 _RESERVED: Final = ("type", "path", "size", "mtime_ns", "checksum")
@@ -65,11 +64,15 @@ class Registry:
         Names the columns.
     writeable : bool
         Whether rows may be added; the file is then made with the first of them.
+    file : str
+        Name of the file, for one of another program.
     """
 
-    def __init__(self, root: Path, layout: Layout, *, writeable: bool = False) -> None:
+    def __init__(
+        self, root: Path, layout: Layout, *, writeable: bool = False, file: str = REGISTRY_FILE
+    ) -> None:
         self.root = root
-        self.path = root / REGISTRY_FILE
+        self.path = root / file
         self.layout = layout
         self.writeable = writeable
         used = {key for kind in layout.types.values() for key in kind.dimensions}
@@ -80,7 +83,7 @@ class Registry:
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _registry, (self.root, self.layout, self.writeable)
+        return _registry, (self.root, self.layout, self.writeable, self.path)
 
     def __del__(self) -> None:
         self.close()
@@ -287,7 +290,7 @@ class Registry:
             if not self.layout.registry or not self.path.is_file():
                 return None
             self._drop()
-            database = _connect(self.path, writeable=self.writeable)
+            database = connect(self.path, writeable=self.writeable)
             try:
                 self._is_foreign = self._check(database)
             except BaseException:
@@ -308,7 +311,7 @@ class Registry:
         if version != _VERSION or lacking:
             what = f"lacks {', '.join(lacking)}" if lacking else f"has version {version}"
             raise DataDamaged(
-                f"{self.path}: {what}; it was made for another layout. {_remedy(self.root)}",
+                f"{self.path}: {what}; it was made for another layout. {remedy(self.root)}",
                 path=self.path,
             )
         return False
@@ -326,7 +329,7 @@ class Registry:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
                 self._write_schema(part)
-                _publish(part, self.path)  # whole, or that of another process
+                publish(part, self.path)  # whole, or that of another process
             except OSError as error:
                 raise Unwritable(
                     f"{self.path}: cannot be made ({error.strerror}); change the permissions or "
@@ -376,77 +379,11 @@ class Registry:
         try:
             yield
         except sqlite3.Error as error:
-            raise _explain(self.path, error) from error
+            raise explain(self.path, error) from error
 
 
-def _registry(root: Path, layout: Layout, writeable: bool) -> Registry:
-    return Registry(root, layout, writeable=writeable)
-
-
-def _connect(path: Path, *, writeable: bool) -> sqlite3.Connection:
-    name = urllib.parse.quote(str(path))
-    modes = ("mode=rw",) if writeable else ("mode=ro", "mode=ro&immutable=1")
-    for mode in modes:
-        database = sqlite3.connect(
-            f"file:{name}?{mode}",
-            uri=True,
-            timeout=TIMEOUT,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        except sqlite3.OperationalError as error:
-            # in a directory that is read-only, the write-ahead log cannot be set up
-            database.close()
-            is_last = mode == modes[-1]
-            if is_last or error.sqlite_errorcode & 0xFF not in {
-                sqlite3.SQLITE_CANTOPEN,
-                sqlite3.SQLITE_READONLY,
-            }:
-                raise
-        except BaseException:
-            database.close()
-            raise
-        else:
-            if writeable:
-                database.execute("PRAGMA synchronous = NORMAL")
-            return database
-    raise AssertionError
-
-
-def _publish(part: Path, path: Path) -> None:
-    """Give a new file its name, unless another process was first."""
-    try:
-        path.hardlink_to(part)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not path.exists():
-            part.replace(path)
-
-
-def _explain(path: Path, error: sqlite3.Error) -> Exception:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Busy(
-            f"{path}: another program has held the registry for {TIMEOUT:g} s; wait for it or "
-            "stop it, and try again. No file is lost: 'skyloom butler rebuild' finds those "
-            "without a row",
-            path=path,
-        )
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return Unwritable(f"{path}: {error}; change the permissions", path=path)
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        return OSError(28 if code == sqlite3.SQLITE_FULL else 5, f"{path}: {error}")
-    return DataDamaged(f"{path}: {error}. {_remedy(path.parent)}", path=path)
-
-
-def _remedy(root: Path) -> str:
-    return (
-        f"The files are untouched: run 'skyloom butler rebuild {root}', which moves the damaged "
-        "registry aside and makes a new one from them"
-    )
+def _registry(root: Path, layout: Layout, writeable: bool, path: Path) -> Registry:
+    return Registry(root, layout, writeable=writeable, file=str(path))
 
 
 def _quoted(name: str) -> str:
