@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -253,6 +254,17 @@ def test_packed_files_are_read(written):
         Exposure.read(packed)
 
 
+def test_threads_read_the_same(written):
+    exposure, path = written
+    exposure.write(path.with_name("packed.fits"), is_compressed=True)
+    paths = [path, path.with_name("packed.fits")] * 8
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(Exposure.read, paths))
+        scales = list(pool.map(lambda e: e.wcs.pixel_scale(1000, 0), found))
+    assert all(same_planes(exposure, each) for each in found)
+    assert len(set(scales)) == 1
+
+
 def test_files_that_are_no_exposures(tmp_path):
     with pytest.raises(MissingFile, match="no such file"):
         Exposure.read(tmp_path / "none.fits")
@@ -394,6 +406,23 @@ def test_a_new_calibration_of_a_real_file(shared_data, tmp_path):
     assert back.photo_calib.zeropoint == pytest.approx(30.0)
     assert back.metadata["FLUXMAG0"] == pytest.approx(1e12)
     assert back.wcs.pixel_to_sky(3, 4) == exposure.wcs.pixel_to_sky(3, 4)
+
+
+def test_what_is_not_understood_is_rewritten_unchanged(shared_data, tmp_path):
+    exposure = Exposure.read(real(shared_data, REAL[0]))
+    before = exposure.stored.archive
+    exposure.filter = FilterLabel(band="r")
+    exposure.write(tmp_path / "c.fits")
+    after = Exposure.read(tmp_path / "c.fits")
+    tables = [source.to_bytes() for source in before.sources[1:]]  # all but the index
+    assert [s.to_bytes() for s in after.stored.archive.sources[1 : len(tables) + 1]] == tables
+    opaque = [id_ for id_ in before.entries if before.class_of(id_).startswith("Transform")]
+    assert len(opaque) == 4
+    for id_ in opaque:
+        assert after.stored.archive.class_of(id_) == before.class_of(id_)
+    assert after.filter == FilterLabel(band="r")
+    assert after.detector == exposure.detector
+    assert after.photo_calib.mean == 1e6
 
 
 def test_a_wcs_that_cannot_be_a_card_is_refused(written):

@@ -10,7 +10,7 @@ from skyloom.images.about import ArchivedObject, FilterLabel, VisitInfo
 from skyloom.images.afw import decode_psf  # noqa: F401 - registers its classes
 from skyloom.images.afw.archive import Archive
 from skyloom.images.afw.decode import Decoder, header_wcs
-from skyloom.images.afw.hdus import damaged
+from skyloom.images.afw.hdus import damaged, quiet
 from skyloom.images.afw.layout import Layout, wcs_cards
 from skyloom.images.photo_calib import PhotoCalib
 from skyloom.images.sky_wcs import SkyWcs
@@ -35,7 +35,7 @@ class FileComponents:
         NotCalibrated
             If the photometric calibration says that there is none.
         """
-        with damaged(self.layout.path):
+        with damaged(self.layout.path), quiet():
             if name == "wcs":
                 return self._wcs()
             if name == "visit_info":

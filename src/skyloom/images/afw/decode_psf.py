@@ -31,10 +31,11 @@ _DEFAULT_KERNEL = "lanczos3"  # of coadd PSFs that do not name theirs
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kernel:
-    """A kernel on its way to a PSF: images, centred, and their factors."""
+    """A kernel on its way to a PSF: images, their factors, and the pixel of the star."""
 
-    images: Floats  # (K, S, S)
+    images: Floats  # (K, height, width)
     functions: tuple[Any, ...]
+    centre: tuple[int, int]  # x, y in the images
 
 
 class UnsupportedPart(UnsupportedMapping):
@@ -61,8 +62,7 @@ def _fixed_kernel(_: Decoder, parts: list[Rows]) -> Kernel:
     row = one(parts)
     width, height = _dimensions(row)
     image = np.asarray(row.get("image"), np.float64).reshape(height, width)
-    x, y = _centre(row, width, height)
-    return Kernel(images=centred(image, x, y)[None], functions=(1.0,))
+    return Kernel(images=image[None], functions=(1.0,), centre=_centre(row, width, height))
 
 
 def _centre(row: Rows, width: int, height: int) -> tuple[int, int]:
@@ -91,7 +91,8 @@ def _kernel_psf(decoder: Decoder, parts: list[Rows]) -> KernelPsf:
     if any(name.startswith("averagePosition") for name in row.table.columns):
         x, y = row.point("averagePosition")
         position = (float(x), float(y))
-    return KernelPsf(kernel.images, kernel.functions, average_position=position)
+    images = np.stack([centred(image, *kernel.centre) for image in kernel.images])
+    return KernelPsf(images, kernel.functions, average_position=position)
 
 
 def _gaussians(*names: str) -> Callable[[Decoder, list[Rows]], KernelPsf]:

@@ -11,7 +11,7 @@ from astropy.io import fits
 from typing_extensions import override
 
 from skyloom.geometry import Box
-from skyloom.images.afw.hdus import BLOCK, Hdu, damaged
+from skyloom.images.afw.hdus import BLOCK, Hdu, damaged, quiet
 
 __all__ = ["image_header", "image_shape", "is_image", "pixel_bytes", "read_pixels", "stored_form"]
 
@@ -58,7 +58,7 @@ def image_header(hdu: Hdu) -> fits.Header:
         return hdu.header
     _check_tiles(hdu)
     _check_tiles(hdu)
-    with damaged(hdu.path, hdu.number):
+    with damaged(hdu.path, hdu.number), quiet():
         table = fits.BinTableHDU.fromstring(hdu.raw_header)
         header: fits.Header = fits.CompImageHDU(bintable=table).header
         return header
@@ -167,7 +167,7 @@ def _number(hdu: Hdu, name: str, default: float) -> float:
 
 def _read_tiles(file: BinaryIO, hdu: Hdu, part: Box) -> npt.NDArray[Any]:
     _check_tiles(hdu)
-    with damaged(hdu.path, hdu.number):
+    with damaged(hdu.path, hdu.number), quiet():
         table = fits.BinTableHDU.readfrom(_Window(file, hdu.start, hdu.stop))
         pixels = np.asarray(fits.CompImageHDU(bintable=table).section[part.slices])
         pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
