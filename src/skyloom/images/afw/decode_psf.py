@@ -81,7 +81,9 @@ def _linear_combination(decoder: Decoder, parts: list[Rows]) -> Kernel:
         functions = tuple(_part(decoder, i, known) for i in ids)
     else:
         functions = tuple(float(a) for a in np.atleast_1d(row.get("amplitudes")))
-    return Kernel(images=np.concatenate([kernel.images for kernel in kernels]), functions=functions)
+    images = np.concatenate([kernel.images for kernel in kernels])
+    centre = _centre(row, images.shape[2], images.shape[1])
+    return Kernel(images=images, functions=functions, centre=centre)
 
 
 def _kernel_psf(decoder: Decoder, parts: list[Rows]) -> KernelPsf:
