@@ -18,6 +18,7 @@ from skyloom.errors import (
     OutsideImage,
     UnreadableFile,
     Unwritable,
+    WrongType,
 )
 from skyloom.geometry import Box
 from skyloom.images import (
@@ -180,6 +181,12 @@ def test_what_has_no_place_is_refused_before_writing(written):
         exposure.write(path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_pixels_without_a_place_in_fits(tmp_path):
+    with pytest.raises(WrongType, match="float16 have no place"):
+        Image(np.zeros((2, 2), np.float16)).write(tmp_path / "i.fits")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_cannot_be_written(tmp_path):
@@ -396,6 +403,25 @@ def test_the_current_layout(shared_data):
     # a gnomonic WCS is the same in both forms: rounding of header values with 15 digits
     assert np.allclose(archived, header, rtol=0, atol=1e-12 * 360)
     assert np.allclose(exposure.wcs.sky_to_pixel(*archived), (x, y), rtol=0, atol=1e-8)
+
+
+def test_a_wcs_that_is_not_known_is_taken_from_the_header(shared_data, tmp_path, caplog):
+    data = real(shared_data, REAL[0]).read_bytes()
+    (tmp_path / "f.fits").write_bytes(data.replace(b"Begin WinMap", b"Begin SlaMap"))
+    exposure = Exposure.read(tmp_path / "f.fits")
+    known = Exposure.read(real(shared_data, REAL[0]))
+    assert exposure.wcs.pixel_to_sky(3, 4) == pytest.approx(known.wcs.pixel_to_sky(3, 4), abs=1e-9)
+    assert exposure.wcs.is_fits_exact
+    assert "f.fits: the archived WCS (SkyWcs) holds a mapping that is not known" in caplog.text
+
+
+def test_an_old_photo_calib_is_refused(shared_data, tmp_path):
+    exposure = Exposure.read(real(shared_data, REAL[0]))
+    data = exposure.stored.archive.sources[2].data  # version is the last of its row
+    whole = real(shared_data, REAL[0]).read_bytes()
+    (tmp_path / "f.fits").write_bytes(whole.replace(data, data[:-1] + b"\0"))
+    with pytest.raises(MissingComponent, match="version 0 counts in maggies"):
+        read_component(tmp_path / "f.fits", "photo_calib")
 
 
 def test_a_new_calibration_of_a_real_file(shared_data, tmp_path):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from typing_extensions import override
 
+from skyloom.errors import WrongType
 from skyloom.geometry import Box
 from skyloom.images.afw.hdus import BLOCK, Hdu, damaged, quiet
 
@@ -122,7 +123,7 @@ def stored_form(array: npt.NDArray[Any]) -> tuple[int, int, npt.NDArray[Any]]:
         offset = _OFFSETS[8 * size]
         signed = (array ^ array.dtype.type(offset)).view(np.dtype(f"i{size}"))
         return 8 * size, offset, signed
-    raise ValueError(f"pixels of {array.dtype.name} have no place in FITS; convert them (astype)")
+    raise WrongType(f"pixels of {array.dtype.name} have no place in FITS; convert them (astype)")
 
 
 def pixel_bytes(file: BinaryIO, array: npt.NDArray[Any]) -> None:
