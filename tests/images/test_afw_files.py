@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from skyloom.errors import (
     OutsideImage,
     UnreadableFile,
     Unwritable,
+    WrongType,
 )
 from skyloom.geometry import Box
 from skyloom.images import (
@@ -181,6 +183,12 @@ def test_what_has_no_place_is_refused_before_writing(written):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_pixels_without_a_place_in_fits(tmp_path):
+    with pytest.raises(WrongType, match="float16 have no place"):
+        Image(np.zeros((2, 2), np.float16)).write(tmp_path / "i.fits")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(Unwritable, match="cannot be written"):
         sample().write(tmp_path / "no" / "such" / "directory.fits")
@@ -251,6 +259,17 @@ def test_packed_files_are_read(written):
     packed.write_bytes(packed.read_bytes()[:-500])
     with pytest.raises(UnreadableFile, match="cannot be unpacked"):
         Exposure.read(packed)
+
+
+def test_threads_read_the_same(written):
+    exposure, path = written
+    exposure.write(path.with_name("packed.fits"), is_compressed=True)
+    paths = [path, path.with_name("packed.fits")] * 8
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(Exposure.read, paths))
+        scales = list(pool.map(lambda e: e.wcs.pixel_scale(1000, 0), found))
+    assert all(same_planes(exposure, each) for each in found)
+    assert len(set(scales)) == 1
 
 
 def test_files_that_are_no_exposures(tmp_path):
@@ -386,6 +405,25 @@ def test_the_current_layout(shared_data):
     assert np.allclose(exposure.wcs.sky_to_pixel(*archived), (x, y), rtol=0, atol=1e-8)
 
 
+def test_a_wcs_that_is_not_known_is_taken_from_the_header(shared_data, tmp_path, caplog):
+    data = real(shared_data, REAL[0]).read_bytes()
+    (tmp_path / "f.fits").write_bytes(data.replace(b"Begin WinMap", b"Begin SlaMap"))
+    exposure = Exposure.read(tmp_path / "f.fits")
+    known = Exposure.read(real(shared_data, REAL[0]))
+    assert exposure.wcs.pixel_to_sky(3, 4) == pytest.approx(known.wcs.pixel_to_sky(3, 4), abs=1e-9)
+    assert exposure.wcs.is_fits_exact
+    assert "f.fits: the archived WCS (SkyWcs) holds a mapping that is not known" in caplog.text
+
+
+def test_an_old_photo_calib_is_refused(shared_data, tmp_path):
+    exposure = Exposure.read(real(shared_data, REAL[0]))
+    data = exposure.stored.archive.sources[2].data  # version is the last of its row
+    whole = real(shared_data, REAL[0]).read_bytes()
+    (tmp_path / "f.fits").write_bytes(whole.replace(data, data[:-1] + b"\0"))
+    with pytest.raises(MissingComponent, match="version 0 counts in maggies"):
+        read_component(tmp_path / "f.fits", "photo_calib")
+
+
 def test_a_new_calibration_of_a_real_file(shared_data, tmp_path):
     exposure = Exposure.read(real(shared_data, REAL[1]))
     exposure.photo_calib = PhotoCalib.from_zeropoint(30.0)
@@ -394,6 +432,23 @@ def test_a_new_calibration_of_a_real_file(shared_data, tmp_path):
     assert back.photo_calib.zeropoint == pytest.approx(30.0)
     assert back.metadata["FLUXMAG0"] == pytest.approx(1e12)
     assert back.wcs.pixel_to_sky(3, 4) == exposure.wcs.pixel_to_sky(3, 4)
+
+
+def test_what_is_not_understood_is_rewritten_unchanged(shared_data, tmp_path):
+    exposure = Exposure.read(real(shared_data, REAL[0]))
+    before = exposure.stored.archive
+    exposure.filter = FilterLabel(band="r")
+    exposure.write(tmp_path / "c.fits")
+    after = Exposure.read(tmp_path / "c.fits")
+    tables = [source.to_bytes() for source in before.sources[1:]]  # all but the index
+    assert [s.to_bytes() for s in after.stored.archive.sources[1 : len(tables) + 1]] == tables
+    opaque = [id_ for id_ in before.entries if before.class_of(id_).startswith("Transform")]
+    assert len(opaque) == 4
+    for id_ in opaque:
+        assert after.stored.archive.class_of(id_) == before.class_of(id_)
+    assert after.filter == FilterLabel(band="r")
+    assert after.detector == exposure.detector
+    assert after.photo_calib.mean == 1e6
 
 
 def test_a_wcs_that_cannot_be_a_card_is_refused(written):

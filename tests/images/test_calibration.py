@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyloom.errors import NotCalibrated, UnsupportedFcr
@@ -28,6 +28,7 @@ def test_zero_point_27():
     assert calibration.nanojansky(calibration.flux_mag0) == pytest.approx(3.6307805477e12, rel=1e-9)
 
 
+@settings(deadline=None)  # other work may hold the machine up
 @given(zp=st.floats(10, 35), mag=st.floats(5, 35))
 def test_magnitudes_and_fluxes_are_inverse(zp, mag):
     calibration = PhotoCalib.from_zeropoint(zp)
@@ -143,7 +144,15 @@ def test_the_correction_comes_back_from_its_keywords(tmp_path):
     assert np.allclose(calibration.magnitude(100.0, x, y), calibration.zeropoint(x, y) - 5.0)
     assert np.isnan(calibration.magnitude(-1.0, 0.0, 0.0))
     as_field = calibration.photo_calib(Box(0, 2048, 0, 4176))
-    assert np.allclose(as_field.magnitude(100.0, x, y), calibration.magnitude(100.0, x, y))
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(0, 2047, 500), rng.uniform(0, 4175, 500)
+    # 0.15 mag over the field: the series has converged to 1e-9
+    off = as_field.magnitude(100.0, x, y) - calibration.magnitude(100.0, x, y)
+    assert np.abs(off).max() < 2e-9
+    exposure.photo_calib = as_field
+    exposure.write(tmp_path / "calibrated.fits")
+    back = Exposure.read(tmp_path / "calibrated.fits").photo_calib
+    assert np.array_equal(back.magnitude(100.0, x, y), as_field.magnitude(100.0, x, y))
 
 
 @pytest.mark.parametrize(

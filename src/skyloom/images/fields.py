@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from numpy.polynomial import chebyshev
 
 from skyloom._types import Floats
 from skyloom.geometry import Box
+from skyloom.images.photo_calib import Field
 
 __all__ = ["ApCorrMap", "ChebyshevField"]
 
@@ -35,6 +36,26 @@ class ChebyshevField:
         u = (2.0 * x - (box.x0 + box.x1 - 1)) / box.width
         v = (2.0 * y - (box.y0 + box.y1 - 1)) / box.height
         return np.asarray(chebyshev.chebval2d(u, v, self.coefficients.T))
+
+    @classmethod
+    def approximating(cls, field: Field, box: Box, order: int) -> Self:
+        """Return the field that agrees with another at the Chebyshev nodes of a box.
+
+        Parameters
+        ----------
+        field : callable
+            Gives values at parent positions [pix].
+        box : Box
+            Where it is approximated.
+        order : int
+            Highest order along each axis.
+        """
+        nodes = chebyshev.chebpts1(order + 1)
+        x = 0.5 * (nodes * box.width + box.x0 + box.x1 - 1)
+        y = 0.5 * (nodes * box.height + box.y0 + box.y1 - 1)
+        values = np.asarray(field(*np.meshgrid(x, y)))
+        inverse = np.linalg.inv(chebyshev.chebvander(nodes, order))
+        return cls(box=box, coefficients=inverse @ values @ inverse.T)
 
     def mean(self) -> float:
         """Return the mean over the box."""

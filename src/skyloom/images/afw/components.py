@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,12 +11,14 @@ from skyloom.images.about import ArchivedObject, FilterLabel, VisitInfo
 from skyloom.images.afw import decode_psf  # noqa: F401 - registers its classes
 from skyloom.images.afw.archive import Archive
 from skyloom.images.afw.decode import Decoder, header_wcs
-from skyloom.images.afw.hdus import damaged
+from skyloom.images.afw.hdus import damaged, quiet
 from skyloom.images.afw.layout import Layout, wcs_cards
 from skyloom.images.photo_calib import PhotoCalib
 from skyloom.images.sky_wcs import SkyWcs
 
 __all__ = ["FileComponents"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +38,7 @@ class FileComponents:
         NotCalibrated
             If the photometric calibration says that there is none.
         """
-        with damaged(self.layout.path):
+        with damaged(self.layout.path), quiet():
             if name == "wcs":
                 return self._wcs()
             if name == "visit_info":
@@ -61,7 +64,15 @@ class FileComponents:
     def _wcs(self) -> SkyWcs | None:
         archived = self.archived("wcs")
         of_header = header_wcs(wcs_cards(self.layout.image), self.layout.xy0)
-        if archived is None or isinstance(archived, ArchivedObject):
+        if isinstance(archived, ArchivedObject):
+            log.warning(
+                "%s: the archived WCS (%s) holds a mapping that is not known; that of the header "
+                "is used, which may be an approximation",
+                self.layout.path,
+                archived.name,
+            )
+            archived = None
+        if archived is None:
             return of_header
         if of_header is None:
             return archived  # type: ignore[no-any-return]

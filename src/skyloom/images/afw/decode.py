@@ -106,7 +106,11 @@ def box_of(row: Rows, name: str, at: int = 0) -> Box:
 def _photo_calib(decoder: Decoder, parts: list[Rows]) -> PhotoCalib:
     row = one(parts)
     if "version" not in row or row.get("version") < 1:
-        raise ValueError("PhotoCalib of version 0 counts in maggies and is not supported")
+        raise MissingComponent(
+            f"{row.table.where}: a PhotoCalib of version 0 counts in maggies, which is not "
+            "supported; set photo_calib yourself",
+            component="photo_calib",
+        )
     field = None
     if not row.get("isConstant"):
         field = decoder.need(int(row.get("field")), ChebyshevField)

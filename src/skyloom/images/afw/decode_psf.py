@@ -31,10 +31,11 @@ _DEFAULT_KERNEL = "lanczos3"  # of coadd PSFs that do not name theirs
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Kernel:
-    """A kernel on its way to a PSF: images, centred, and their factors."""
+    """A kernel on its way to a PSF: images, their factors, and the pixel of the star."""
 
-    images: Floats  # (K, S, S)
+    images: Floats  # (K, height, width)
     functions: tuple[Any, ...]
+    centre: tuple[int, int]  # x, y in the images
 
 
 class UnsupportedPart(UnsupportedMapping):
@@ -61,8 +62,7 @@ def _fixed_kernel(_: Decoder, parts: list[Rows]) -> Kernel:
     row = one(parts)
     width, height = _dimensions(row)
     image = np.asarray(row.get("image"), np.float64).reshape(height, width)
-    x, y = _centre(row, width, height)
-    return Kernel(images=centred(image, x, y)[None], functions=(1.0,))
+    return Kernel(images=image[None], functions=(1.0,), centre=_centre(row, width, height))
 
 
 def _centre(row: Rows, width: int, height: int) -> tuple[int, int]:
@@ -81,7 +81,9 @@ def _linear_combination(decoder: Decoder, parts: list[Rows]) -> Kernel:
         functions = tuple(_part(decoder, i, known) for i in ids)
     else:
         functions = tuple(float(a) for a in np.atleast_1d(row.get("amplitudes")))
-    return Kernel(images=np.concatenate([kernel.images for kernel in kernels]), functions=functions)
+    images = np.concatenate([kernel.images for kernel in kernels])
+    centre = _centre(row, images.shape[2], images.shape[1])
+    return Kernel(images=images, functions=functions, centre=centre)
 
 
 def _kernel_psf(decoder: Decoder, parts: list[Rows]) -> KernelPsf:
@@ -91,7 +93,8 @@ def _kernel_psf(decoder: Decoder, parts: list[Rows]) -> KernelPsf:
     if any(name.startswith("averagePosition") for name in row.table.columns):
         x, y = row.point("averagePosition")
         position = (float(x), float(y))
-    return KernelPsf(kernel.images, kernel.functions, average_position=position)
+    images = np.stack([centred(image, *kernel.centre) for image in kernel.images])
+    return KernelPsf(images, kernel.functions, average_position=position)
 
 
 def _gaussians(*names: str) -> Callable[[Decoder, list[Rows]], KernelPsf]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from astropy.io import fits
 
 from skyloom.errors import MissingFile, SkyloomError, UnreadableFile
 
-__all__ = ["BLOCK", "Hdu", "damaged", "opened", "padded", "scan"]
+__all__ = ["BLOCK", "Hdu", "damaged", "opened", "padded", "quiet", "scan"]
 
 BLOCK = 2880  # byte; everything in a FITS file comes in blocks of this size
 _CARD = 80
@@ -34,6 +35,7 @@ _VALUE = re.compile(
     rb"\s*(?:'(?P<text>(?:[^']|'')*)'|(?P<truth>[TF])|(?P<whole>[+-]?\d{1,19})"
     rb"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?))\s*(?:/.*)?$"
 )
+_QUIET = threading.RLock()
 _LARGEST = 1 << 62  # byte; a larger HDU is a damaged header
 
 
@@ -71,7 +73,7 @@ class Hdu:
         UnreadableFile
             If one of them cannot be read.
         """
-        with damaged(self.path, self.number):
+        with damaged(self.path, self.number), quiet():
             header: fits.Header = fits.Header.fromstring(b"".join(cards))
             for raw in cards:
                 if _value(raw) is None:  # not plainly a value: commentary, blank, or damaged
@@ -152,9 +154,7 @@ class Hdu:
 def damaged(path: Path, number: int | None = None) -> Iterator[None]:
     """Turn whatever astropy, numpy or zlib raise on damaged files into `UnreadableFile`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # repairs of cards that are not quite standard
-            yield
+        yield
     except (SkyloomError, MemoryError):
         raise
     except Exception as error:  # a dozen types, of several packages
@@ -165,6 +165,17 @@ def damaged(path: Path, number: int | None = None) -> Iterator[None]:
             file=str(path),
             hdu=number,
         ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Do not show what astropy says about cards and WCS that are not quite standard.
+
+    The filter of warnings is one for the process: one thread at a time.
+    """
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

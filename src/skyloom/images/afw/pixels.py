@@ -10,8 +10,9 @@ import numpy.typing as npt
 from astropy.io import fits
 from typing_extensions import override
 
+from skyloom.errors import WrongType
 from skyloom.geometry import Box
-from skyloom.images.afw.hdus import BLOCK, Hdu, damaged
+from skyloom.images.afw.hdus import BLOCK, Hdu, damaged, quiet
 
 __all__ = ["image_header", "image_shape", "is_image", "pixel_bytes", "read_pixels", "stored_form"]
 
@@ -58,7 +59,7 @@ def image_header(hdu: Hdu) -> fits.Header:
         return hdu.header
     _check_tiles(hdu)
     _check_tiles(hdu)
-    with damaged(hdu.path, hdu.number):
+    with damaged(hdu.path, hdu.number), quiet():
         table = fits.BinTableHDU.fromstring(hdu.raw_header)
         header: fits.Header = fits.CompImageHDU(bintable=table).header
         return header
@@ -122,7 +123,7 @@ def stored_form(array: npt.NDArray[Any]) -> tuple[int, int, npt.NDArray[Any]]:
         offset = _OFFSETS[8 * size]
         signed = (array ^ array.dtype.type(offset)).view(np.dtype(f"i{size}"))
         return 8 * size, offset, signed
-    raise ValueError(f"pixels of {array.dtype.name} have no place in FITS; convert them (astype)")
+    raise WrongType(f"pixels of {array.dtype.name} have no place in FITS; convert them (astype)")
 
 
 def pixel_bytes(file: BinaryIO, array: npt.NDArray[Any]) -> None:
@@ -167,7 +168,7 @@ def _number(hdu: Hdu, name: str, default: float) -> float:
 
 def _read_tiles(file: BinaryIO, hdu: Hdu, part: Box) -> npt.NDArray[Any]:
     _check_tiles(hdu)
-    with damaged(hdu.path, hdu.number):
+    with damaged(hdu.path, hdu.number), quiet():
         table = fits.BinTableHDU.readfrom(_Window(file, hdu.start, hdu.stop))
         pixels = np.asarray(fits.CompImageHDU(bintable=table).section[part.slices])
         pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))

@@ -133,6 +133,11 @@ def read_component(path: Path | str, name: str) -> Any:
         ``image``, ``mask``, ``variance``, ``metadata``, one of `COMPONENTS`, or the name of
         another archived component as its keyword has it (``coadd_inputs``, ``valid_polygon``).
 
+    Returns
+    -------
+    object
+        An `ArchivedObject` where the class of the component is not known.
+
     Raises
     ------
     MissingComponent

@@ -29,6 +29,7 @@ __all__ = ["write_exposure", "write_image", "write_mask", "write_masked_image"]
 
 _ONLY_IN_HEADERS = {"wcs", "visit_info"}  # set components that are written as cards
 _FIRST_ID = 1
+_TILE = 128  # pix, side of compressed tiles: 100 x 100 pixels touch four
 
 
 def write_exposure(exposure: Exposure, path: Path | str, *, is_compressed: bool = False) -> None:
@@ -147,12 +148,12 @@ def _write_plane(
 
 
 def _write_compressed(file: BinaryIO, plane: Plane, header: fits.Header) -> None:
-    """Write a plane as lossless tiles, one row each, so that a cut-out unpacks few of them."""
+    """Write a plane as lossless square tiles, so that a cut-out unpacks few of them."""
     hdu = fits.CompImageHDU(
         np.ascontiguousarray(plane.array),
         header,
         compression_type="GZIP_2",
-        tile_shape=(1, plane.width),
+        tile_shape=(min(_TILE, plane.height), min(_TILE, plane.width)),
         quantize_level=0,
     )
     whole = io.BytesIO()
