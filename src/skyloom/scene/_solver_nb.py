@@ -160,7 +160,6 @@ def solve_group(
             break
         iterations += 1
         assign(trial_flux, flux)
-    add_scaled(outcome.chi2, 1.0, best.chi2)
     call_at(
         covariances,
         where.covariances,
@@ -169,21 +168,19 @@ def solve_group(
             outcome, where.correlated_products,
         ),
     )  # fmt: skip
-    _position_slopes(best, scratch.first, members.n_units, flux, outcome.slope, outcome.curvature)
-    _report(outcome, evaluations, iterations, converged, last, gained - current)
+    how = evaluations, iterations, converged, last, gained - current
+    _report(outcome, best, scratch.first, members.n_units, flux, how)
 
 
 @lean_exact_kernel
-def _report(outcome, evaluations, iterations, converged, last, gained):
-    """Say how the fit went."""
+def _report(outcome, normal, first, count, flux, how):
+    """Say how the fit went, and how chi-square answers to shifts in the images of one flux key."""
+    evaluations, iterations, converged, last, gained = how
     report = outcome.report
     report[0], report[1], report[2] = evaluations, iterations, 1.0 if converged else 0.0
     report[3], report[4] = last, gained
-
-
-@lean_exact_kernel
-def _position_slopes(normal, first, count, flux, slope, curvature):
-    """Fill how chi-square answers to shifts of one source in the images of one flux key."""
+    add_scaled(outcome.chi2, 1.0, normal.chi2)
+    slope, curvature = outcome.slope, outcome.curvature
     slope[:] = 0.0
     curvature[:] = 0.0
     for s in range(flux.shape[0]):

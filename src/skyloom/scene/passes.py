@@ -8,10 +8,7 @@ whatever the order, the process, the thread or the patch in which groups are sol
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 
@@ -38,18 +35,14 @@ from .options import FitOptions
 from .sources import Sources, SourceType, has_parameter
 from .stamps import StampRule, sersic_index
 from .state import SceneState
+from .threads import Threads, deal_out
 from .transforms import PsfBank, kernel_tables
 
 __all__ = ["ScenePass"]
 
-T = TypeVar("T")
 
 FOLD_SNR = 30.0
 COMPACT_RADIUS = 2.0  # pix: larger ones without a cusp have no power where a PSF aliases
-SMALL_STAMP = 16  # pix: the work that does not depend on the stamp is as much as this one's
-SHARE = 0.5  # of what is left per thread goes into the next portion of groups: ever smaller ones
-LARGE_SHARE = 0.1  # of what a thread has to do: a group with more must not come late
-LEAST_SHARE = 0.02  # of everything, per thread: a call has its cost
 
 
 class ScenePass:
@@ -90,7 +83,7 @@ class ScenePass:
             np.copyto(self.data[start : start + area], data, where=usable)
             np.copyto(self.ivar[start : start + area], ivar, where=usable)
 
-        self._pool: ThreadPoolExecutor | None = None
+        self.in_threads = Threads(options.threads)
         self.in_threads(prepare, range(len(images)))
         self._unusable = np.flatnonzero(self.ivar == 0.0)
         self.source_variance = [im.source_variance for im in images]
@@ -256,34 +249,6 @@ class ScenePass:
             share, [(h, number) for h in range(len(halves)) for number in range(len(pairs))]
         )
 
-    def in_threads(self, work: Callable[[T], None], tasks: Sequence[T]) -> None:
-        """Call ``work`` for every task, as many at a time as the options say.
-
-        Tasks begin in their order.  The calling thread takes its share: woken up after each task
-        of others it would only push them off their cores.
-        """
-        waiting = deque(tasks)
-
-        def take() -> None:
-            while True:
-                try:
-                    task = waiting.popleft()
-                except IndexError:
-                    return
-                work(task)
-
-        helpers: list[Future[None]] = []
-        if self.options.threads > 1 and len(tasks) > 1:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.options.threads - 1)  # ends with this scene
-            number = min(len(tasks), self.options.threads) - 1
-            helpers = [self._pool.submit(take) for _ in range(number)]
-        try:
-            take()
-        finally:
-            for helper in helpers:
-                helper.result()
-
     def run(
         self,
         state: SceneState,
@@ -425,28 +390,8 @@ class ScenePass:
                 kernel_addresses(),
             )
 
-        self.in_threads(solve, self._portions(groups, state.side))
+        self.in_threads(solve, deal_out(groups, state.side, self.options.threads))
         return results
-
-    def _portions(self, groups: Sequence[Sequence[Ints]], side: Ints) -> list[list[Sequence[Ints]]]:
-        """Deal groups out to portions of about the same work, the largest group first."""
-        if not groups:
-            return []
-        if self.options.threads == 1:
-            return [list(groups)]
-        work = side.astype(np.float64) ** 2 + SMALL_STAMP**2
-        rows = [row for blocks in groups for block in blocks for row in block.tolist()]
-        sizes = [sum(map(len, blocks)) for blocks in groups]
-        cost = np.add.reduceat(work[rows], np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(int))
-        # Large groups first; the others as they come, for neighbours share pixels in the cache.
-        large = np.where(cost > LARGE_SHARE * cost.sum() / self.options.threads, -cost, 0.0)
-        order = np.argsort(large, kind="stable")
-        done = np.cumsum(cost[order]) / cost.sum()
-        place = np.searchsorted(_portion_edges(self.options.threads), done - 1e-9)
-        portions: list[list[Sequence[Ints]]] = [[] for _ in range(place[-1] + 1)]
-        for i, p in zip(order.tolist(), place.tolist(), strict=True):
-            portions[p].append(groups[i])
-        return [p for p in portions if p]
 
     def _problem(self, state: SceneState, free: Bools) -> Problem:
         """Return what the kernels may change, relative to the reference positions."""
@@ -615,15 +560,6 @@ class ScenePass:
         state.partner[rows] = results.partner[rows]
         state.pair_cov[rows] = results.pair_cov[rows]
         state.sky_response[rows] = results.response[rows]
-
-
-def _portion_edges(threads: int) -> Floats:
-    """Return where portions of the work end, as fractions: large ones first, small ones last."""
-    edges = [0.0]
-    while edges[-1] < 1.0:
-        share = max(SHARE * (1.0 - edges[-1]), LEAST_SHARE) / threads
-        edges.append(edges[-1] + share)
-    return np.array(edges[1:-1])
 
 
 def _is_bright(state: SceneState) -> Bools:
