@@ -207,3 +207,10 @@ def test_an_interrupt_ends_parent_and_workers(tmp_path):
     for name in names:
         with pytest.raises(ProcessLookupError):
             os.kill(int(Path(name).read_text()), 0)
+
+
+def test_a_bar_shows_the_counts(capsys):
+    run(["a", "bad", "b"], "-j", "2", "--progress", "bar")
+    err = capsys.readouterr().err
+    assert "3 files" in err
+    assert "1 failed" in err
