@@ -1,6 +1,6 @@
 """Workers: what they share, how they end, and what a dead one costs."""
 
-# ruff: noqa: ARG002 - hooks
+# ruff: noqa: ARG002, T201 - hooks
 
 from __future__ import annotations
 
@@ -214,3 +214,14 @@ def test_a_bar_shows_the_counts(capsys):
     err = capsys.readouterr().err
     assert "3 files" in err
     assert "1 failed" in err
+
+
+def test_what_workers_print_is_seen(capfd):
+    class Prints(Toy):
+        def process(self, identifier):
+            print(f"<{identifier}>")
+
+    run(["a", "b"], "-j", "2", cls=Prints)
+    out = capfd.readouterr().out
+    assert "<a>" in out
+    assert "<b>" in out

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final
 from astropy.io import fits
 from typing_extensions import override
 
-from .cards import get_primary_header, parse_header, serialize_header
+from .cards import get_primary_header, serialize_header
 from .errors import CannotComputeHeader, FITSError
 from .processor import FileProcessor
 from .rewrite import back_up_header, recover_header, replace_primary_header_in_place
 from .sorting import CardSequence, sort_headers
-from .structure import SCALING_KEYS, naxis_keys, structure
+from .structure import SCALING_KEYS, describing_cards, naxis_keys, structure
 
 __all__ = ["HeaderProcessor", "ImmediateHeaderProcessor"]
 
@@ -211,7 +211,7 @@ class HeaderProcessor(_HeaderWriter):
                 f"max_header_blocks = {self.max_header_blocks}; raise it",
                 file=identifier,
             )
-        found = structure(parse_header(content), where=f"{identifier}: new header")
+        found = structure(describing_cards(content), where=f"{identifier}: new header")
         if found != {"BITPIX": 8, "NAXIS": 0}:
             raise FITSError(f"{identifier}: the new header gives {found} when it is read again")
 

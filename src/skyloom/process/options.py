@@ -16,9 +16,10 @@ MISTAKE: Final = 2
 
 RUN_OPTIONS: Final = frozenset(
     {"filter", "bail", "report", "verbose", "n_procs", "strict", "time_limit", "retries",
-     "report_file", "quarantine", "journal", "redo", "progress"}
+     "report_file", "quarantine", "journal", "redo", "progress", "backup", "sync",
+     "sources", "data", "pattern", "table", "column"}
 )  # fmt: skip
-"""Names of the options that say how to run, not what to do."""
+"""Names of the options that say how to run and on what, not what to do."""
 
 
 class ProcessorParser(argparse.ArgumentParser):

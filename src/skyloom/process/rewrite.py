@@ -22,7 +22,7 @@ from astropy.io import fits
 from .cards import BLOCK, CARD, find_end, parse_header, read_header_bytes, serialize_header
 from .checksums import add_sums, data_sum, encode_checksum, stream_sum
 from .errors import FITSError
-from .structure import data_size, structure
+from .structure import data_size, describing_cards, structure
 
 try:
     import fcntl
@@ -76,8 +76,7 @@ def replace_primary_header_in_place(
     with _locked(name) as file:
         _clear(name, file)
         old = read_header_bytes(file, name=name, max_blocks=10 * 80)
-        before = parse_header(old)
-        size = data_size(before, where=name)
+        size = data_size(describing_cards(old), where=name)
         _check(name, file, header, old_length=len(old), size=size)
         new = _with_checksum(serialize_header(header), header, file, len(old), size)
         _replace(name, file, old, new, sync=sync)
@@ -317,7 +316,7 @@ def restore_header(path: str | Path, *, sync: bool = False) -> None:
     with _locked(name) as file:
         _clear(name, file)
         old = read_header_bytes(file, name=name, max_blocks=10 * 80)
-        size = data_size(parse_header(old), where=name)
+        size = data_size(describing_cards(old), where=name)
         _check(name, file, parse_header(kept), old_length=len(old), size=size)
         _replace(name, file, old, kept, sync=sync)
     backup.unlink()
