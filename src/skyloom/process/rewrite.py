@@ -184,16 +184,25 @@ def _rewrite(name: str, file: BinaryIO, skip: int, new: bytes, *, sync: bool) ->
             file.seek(skip)
             shutil.copyfileobj(file, copy, 1 << 20)
             copy.flush()
-            status = os.fstat(file.fileno())
-            Path(part).chmod(stat.S_IMODE(status.st_mode))
-            with contextlib.suppress(PermissionError):
-                os.chown(part, status.st_uid, status.st_gid)
+            _copy_attributes(file, part)
             if sync:
                 os.fsync(copy.fileno())
         Path(part).replace(name)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _copy_attributes(file: BinaryIO, part: str) -> None:
+    """Give a copy the mode, the owner and the extended attributes of a file, where we may."""
+    status = os.fstat(file.fileno())
+    with contextlib.suppress(PermissionError):
+        os.chown(part, status.st_uid, status.st_gid)
+    Path(part).chmod(stat.S_IMODE(status.st_mode))
+    if hasattr(os, "listxattr"):
+        with contextlib.suppress(OSError):
+            for name in os.listxattr(file.fileno()):
+                os.setxattr(part, name, os.getxattr(file.fileno(), name))
 
 
 @contextlib.contextmanager
