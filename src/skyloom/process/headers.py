@@ -80,6 +80,12 @@ class ImmediateHeaderProcessor(_HeaderWriter):
             )
         self._replace(identifier, header)
 
+    @override
+    def classify(self, identifier: str) -> str:
+        """Return ``processed`` or ``new``."""
+        header = self.get_primary_header(identifier)
+        return "processed" if self._is_processed(identifier, header) else "new"
+
 
 class HeaderProcessor(_HeaderWriter):
     """Computes new headers into caches beside the files, and writes them into the files on request.
@@ -159,6 +165,13 @@ class HeaderProcessor(_HeaderWriter):
             return
         if opts.reheader or not self._is_processed(identifier):
             self._apply(identifier, cached)
+
+    @override
+    def classify(self, identifier: str) -> str:
+        """Return ``processed``, ``cached`` (not yet applied) or ``new``."""
+        if self._is_processed(identifier):
+            return "processed"
+        return "cached" if self._cache(identifier).exists() else "new"
 
     def _cache(self, identifier: str) -> Path:
         return Path(f"{identifier}{self.header_ext}")
