@@ -1,6 +1,6 @@
 """Scripts for DaCHS run, with resource descriptors and old names."""
 
-# ruff: noqa: ARG001, ARG002, N802 - old names of hooks
+# ruff: noqa: ARG001, ARG002, N802, N815, T201 - old names of hooks
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import sys
 import pytest
 from astropy.io import fits
 
+from skyloom import process
 from skyloom.cli import main
 from skyloom.compat import dachs as api
+from skyloom.compat.dachs import _classes
 from skyloom.errors import ConfigError, MissingConfig, UnknownKey
 
 RD = r"""<resource schema="plates" resdir="plates">
@@ -190,6 +192,46 @@ def test_kinds_and_names_that_are_not_there():
         api.HeaderProcessor.getPrimaryHeader("no.fits")
     with pytest.raises(AttributeError, match="has no attribute 'NoSuchThing'"):
         api.NoSuchThing  # noqa: B018
+
+
+def test_processors_that_come_later_are_adapted(inputs, monkeypatch, capsys):
+    class PreviewMaker(process.FileProcessor):
+        def get_preview_data(self, accref):
+            raise NotImplementedError
+
+        def get_preview_path(self, accref):
+            return f"{accref}.png"
+
+        def process(self, identifier):
+            print(self.get_preview_path(identifier), self.get_preview_data(identifier))
+
+    class SpectralPreviewMaker(PreviewMaker):
+        sdm_id = None
+
+        def get_preview_data(self, accref):
+            return f"{self.sdm_id} of {accref[-8:]}"
+
+    monkeypatch.setattr(process, "PreviewMaker", PreviewMaker, raising=False)
+    monkeypatch.setattr(process, "SpectralPreviewMaker", SpectralPreviewMaker, raising=False)
+    _classes.late_class.cache_clear()
+
+    class Images(api.PreviewMaker):
+        def getPreviewData(self, accref):
+            return "pixels"
+
+    class Spectra(api.SpectralPreviewMaker):
+        sdmId = "build_sdm"
+
+        def getPreviewPath(self, accref):
+            return "there"
+
+    assert issubclass(Spectra, api.PreviewMaker)
+    api.procmain(Images, "plates/q", "file", [])
+    api.procmain(Spectra, "plates/q", "file", [])
+    out = capsys.readouterr().out
+    assert f"{inputs}/data/one.fits.png pixels\n" in out
+    assert "there build_sdm of one.fits\n" in out
+    _classes.late_class.cache_clear()
 
 
 def test_old_header_tools(inputs):

@@ -65,10 +65,18 @@ def test_end_is_looked_for_on_card_borders():
     assert list(parse_header(block)) == ["SIMPLE", "COMMENT", "LAST"]
 
 
-def test_bytes_that_are_not_ascii_are_dropped(tmp_path):
+def test_bytes_that_are_not_ascii_are_dropped_but_kept_on_disk(tmp_path):
     path = tmp_path / "a.fits"
-    path.write_bytes(card_block("SIMPLE  =                    T", "OBSERVER= 'Müller'", "N = 1"))
-    assert FileProcessor.get_primary_header(path)["OBSERVER"] == "Mller"
+    block = card_block("SIMPLE  =                    T", "OBSERVER= 'Müller'", "N       = 1")
+    path.write_bytes(block)
+    header = FileProcessor.get_primary_header(path)
+    assert header["OBSERVER"] == "Mller"
+    header["N"] = 2
+    new = serialize_header(header)
+    assert new[:160] == block[:160]
+    assert b"M\xfcller" in new
+    header.comments["OBSERVER"] = "who"
+    assert serialize_header(header).isascii()
 
 
 def test_gz_is_unpacked(tmp_path):

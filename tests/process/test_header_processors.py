@@ -341,3 +341,18 @@ def test_bad_files_fail_and_the_others_go_on(tmp_path, capsys, cls):
     for path, content in before.items():
         assert path == good or path.read_bytes() == content
     assert get_primary_header(good)["NCALC"] == 1
+
+
+def test_reports_say_how_far_files_are(tmp_path, capsys):
+    paths = [tmp_path / f"{n}.fits" for n in range(4)]
+    for path in paths:
+        uint16_image(path)
+    run(AddTarget, paths[0], "--apply")
+    run(AddTarget, paths[1])
+    run(Once, paths[2])
+    data = DataSpec.from_list(paths)
+    capsys.readouterr()
+    procmain(AddTarget, data, ["--report"])
+    assert "1     cached\n1  processed\n2        new\n" in capsys.readouterr().out
+    procmain(Once, data, ["--report"])
+    assert "2  processed\n" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -276,3 +277,19 @@ def test_the_fill_is_made_of_cards(image):
     header["COMMENT"] = "END" + " " * 60
     replace_primary_header_in_place(image, header)
     assert len(get_primary_header(image)["COMMENT"]) == 2
+
+
+@pytest.mark.parametrize("n_blocks", [2, 3])
+def test_what_a_killed_copy_left_is_removed(image, n_blocks):
+    image.with_name(".a.fits.part").write_bytes(b"half")
+    replace_primary_header_in_place(image, changed(get_primary_header(image), n_blocks))
+    assert [p.name for p in image.parent.iterdir()] == ["a.fits"]
+
+
+def test_extended_attributes_stay(image):
+    try:
+        os.setxattr(image, "user.origin", b"plate 12")
+    except (OSError, AttributeError):
+        pytest.skip("no extended attributes here")
+    replace_primary_header_in_place(image, changed(get_primary_header(image), 3))
+    assert os.getxattr(image, "user.origin") == b"plate 12"

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 from process_toys import Toy
 
@@ -194,3 +196,11 @@ def test_product_keys_compare_whole_components(tmp_path):
         toy.get_product_key(f"{tmp_path}/inputs2/a.fits")
     with pytest.raises(ValueError, match="not below"):
         toy.get_product_key(f"{tmp_path}/inputs/../x.fits")
+
+
+def test_options_that_are_not_given_have_their_defaults():
+    opts = argparse.Namespace(filter="a")
+    toy = Toy(opts, DataSpec(sources={"items": ["a", "b"]}))
+    assert toy.opts is opts
+    assert (opts.n_procs, opts.bail) == (1, False)
+    assert toy.process_all() == (1, 0)

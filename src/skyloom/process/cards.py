@@ -49,28 +49,40 @@ class KeptCard(fits.Card):  # type: ignore[misc]
     raw: str | None = None
 
     @classmethod
-    def from_raw(cls, raw: str) -> KeptCard:
-        """Make a card of its 80 columns, or of those of a string with its CONTINUE cards."""
-        card = cls.fromstring(raw)
+    def from_raw(cls, raw: bytes) -> KeptCard:
+        """Make a card of its 80 columns, or of those of a string with its CONTINUE cards.
+
+        Bytes that are not ASCII are dropped from its value and comment, but written again.
+        """
+        text = raw.decode("latin1")
+        card = cls.fromstring(text if text.isascii() else _ascii(raw))
         assert isinstance(card, KeptCard)
-        card.raw = raw
+        card.raw = text
         return card
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the card is as it was read."""
+        return self.raw is not None and not self._modified
 
     @property
     @override
     def image(self) -> str:
         """The columns of the card."""
-        if self.raw is not None and not self._modified:
-            return self.raw
-        return str(super().image)
+        return self.raw if self.is_kept and self.raw is not None else str(super().image)
 
     @property
     @override
     def is_blank(self) -> bool:
         """Whether there is nothing on the card."""
-        if self.raw is not None and not self._modified:
+        if self.is_kept and self.raw is not None:
             return not self.raw.strip()
         return bool(super().is_blank)
+
+
+def _ascii(raw: bytes) -> str:
+    cards = (raw[i : i + CARD].decode("ascii", "ignore") for i in range(0, len(raw), CARD))
+    return "".join(card.ljust(CARD) for card in cards)
 
 
 def read_header_bytes(
@@ -143,19 +155,18 @@ def parse_header(data: bytes) -> fits.Header:
     return header
 
 
-def _logical_cards(data: bytes) -> Iterator[str]:
-    pending = ""
+def _logical_cards(data: bytes) -> Iterator[bytes]:
+    pending = b""
     for start in range(0, len(data), CARD):
         card = data[start : start + CARD]
         if card.startswith(_END):
             break
-        text = card.decode("ascii", "ignore").ljust(CARD)
-        if pending and text.startswith("CONTINUE"):
-            pending += text
+        if pending and card.startswith(b"CONTINUE"):
+            pending += card
             continue
         if pending:
             yield pending
-        pending = text
+        pending = card
     if pending:
         yield pending
 
@@ -194,7 +205,7 @@ def serialize_header(header: fits.Header) -> bytes:
         If a card cannot be written as FITS.
     """
     text = "".join(_images(header))
-    data = text.encode("ascii") + _END.ljust(CARD)
+    data = text.encode("latin1") + _END.ljust(CARD)
     return data.ljust(-(-len(data) // BLOCK) * BLOCK)
 
 
@@ -219,6 +230,7 @@ def _image(card: fits.Card) -> str:
     if getattr(card, "_modified", False):
         card.verify("silentfix+exception")
     image = str(card.image)
-    if not image.isascii() or len(image) % CARD:
+    is_kept = isinstance(card, KeptCard) and card.is_kept
+    if not (is_kept or image.isascii()) or len(image) % CARD:
         raise ValueError(f"{image!r} is not a multiple of {CARD} ASCII characters")
     return image

@@ -29,8 +29,9 @@ class DataSpec:
         The resource directory: patterns and relative paths start here.  Made absolute.
     inputs_dir : path, optional
         An ancestor of ``resdir``, or the same directory (default); product keys start here.
-    sources : Sources, str, or iterable of str
-        Identifiers.  Text is one shell glob; a list is taken as it is.
+    sources : Sources, mapping, str, or iterable of str
+        Identifiers.  A mapping has the fields of `Sources`; text is one shell glob; a list is taken
+        as it is.
     properties : mapping of str to str
         Settings of single processors; ``preview_dir`` is the folder of previews.
 
@@ -60,6 +61,8 @@ class DataSpec:
         sources: Any = self.sources
         if isinstance(sources, (str, Path)):
             sources = Sources(patterns=(str(sources),))
+        elif isinstance(sources, Mapping):
+            sources = Sources(**sources)
         elif not isinstance(sources, Sources):
             sources = Sources(items=tuple(sources))
         for name, value in (

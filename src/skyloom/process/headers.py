@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final
 from astropy.io import fits
 from typing_extensions import override
 
-from .cards import get_primary_header, parse_header, serialize_header
+from .cards import get_primary_header, serialize_header
 from .errors import CannotComputeHeader, FITSError
 from .processor import FileProcessor
 from .rewrite import back_up_header, recover_header, replace_primary_header_in_place
 from .sorting import CardSequence, sort_headers
-from .structure import SCALING_KEYS, naxis_keys, structure
+from .structure import SCALING_KEYS, describing_cards, naxis_keys, structure
 
 __all__ = ["HeaderProcessor", "ImmediateHeaderProcessor"]
 
@@ -79,6 +79,12 @@ class ImmediateHeaderProcessor(_HeaderWriter):
                 file=identifier,
             )
         self._replace(identifier, header)
+
+    @override
+    def classify(self, identifier: str) -> str:
+        """Return ``processed`` or ``new``."""
+        header = self.get_primary_header(identifier)
+        return "processed" if self._is_processed(identifier, header) else "new"
 
 
 class HeaderProcessor(_HeaderWriter):
@@ -160,6 +166,13 @@ class HeaderProcessor(_HeaderWriter):
         if opts.reheader or not self._is_processed(identifier):
             self._apply(identifier, cached)
 
+    @override
+    def classify(self, identifier: str) -> str:
+        """Return ``processed``, ``cached`` (not yet applied) or ``new``."""
+        if self._is_processed(identifier):
+            return "processed"
+        return "cached" if self._cache(identifier).exists() else "new"
+
     def _cache(self, identifier: str) -> Path:
         return Path(f"{identifier}{self.header_ext}")
 
@@ -211,7 +224,7 @@ class HeaderProcessor(_HeaderWriter):
                 f"max_header_blocks = {self.max_header_blocks}; raise it",
                 file=identifier,
             )
-        found = structure(parse_header(content), where=f"{identifier}: new header")
+        found = structure(describing_cards(content), where=f"{identifier}: new header")
         if found != {"BITPIX": 8, "NAXIS": 0}:
             raise FITSError(f"{identifier}: the new header gives {found} when it is read again")
 

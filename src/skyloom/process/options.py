@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from typing_extensions import override
@@ -16,9 +15,10 @@ MISTAKE: Final = 2
 
 RUN_OPTIONS: Final = frozenset(
     {"filter", "bail", "report", "verbose", "n_procs", "strict", "time_limit", "retries",
-     "report_file", "quarantine", "journal", "redo", "progress"}
+     "report_file", "quarantine", "journal", "redo", "progress", "backup", "sync",
+     "sources", "data", "pattern", "table", "column"}
 )  # fmt: skip
-"""Names of the options that say how to run, not what to do."""
+"""Names of the options that say how to run and on what, not what to do."""
 
 
 class ProcessorParser(argparse.ArgumentParser):
@@ -74,16 +74,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="how to show progress; default: on a terminal only")  # fmt: skip
 
 
-def default_options(add_options: object = None, argv: Sequence[str] = ()) -> argparse.Namespace:
-    """Parse options as a processor does; without arguments: the defaults.
+def default_options(
+    add_options: Callable[[argparse.ArgumentParser], None] = add_run_options,
+    given: argparse.Namespace | None = None,
+) -> argparse.Namespace:
+    """Return the options of a processor, with defaults where none are given.
 
     Parameters
     ----------
-    add_options : callable, optional
+    add_options : callable
         Adds options to a parser; default: those of every processor.
-    argv : sequence of str
-        Command line without the name of the program.
+    given : Namespace, optional
+        Options that somebody has set; gets those that it lacks.
     """
-    parser = ProcessorParser(prog=os.path.basename(sys.argv[0] or "skyloom"), allow_abbrev=False)  # noqa: PTH119
-    (add_run_options if add_options is None else add_options)(parser)  # type: ignore[operator]
-    return parser.parse_args(list(argv))
+    parser = ProcessorParser(allow_abbrev=False, add_help=False)
+    add_options(parser)
+    options = argparse.Namespace() if given is None else given
+    for action in parser._actions:
+        if not hasattr(options, action.dest):
+            setattr(options, action.dest, action.default)
+    return options

@@ -276,6 +276,7 @@ def _serve(theirs: Connection, inherited: list[Connection], job: Job, parent: in
 
 
 def _answer(theirs: Connection, outcome: Outcome) -> None:
+    sys.stdout.flush()  # what the hook printed: the worker may be killed later
     try:
         theirs.send(("done", outcome))
     except OSError:

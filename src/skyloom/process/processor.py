@@ -29,7 +29,7 @@ class FileProcessor:
     Parameters
     ----------
     opts : argparse.Namespace, optional
-        Options, as `procmain` parses them; default: what an empty command line gives.
+        Options, as `procmain` parses them; what is missing has its default.
     data : DataSpec, optional
         What to process; default: nothing.
 
@@ -51,7 +51,7 @@ class FileProcessor:
     def __init__(
         self, opts: argparse.Namespace | None = None, data: DataSpec | None = None
     ) -> None:
-        self.opts = default_options(self.add_options) if opts is None else opts
+        self.opts = default_options(self.add_options, opts)
         self.data = DataSpec() if data is None else data
         self.counts = RunCounts()
         self._create_auxiliaries(self.data)

@@ -22,7 +22,7 @@ from astropy.io import fits
 from .cards import BLOCK, CARD, find_end, parse_header, read_header_bytes, serialize_header
 from .checksums import add_sums, data_sum, encode_checksum, stream_sum
 from .errors import FITSError
-from .structure import data_size, structure
+from .structure import data_size, describing_cards, structure
 
 try:
     import fcntl
@@ -76,8 +76,7 @@ def replace_primary_header_in_place(
     with _locked(name) as file:
         _clear(name, file)
         old = read_header_bytes(file, name=name, max_blocks=10 * 80)
-        before = parse_header(old)
-        size = data_size(before, where=name)
+        size = data_size(describing_cards(old), where=name)
         _check(name, file, header, old_length=len(old), size=size)
         new = _with_checksum(serialize_header(header), header, file, len(old), size)
         _replace(name, file, old, new, sync=sync)
@@ -185,16 +184,25 @@ def _rewrite(name: str, file: BinaryIO, skip: int, new: bytes, *, sync: bool) ->
             file.seek(skip)
             shutil.copyfileobj(file, copy, 1 << 20)
             copy.flush()
-            status = os.fstat(file.fileno())
-            Path(part).chmod(stat.S_IMODE(status.st_mode))
-            with contextlib.suppress(PermissionError):
-                os.chown(part, status.st_uid, status.st_gid)
+            _copy_attributes(file, part)
             if sync:
                 os.fsync(copy.fileno())
         Path(part).replace(name)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _copy_attributes(file: BinaryIO, part: str) -> None:
+    """Give a copy the mode, the owner and the extended attributes of a file, where we may."""
+    status = os.fstat(file.fileno())
+    with contextlib.suppress(PermissionError):
+        os.chown(part, status.st_uid, status.st_gid)
+    Path(part).chmod(stat.S_IMODE(status.st_mode))
+    if hasattr(os, "listxattr"):
+        with contextlib.suppress(OSError):
+            for name in os.listxattr(file.fileno()):
+                os.setxattr(part, name, os.getxattr(file.fileno(), name))
 
 
 @contextlib.contextmanager
@@ -317,7 +325,7 @@ def restore_header(path: str | Path, *, sync: bool = False) -> None:
     with _locked(name) as file:
         _clear(name, file)
         old = read_header_bytes(file, name=name, max_blocks=10 * 80)
-        size = data_size(parse_header(old), where=name)
+        size = data_size(describing_cards(old), where=name)
         _check(name, file, parse_header(kept), old_length=len(old), size=size)
         _replace(name, file, old, kept, sync=sync)
     backup.unlink()

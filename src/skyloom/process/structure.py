@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from astropy.io import fits
 
+from .cards import CARD, parse_header
 from .errors import FITSError
 
-__all__ = ["SCALING_KEYS", "data_size", "naxis_keys", "structure"]
+__all__ = ["SCALING_KEYS", "data_size", "describing_cards", "naxis_keys", "structure"]
 
 SCALING_KEYS = frozenset({"BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT", "GROUPS"})
 """Keywords that decide what the data bytes mean, besides BITPIX and the axes."""
 
+_DESCRIBING = (b"SIMPLE  ", b"BITPIX  ", b"NAXIS", b"PCOUNT  ", b"GCOUNT  ", b"GROUPS  ")
 _BITPIX = (8, 16, 32, 64, -32, -64)
 
 
@@ -56,6 +58,12 @@ def _integer(header: fits.Header, key: str, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise FITSError(f"{where}: {key} = {value!r} must be an integer", keyword=key)
     return value
+
+
+def describing_cards(raw: bytes) -> fits.Header:
+    """Return only those cards of a header that `data_size` looks at; parsing all takes longer."""
+    cards = (raw[i : i + CARD] for i in range(0, len(raw), CARD))
+    return parse_header(b"".join(card for card in cards if card.startswith(_DESCRIBING)))
 
 
 def data_size(header: fits.Header, *, where: str = "header") -> int:
