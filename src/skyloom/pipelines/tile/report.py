@@ -89,6 +89,8 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         "patch_run.min_epsf_nstars_for_use",
         "patch_run.psf_model",
         "patch_run.flag_maxiter_margin",
+        "epsf.final_psf_size",
+        "patches.halo_pix_min",
     )
     tolerant = True
     log = "patch_log"
