@@ -196,6 +196,14 @@ def title(value: object) -> str:
     return getattr(value, "__name__", str(value))[:40]
 
 
+def assert_has_remedy(text: str) -> None:
+    """Check that the message ends with what to do, behind a semicolon."""
+    (line,) = text.splitlines()
+    _, _, remedy = line.rpartition("; ")
+    assert len(remedy.split()) >= 2, text
+    assert remedy != line, text
+
+
 @pytest.mark.parametrize(("spoil", "kind", "message"), MISTAKES, ids=title)
 def test_a_mistake_stops_before_any_work(
     small_tile: Path, spoil: Callable[[Path], object], kind: type[UserMistake], message: str
@@ -204,6 +212,7 @@ def test_a_mistake_stops_before_any_work(
     with pytest.raises(kind, match=message) as caught:
         run_tile(small_tile / "config.yaml", executor="serial")
     assert isinstance(caught.value, UserMistake)
+    assert_has_remedy(str(caught.value))
     assert not (small_tile / "work").is_dir(), "nothing may be written"
 
 
@@ -224,8 +233,9 @@ def test_settings_that_do_not_fit_the_images_are_refused(
     message: str,
 ) -> None:
     edit(small_tile, **settings)
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as caught:
         run_tile(small_tile / "config.yaml", executor="serial")
+    assert_has_remedy(str(caught.value))
     assert not (small_tile / "work").exists()
 
 
