@@ -237,6 +237,10 @@ PROMISES: dict[str, tuple[str, ...]] = {
     "A bare catalogue and one image are enough": (
         f"{PROMISE}_a_bare_catalogue_and_one_image_are_enough",
     ),
+    "The division into patches changes nothing, neither fluxes nor sky": (
+        f"{PROMISE}_the_division_into_patches_does_not_matter",
+        "pipelines/test_tile_sky.py::test_division_into_patches_does_not_matter",
+    ),
     "A source is fitted once, with the light of all its neighbours": (
         f"{STAGES}_each_row_gets_its_own_fit_whatever_the_patches",
         "scene/test_fit_images.py::test_a_group_in_a_part_of_the_field_has_the_same_answer",

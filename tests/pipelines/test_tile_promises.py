@@ -23,6 +23,7 @@ from skyloom.pipelines.tile.start import start_values
 
 Rows = list[dict[str, str]]
 BANDS = ("m475", "m625")
+PASSES = {"skyloom.fit_passes": 3}  # the default; with less, groups have not settled
 
 
 @pytest.fixture
@@ -90,13 +91,35 @@ def test_a_band_of_nan_has_no_fluxes_and_spoils_no_other(bench: Bench) -> None:
         assert flux == pytest.approx(float(before[row["ID"]]["FLUX_m475_fit"]), abs=3 * error)
 
 
-def test_the_order_of_rows_does_not_matter(bench: Bench) -> None:
-    before = catalogue(bench)
+@pytest.fixture(scope="module")
+def converged(finished_tile: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The tile with the default number of passes; not to be changed."""
+    bench = Bench.copy_of(finished_tile, tmp_path_factory.mktemp("converged") / "tile")
+    bench.run("run", PASSES)
+    return bench
+
+
+def test_the_order_of_rows_does_not_matter(converged: Bench, tmp_path: Path) -> None:
+    bench = Bench.copy_of(converged.folder, tmp_path / "tile")
     for name in ("input_catalog.csv", "gaiaxp.csv"):
         write(bench.folder / name, read(bench.folder / name)[::-1])
-    bench.run("run", {})
-    # sums in another order, and starts of groups: far below the noise
-    assert_same_fits(catalogue(bench), before, sigma=0.01)
+    bench.run("run", PASSES)
+    # fits end at 0.01 of chi-square, a tenth of an error; half of it, measured 0.02
+    assert_same_fits(catalogue(bench), catalogue(converged), sigma=0.05)
+
+
+def test_the_division_into_patches_does_not_matter(converged: Bench, tmp_path: Path) -> None:
+    """Neither in fluxes nor in the sky: a patch knows the light of its neighbours' sources."""
+    bench = Bench.copy_of(converged.folder, tmp_path / "tile")
+    bench.run("run", {**PASSES, "epsf.ngrid": 3})
+    assert len(list(bench.work.glob("outputs/*/meta.json"))) == 9
+    found, before = catalogue(bench), catalogue(converged)
+    # as above; measured 0.004 in fluxes, and 0.009 in the sky
+    assert_same_fits(found, before, sigma=0.05)
+    for new, old in zip(found, before, strict=True):
+        for band in BANDS if old["stype_fit"] else ():
+            shift = abs(float(new[f"sky_{band}"]) - float(old[f"sky_{band}"]))
+            assert shift < 0.05 * float(old[f"sky_err_{band}"])
 
 
 def test_fluxes_of_the_catalogue_start_nothing() -> None:

@@ -21,7 +21,8 @@ from skyloom.geometry import pixel_to_sky
 from skyloom.pipelines.tile import load_config, run_tile
 from skyloom.pipelines.tile.choose_types import JoinInputs, JoinTypes
 from skyloom.pipelines.tile.config import TileConfig
-from skyloom.pipelines.tile.fit import FitPass, locate_types
+from skyloom.pipelines.tile.fit import FitPass
+from skyloom.pipelines.tile.passes import locate_types
 from skyloom.pipelines.tile.retype import newly_retyped, retyped_kinds, retyped_state
 from skyloom.scene import SceneState, Sources
 from skyloom.sim import demo_config, simulate_tile, write_tile

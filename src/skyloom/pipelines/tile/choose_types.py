@@ -33,7 +33,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import locate_state, locate_types
+from .passes import locate_state, locate_types
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .report_columns import TRY_SHARE
 from .report_flags import near_bright_star

@@ -22,7 +22,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import locate_state
+from .passes import locate_state
 from .patch_log import fit_stages_meta, log_text
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .report_apertures import add_apertures
