@@ -19,7 +19,7 @@ from skyloom.pipelines.tile import load_config
 from skyloom.pipelines.tile.load import read_tile_frames
 
 PIXEL_STAGES = ("load", "masks", "white", "sources", "bright-mask", "saturation", "payloads")
-SOURCE_STAGES = ("fit-", "scene-", "halos-", "choose-types-", "types-", "report", "merge")
+SOURCE_STAGES = ("fit-", "scene-", "sky-", "halos-", "choose-types-", "types-", "report", "merge")
 
 
 def main() -> None:

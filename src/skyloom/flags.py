@@ -52,3 +52,4 @@ class FitFlag(QualityFlag):
     CLOSE_PAIR = 65536, "a neighbour nearer than half a FWHM: trust the sum of both, not the parts"
     STRUCTURED = 131072, "a galaxy with arms, a bar, a ring: more than its smooth model can follow"
     SPIKE = 262144, "a spike or bleed trail of a bright star was masked on it"
+    TYPE_UNCHECKED = 524288, "its model grew beyond 256 pix before its type could be judged"

@@ -101,6 +101,8 @@ def test_changed_fit_key_redoes_fits_merge_and_zero_point_only(undisturbed, tmp_
     config.write_text(yaml.safe_dump(settings))
     result = run_tile(config, executor="serial", progress="quiet")
     redone = {stage for stage, count in result.counts.items() if count.done}
-    fits = {f"{kind}-{k}" for kind in ("fit", "scene", "halos") for k in range(4)}
+    fits = {
+        f"{kind}-{k}" for kind in ("fit", "scene", "sky-sums", "sky", "halos") for k in range(4)
+    }
     assert redone >= {"fit-1", "report", "merge"}
     assert redone <= fits | {"report", "registration", "merge", "zero-point", "catalog"}

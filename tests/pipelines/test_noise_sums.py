@@ -71,3 +71,11 @@ def test_white_noise_and_too_few_pixels_mean_none(pixels: tuple[int, int]) -> No
     ones, zero = np.ones(pixels, np.float32), np.zeros(pixels, np.float32)
     sums = noise_sums(noise, ones, zero, Box(0, pixels[1], 0, pixels[0]))
     assert field_correlations([sums[None]]) == [None]
+
+
+def test_without_any_noise_there_is_no_correlation() -> None:
+    ones, zero = np.ones(SHAPE, np.float32), np.zeros(SHAPE, np.float32)
+    parts = np.stack([whole(zero, ones, zero), whole(correlated(5), ones, zero)])[None]
+    first, second = field_correlations(parts)
+    assert first is None
+    assert second is not None

@@ -105,6 +105,12 @@ def test_the_chain_of_real_steps_gives_what_run_gives(bench: Bench) -> None:
     for verb in steps:
         bench.run(verb, {"outputs.work_dir": "steps"})
     assert (bench.folder / "steps" / "output_catalog.csv").read_bytes() == at_once
+    payloads = sorted((bench.work / "patch_payloads").glob("*.npz"))
+    assert payloads
+    for path in payloads:  # masks of bright and saturated pixels included
+        assert (bench.folder / "steps" / "patch_payloads" / path.name).read_bytes() == (
+            path.read_bytes()
+        )
 
 
 def test_each_source_is_in_the_catalogue_of_its_patch_alone(bench: Bench) -> None:

@@ -101,6 +101,39 @@ def no_coordinates(folder: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def other_field(folder: Path) -> None:
+    path = folder / "input_catalog.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = len(list(csv.DictReader(file)))
+    for row in range(rows):
+        cell(folder, row, "RA", "10.5")
+
+
+def no_position_at_all(folder: Path) -> None:
+    path = folder / "input_catalog.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = len(list(csv.DictReader(file)))
+    for row in range(rows):
+        cell(folder, row, "DEC", "nan")
+
+
+def binary_catalog(folder: Path) -> None:
+    (folder / "input_catalog.csv").write_bytes(bytes(range(128, 256)) * 40)
+
+
+def torn_catalog(folder: Path) -> None:
+    path = folder / "input_catalog.csv"
+    path.write_text(path.read_text(encoding="utf-8").rstrip()[:-9], encoding="utf-8")
+
+
+def gaia_with_text(folder: Path) -> None:
+    path = folder / "gaiaxp.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = lines[2].split(",")
+    lines[2] = ",".join([cells[0], "north", *cells[2:]])
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def other_bands(folder: Path) -> None:
     path = folder / "input_catalog.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -140,6 +173,19 @@ MISTAKES: list[tuple[Callable[[Path], object], type[UserMistake], str]] = [
     (lambda f: cell(f, 4, "DEC", "91"), BadTable, r"row 5, column DEC: 91 is not within"),
     (lambda f: cell(f, 4, "ID", "00001"), BadTable, r"column ID: 1 IDs are not unique: '00001'"),
     (lambda f: cell(f, 4, "Re", "big"), BadTable, r"row 5, column Re: 'big' is not a number"),
+    (
+        binary_catalog,
+        UnreadableFile,
+        r"input_catalog.csv, line 1: .* not UTF-8 text; save the file",
+    ),
+    (torn_catalog, BadTable, r"row 41 \(line 42\): 3 cells, but the header has 8.*cut off"),
+    (
+        other_field,
+        Mismatch,
+        r"_catalog.csv: none of its \d+ sources, at RA 10.5.*degrees.*crop.margin",
+    ),
+    (no_position_at_all, Mismatch, r"input_catalog.csv: no row has a finite RA, DEC; give"),
+    (gaia_with_text, BadTable, r"gaiaxp.csv.*row 2, column ra: 'north' is not a number; "),
     (other_bands, Mismatch, r"Band mismatch .* m999; only in the images: m475, m625, m825"),
     (file_as_work_dir, Unwritable, r"work: cannot be created, .*work is a file"),
     (gaia_without_ids, BadTable, r"missing required column: source_id"),
@@ -150,6 +196,14 @@ def title(value: object) -> str:
     return getattr(value, "__name__", str(value))[:40]
 
 
+def assert_has_remedy(text: str) -> None:
+    """Check that the message ends with what to do, behind a semicolon."""
+    (line,) = text.splitlines()
+    _, _, remedy = line.rpartition("; ")
+    assert len(remedy.split()) >= 2, text
+    assert remedy != line, text
+
+
 @pytest.mark.parametrize(("spoil", "kind", "message"), MISTAKES, ids=title)
 def test_a_mistake_stops_before_any_work(
     small_tile: Path, spoil: Callable[[Path], object], kind: type[UserMistake], message: str
@@ -158,6 +212,7 @@ def test_a_mistake_stops_before_any_work(
     with pytest.raises(kind, match=message) as caught:
         run_tile(small_tile / "config.yaml", executor="serial")
     assert isinstance(caught.value, UserMistake)
+    assert_has_remedy(str(caught.value))
     assert not (small_tile / "work").is_dir(), "nothing may be written"
 
 
@@ -178,8 +233,9 @@ def test_settings_that_do_not_fit_the_images_are_refused(
     message: str,
 ) -> None:
     edit(small_tile, **settings)
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=message) as caught:
         run_tile(small_tile / "config.yaml", executor="serial")
+    assert_has_remedy(str(caught.value))
     assert not (small_tile / "work").exists()
 
 
@@ -229,4 +285,18 @@ def test_pixels_that_cannot_be_read_stop_the_run(
     config = str(small_tile / "config.yaml")
     assert main(["tile", "run", "--config", config, "-q", "--executor", "serial"]) == 2
     assert "sim_m625.fits" in capsys.readouterr().err
+    assert not (small_tile / "work" / "output_catalog.csv").exists()
+
+
+@pytest.mark.parametrize("value", [0.0, 3.5])
+def test_an_image_that_is_the_same_everywhere_stops_the_run(
+    small_tile: Path, capsys: pytest.CaptureFixture[str], value: float
+) -> None:
+    with fits.open(small_tile / IMAGE, mode="update") as hdus:
+        hdus[0].data[:] = value
+    config = str(small_tile / "config.yaml")
+    assert main(["tile", "run", "--config", config, "-q", "--executor", "serial"]) == 2
+    told = capsys.readouterr().err
+    assert f"sim_m625.fits[0]: all pixels of the working frame are {value:g}" in told
+    assert "make it again, or take it off the image list" in told
     assert not (small_tile / "work" / "output_catalog.csv").exists()

@@ -8,8 +8,9 @@ import pytest
 from skyloom.butler import DataId
 from skyloom.geometry import Box
 from skyloom.pipelines.tile.config import TileConfig
-from skyloom.pipelines.tile.fit import fit_stages, locate_state
+from skyloom.pipelines.tile.fit import fit_stages
 from skyloom.pipelines.tile.halo_field import HaloField, StarHalo
+from skyloom.pipelines.tile.passes import locate_state
 
 WHOLE = Box(0, 120, 0, 90)
 

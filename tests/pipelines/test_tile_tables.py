@@ -1,4 +1,4 @@
-"""Two tables: which test shows the effect of each setting, which test makes each acceptance check.
+"""Tables: which test shows the effect of each setting, makes an acceptance check, meets a fault.
 
 A setting that is missing, and a test that does not exist, fail.
 """
@@ -14,6 +14,8 @@ import test_tile_effects_epsf
 import test_tile_effects_fit
 import test_tile_effects_input
 import test_tile_effects_output
+from acceptance_tests import BEHAVIOUR, FACTS
+from fault_tests import COVERED, FAULTS, PROMISES
 
 from skyloom.config import list_settings
 from skyloom.pipelines.tile import TileConfig
@@ -22,7 +24,7 @@ from skyloom.pipelines.tile.compat import SILENT_KEYS
 TESTS = Path(__file__).parents[1]
 REACH = "pipelines/test_tile_key_reach.py"
 RUN = "pipelines/test_tile_run.py"
-FAULTS = "pipelines/test_tile_faults.py"
+MISTAKES = "pipelines/test_tile_faults.py"
 APP = "cli/test_cli_app.py"
 OUTPUTS = f"{REACH}::test_products_lie_where_the_outputs_say"
 CHECKS = f"{REACH}::test_a_check_is_as_strict_as_it_is_set"
@@ -51,8 +53,8 @@ EFFECT: dict[str, str] = {
         test_tile_effects_output.EFFECTS,
         "pipelines/test_tile_effects_output.py::test_a_setting_of_the_output_changes_a_product",
     ),
-    "inputs.input_catalog": f"{FAULTS}::test_settings_that_do_not_fit_the_images_are_refused",
-    "inputs.image_list_file": f"{FAULTS}::test_a_mistake_stops_before_any_work",
+    "inputs.input_catalog": f"{MISTAKES}::test_settings_that_do_not_fit_the_images_are_refused",
+    "inputs.image_list_file": f"{MISTAKES}::test_a_mistake_stops_before_any_work",
     "inputs.gaiaxp_synphot_csv": f"{RUN}::test_switched_off_parts_leave_the_rest",
     "outputs.work_dir": f"{RUN}::test_processes_and_serial_agree_byte_for_byte",
     "outputs.epsf_dir": OUTPUTS,
@@ -150,84 +152,6 @@ EFFECT: dict[str, str] = {
 }
 """Key -> the test that shows its effect."""
 
-TILING = "geometry/test_tiling.py"
-MODELS = "psf/test_psf_models.py"
-FRAME = "images/test_frame.py"
-ZP = "calib/test_zeropoint.py"
-CONFIG = "pipelines/test_tile_config.py"
-ACCEPTANCE = "pipelines/test_tile_acceptance.py"
-
-FACTS: dict[str, tuple[str, ...]] = {
-    "ZP_AUTO 24.5, zp_ref 25: scale": (f"{FRAME}::test_scale_and_saturation_of_the_specification",),
-    "SATURATE 4000, divisor 1.3": (f"{FRAME}::test_scale_and_saturation_of_the_specification",),
-    "white of two bands": ("coadd/test_white.py::test_two_bands_of_the_specification",),
-    "first patch of 520 pixels": (f"{TILING}::test_first_patch_of_a_520_pixel_tile",),
-    "halo 29 and 20": (f"{TILING}::test_halo_of_the_default_and_of_a_small_stamp",),
-    "Moffat alpha": (f"{MODELS}::test_moffat_alpha_of_the_specification",),
-    "fallback sigma": (f"{MODELS}::test_gaussian_sigma_of_the_specification",),
-    "ab 0.8, phi 0": (f"{ACCEPTANCE}::test_shape_without_columns_lies_along_y",),
-    "ELL 0.5, THETA 45": (f"{ACCEPTANCE}::test_shape_of_half_ellipticity_at_45_degrees",),
-    "THETA -30": (f"{ACCEPTANCE}::test_negative_angles_are_the_same_axis",),
-    "clipping of eight zero points": (f"{ZP}::test_clipping_of_the_specification",),
-    "weighted median and MAD": (f"{ZP}::test_weighted_median_and_mad_of_the_specification",),
-    "annulus in a 61-pixel stamp": (
-        "psf/test_psf_local_background.py::test_the_annulus_fits_into_the_stamp",
-    ),
-    "need of 40 pixels": (f"{FAULTS}::test_too_small_cells_are_warned_of",),
-}
-"""Numeric facts of the specification -> tests."""
-
-BEHAVIOUR: dict[int, tuple[str, ...]] = {
-    1: (
-        f"{CONFIG}::test_empty_file_loads_and_its_placeholders_are_refused_together",
-        f"{CONFIG}::test_a_wrong_type_names_its_key",
-        f"{CONFIG}::test_a_misspelling_names_its_key",
-    ),
-    2: (
-        f"{ACCEPTANCE}::test_isolated_stars_and_positions_are_recovered",
-        "sims/test_truth_tile.py::test_tile_recovers_the_truth",
-    ),
-    3: (
-        f"{RUN}::test_a_run_gives_every_input_row_once_and_in_order",
-        f"{RUN}::test_unusual_catalogues_come_through_unchanged",
-        f"{RUN}::test_switched_off_parts_leave_the_rest",
-        f"{ZP}::test_applying_twice_gives_the_same_bytes_and_keeps_ids",
-    ),
-    4: (
-        f"{RUN}::test_the_chain_of_steps_gives_what_run_gives",
-        f"{ACCEPTANCE}::test_the_chain_of_real_steps_gives_what_run_gives",
-    ),
-    5: (
-        f"{TILING}::test_source_on_a_border_belongs_to_the_upper_patch",
-        f"{ACCEPTANCE}::test_each_source_is_in_the_catalogue_of_its_patch_alone",
-    ),
-    6: (
-        "pipelines/test_tile_stages.py"
-        "::test_an_unlisted_bright_thing_is_masked_and_a_listed_one_is_not",
-        f"{ACCEPTANCE}::test_a_bright_unlisted_star_is_masked_and_does_not_pull_its_neighbour",
-    ),
-    7: (
-        f"{RUN}::test_a_failing_patch_costs_its_sources_only",
-        "pipelines/test_tile_interrupt.py::test_a_killed_worker_costs_nothing_but_time",
-        "e2e/test_resume.py::test_killed_worker_costs_nothing_but_time",
-    ),
-    8: (
-        f"{RUN}::test_merge_takes_magnitudes_away_and_compute_zp_brings_them_back",
-        f"{RUN}::test_zp_err_method_changes_magnitude_errors_only",
-        f"{ZP}::test_applying_twice_gives_the_same_bytes_and_keeps_ids",
-    ),
-    9: (
-        "pipelines/test_tile_single_band.py"
-        "::test_of_one_band_both_modes_give_the_same_numbers",
-    ),
-    10: (
-        f"{RUN}::test_switched_off_parts_leave_the_rest",
-        f"{RUN}::test_unusual_catalogues_come_through_unchanged",
-        f"{RUN}::test_a_single_image_is_a_tile",
-    ),
-}  # fmt: skip
-"""Behavioural checks of the specification, by number -> tests."""
-
 
 @functools.cache
 def functions(file: str) -> set[str]:
@@ -257,13 +181,23 @@ def test_the_table_names_no_setting_that_does_not_exist() -> None:
     assert set(EFFECT) <= {setting.key for setting in list_settings(TileConfig)}
 
 
-@pytest.mark.parametrize("fact", FACTS)
-def test_every_fact_of_the_specification_has_a_test(fact: str) -> None:
-    for test in FACTS[fact]:
+@pytest.mark.parametrize(
+    "sentence", [*FACTS, *BEHAVIOUR, *FAULTS, *PROMISES], ids=lambda s: s.replace(" ", "-")[:60]
+)
+def test_every_check_fault_and_promise_has_a_test(sentence: str) -> None:
+    tests = {**FACTS, **BEHAVIOUR, **FAULTS, **PROMISES}[sentence]
+    assert tests
+    for test in tests:
         assert_exists(test)
 
 
-@pytest.mark.parametrize("number", range(1, 11))
-def test_every_behaviour_of_the_specification_has_a_test(number: int) -> None:
-    for test in BEHAVIOUR[number]:
-        assert_exists(test)
+def test_no_sentence_stands_in_two_tables() -> None:
+    tables = (FACTS, BEHAVIOUR, FAULTS, PROMISES)
+    assert sum(map(len, tables)) == len({s for table in tables for s in table})
+
+
+@pytest.mark.parametrize("file", COVERED)
+def test_every_test_of_a_fault_or_promise_stands_in_a_table(file: str) -> None:
+    listed = {test for table in (FAULTS, PROMISES) for tests in table.values() for test in tests}
+    known = {f"{file}::{name}" for name in functions(file) if name.startswith("test_")}
+    assert known <= listed, sorted(known - listed)

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 from key_effects import SETTINGS, Bench
 
 from skyloom.butler import DataId
 from skyloom.errors import ConfigError
+from skyloom.flags import FitFlag
+from skyloom.geometry import pixel_to_sky
 from skyloom.pipelines.tile import load_config, run_tile
 from skyloom.pipelines.tile.choose_types import JoinInputs, JoinTypes
 from skyloom.pipelines.tile.config import TileConfig
-from skyloom.pipelines.tile.fit import FitPass, locate_types
+from skyloom.pipelines.tile.fit import FitPass
+from skyloom.pipelines.tile.passes import locate_types
 from skyloom.pipelines.tile.retype import newly_retyped, retyped_kinds, retyped_state
 from skyloom.scene import SceneState, Sources
 from skyloom.sim import demo_config, simulate_tile, write_tile
@@ -171,6 +176,35 @@ def test_the_choice_does_not_depend_on_workers_or_patches(
     for one, other in zip(catalogue(auto), catalogue(bench), strict=True):
         assert one["type_changed"] == other["type_changed"]
         assert one["stype_fit"] == other["stype_fit"]
+
+
+def add_large_galaxy(folder: Path) -> None:
+    """Add a bright galaxy that needs a stamp of more than 256 pixels."""
+    rows = read(folder / "input_catalog.csv")
+    with fits.open(folder / "images/sim_m475.fits") as hdus:
+        ra, dec = (float(v[0]) for v in pixel_to_sky(WCS(hdus[0].header), [120.0], [120.0]))
+    row = dict.fromkeys(rows[0], "")
+    row |= {"ID": "large", "RA": f"{ra:.7f}", "DEC": f"{dec:.7f}", "TYPE": "EXP", "Re": "45.0"}
+    write(folder / "input_catalog.csv", [*rows, row | {"ELL": "0.000"}])
+    y, x = np.mgrid[:240, :240]
+    light = 60.0 * np.exp(-1.678 * np.hypot(x - 120.0, y - 120.0) / 40.0)
+    for band in ("m475", "m625"):
+        with fits.open(folder / f"images/sim_{band}.fits", mode="update") as hdus:
+            hdus[0].data = (hdus[0].data + light).astype(np.float32)
+
+
+def test_a_type_that_could_not_be_judged_is_flagged(original: Path, tmp_path: Path) -> None:
+    bench = Bench.copy_of(original, tmp_path / "tile")
+    add_large_galaxy(bench.folder)
+    bench.run("run", {CHOICE: "auto", **PASSES})
+    fitted = {row["ID"]: row for row in catalogue(bench) if row["stype_fit"]}
+    bit = FitFlag.TYPE_UNCHECKED
+    unchecked = {name for name, row in fitted.items() if int(row["fit_flags"]) & bit}
+    untried = {name for name, row in fitted.items() if row["dchisq_star"] == ""}
+    assert unchecked == untried
+    assert "large" in unchecked
+    assert len(unchecked) <= 3, "a neighbour may have taken some of its light"
+    assert fitted["large"]["stype_fit"] == fitted["large"]["type_suggested"] == "exp"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scene_tools import DEV, EXP, STAR, blank, draw, light, profile_of, psf_stamp
 
-from skyloom.scene import FitOptions, ScenePass, Sources, fit_scene, render_scene
+from skyloom.scene import FitOptions, ScenePass, Sources, choose_models, fit_scene, render_scene
+from skyloom.scene.choice import ChoiceReason
 from skyloom.scene.state import SceneState
 
 SHAPE = (300, 300)
@@ -122,6 +123,14 @@ def test_stamps_of_large_galaxies_end_with_noise_or_frame() -> None:
     assert 272 < sides[9e4] < sides[1.1e5] < sides[1e8]
     assert sides[1e8] == 336  # the frame: 151 px to its farthest edge, 16 beyond
     assert np.all(scene.stamp_sides(state)[1:] <= 256)
+
+
+def test_no_other_model_of_a_large_galaxy_is_tried_and_that_is_said() -> None:
+    found = choose_models(image_of(EXP), start(EXP), FitOptions(passes=3))
+    assert found.is_oversized.tolist() == [True, False, False, False, False]
+    assert np.isnan(found.dchisq).all(axis=1).tolist() == found.is_oversized.tolist()
+    assert found.reason[0] == ChoiceReason.NOT_TRIED
+    assert found.kind[0] == EXP
 
 
 def test_memory_is_bounded() -> None:

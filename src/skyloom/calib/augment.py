@@ -176,7 +176,12 @@ def augment_catalog(
     box = gaia_box(x[used], y[used], shape=shape, min_size=min_box_size_pix)
     chosen, sx, sy = _stars_in_box(gaia, wcs, box, gaia_mag_min, gaia_mag_max)
     if not chosen.size:
-        log.warning("no Gaia star of %s in the box %s: catalogue unchanged", gaia.name, box)
+        log.warning(
+            "no Gaia star of %s in the box %s: catalogue unchanged; widen zp.gaia_mag_min and "
+            "zp.gaia_mag_max, or give a table that covers the field",
+            gaia.name,
+            box,
+        )
     stars = gaia.ra[chosen], gaia.dec[chosen]
     place = match_one_to_one(catalog.ra, catalog.dec, *stars, radius_arcsec=match_radius_arcsec)
     lost = np.setdiff1d(np.arange(len(chosen)), place)

@@ -367,7 +367,9 @@ def measure_zero_points(
     bands = tuple(sorted(m.group(1) for m in matches if m))
     for column in ("gaia_source_id", "fit_is_reliable"):
         if column not in names:
-            return _nothing(bands, f"the catalogue has no column {column}")
+            return _nothing(
+                bands, f"the catalogue has no column {column}; run with zp.enabled: true"
+            )
     gaia.require("source_id")
     assert gaia.source_id is not None
     star_rows = {s: i for i, s in reversed(list(enumerate(gaia.source_id.tolist())))}
@@ -375,13 +377,23 @@ def measure_zero_points(
     known = _matched_once(ids, star_rows)
     reliable = column_as_bool(catalog, "fit_is_reliable")[known]
     if not reliable.any():
-        return _nothing(bands, "no reliable source is a star of the reference")
+        return _nothing(
+            bands,
+            "no reliable source is a star of the reference; widen zp.gaia_mag_min, "
+            "zp.gaia_mag_max, zp.match_radius_arcsec, or look at fit_quality_issues",
+        )
     star = np.array([star_rows[s] for s in ids[known].tolist()], dtype=np.int64)
     results = []
     for band in bands:
         mag = gaia.mag(band)
         if mag is None:
-            log.warning("%s has no column mag_%s: no zero point for it", gaia.name, band)
+            log.warning(
+                "%s has no column mag_%s: no zero point for it, MAG_%s_fit stays empty; add the "
+                "column",
+                gaia.name,
+                band,
+                band,
+            )
             continue
         result = zero_point(
             band,
@@ -400,7 +412,12 @@ def measure_zero_points(
             surface=surface,
         )
         if result is None:
-            log.warning("%s: no reliable star with magnitude and flux: no zero point", band)
+            log.warning(
+                "%s: no reliable star with magnitude and flux: no zero point; look at "
+                "fit_quality_issues and FLUX_%s_fit of the rows with a gaia_source_id",
+                band,
+                band,
+            )
         else:
             results.append(result)
     if not results:

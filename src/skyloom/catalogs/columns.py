@@ -75,7 +75,7 @@ def resolve_columns(table: Table, bands: Sequence[str] = ()) -> CatalogColumns:
             columns=list(table.colnames),
         )
     if (ra, dec) != ("RA", "DEC"):
-        log.warning("%s: columns %r, %r are used as RA, DEC", where, ra, dec)
+        log.warning("%s: columns %r, %r are used as RA, DEC; better rename them", where, ra, dec)
     singles = ("id", "type", "ell", "theta", "re", "sersic_n")
     errors = ("pos_err", "ell_err", "theta_err", "re_err")
     return CatalogColumns(

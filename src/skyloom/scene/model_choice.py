@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from skyloom._types import Floats, Ints, Pixels
+from skyloom._types import Bools, Floats, Ints, Pixels
 
 from .candidates import Candidates, box_sides, fit_best, fit_in_turn, images_by_key, stamp_sides_as
 from .cells import cut_cells
@@ -48,6 +48,8 @@ class ModelChoice:
         the star where there is no source.
     params : ndarray, shape (n, 6)
         Its parameters, the columns `PARAMETERS`.
+    is_oversized : ndarray of bool, shape (n,)
+        The joint fit's galaxy is larger than any stamp, so that no other model was tried.
     """
 
     flux_keys: list[Hashable]
@@ -57,6 +59,7 @@ class ModelChoice:
     flux: Floats
     flux_err: Floats
     params: Floats
+    is_oversized: Bools
 
     def table(self) -> Table:
         """Return ``type_suggested``, ``type_reason`` and ``dchisq_*``, one row per source."""
@@ -238,6 +241,7 @@ def _decision(
         flux=np.where(tried[:, None], found.flux[at], state.flux[rows]),
         flux_err=err,
         params=np.where(tried[:, None], found.theta[at], state.theta[rows]),
+        is_oversized=np.asarray(state.side[rows] > max(STAMP_SIDES)),
     )
 
 

@@ -86,9 +86,12 @@ def read_csv(path: Path | str, *, key: str = "the path") -> Table:
                 names = [c or f"unnamed_{i}" for i, c in enumerate(cells, start=1)]
                 continue
             if len(cells) != len(names):
+                is_short = len(cells) < len(names)
+                remedy = "the file may be cut off: write it again"
                 raise BadTable(
                     f"{path}, row {len(rows) + 1} (line {reader.line_num}): {len(cells)} cells, "
-                    f"but the header has {len(names)}; quote cells that hold commas",
+                    f"but the header has {len(names)}; "
+                    f"{remedy if is_short else 'quote cells that hold commas'}",
                     file=str(path),
                     row=len(rows) + 1,
                     line=reader.line_num,

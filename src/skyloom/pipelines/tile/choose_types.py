@@ -33,7 +33,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import locate_state, locate_types
+from .passes import locate_state, locate_types
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .report_columns import TRY_SHARE
 from .report_flags import near_bright_star
@@ -49,6 +49,7 @@ RULES = ChoiceRules(sersic_after_round=True, try_share=TRY_SHARE)
 _COLUMNS = {
     **{n: np.zeros(0, np.int64) for n in ("row", "kind", "kind_before", "kind_suggested")},
     **{n: np.zeros(0) for n in ("gain", *PARAMETERS)},
+    "is_oversized": np.zeros(0, np.bool_),
 }
 
 
@@ -81,10 +82,10 @@ class ChooseTypes(Stage[TileConfig, ChooseInputs, ChooseOutputs]):
     Columns of the product: ``row``; ``kind`` (`SourceType`) that is wanted and ``kind_before``;
     ``kind_suggested``, -1 where no source is significant; ``gain`` of chi-square by a galaxy over
     the present model; ``dchisq_*``; ``x`` to ``n`` and ``flux_{band}`` of the suggested model,
-    fitted alone.
+    fitted alone; ``is_oversized`` where the present model is too large for others to be tried.
     """
 
-    version = 1
+    version = 2
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
 
@@ -149,6 +150,7 @@ def _table(
         table[name] = choice.params[:, c]
     for b, band in enumerate(patch.bands):
         table[f"flux_{band}"] = choice.flux[:, b]
+    table["is_oversized"] = choice.is_oversized
     return table
 
 
@@ -176,7 +178,7 @@ class JoinTypes(Stage[TileConfig, JoinInputs, JoinOutputs]):
     ``held``.
     """
 
-    version = 1
+    version = 2
     dimensions = ("pass",)
     tolerant = True
     light = True

@@ -33,6 +33,7 @@ __all__ = [
     "PerformanceConfig",
     "SaturationCutConfig",
     "WcsToleranceConfig",
+    "zoom_region",
 ]
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ class OverlayConfig(Config):
         5000,
     )
     """Region of the zoom, x0, x1, y0, y1 in the working frame; what lies outside the frame stays
-    blank. Without four numbers, x1 > x0 and y1 > y0 there is a warning and no zoom."""
+    blank, and a box wholly outside moves to the middle of the frame, with a warning. Without four
+    numbers, x1 > x0 and y1 > y0 there is a warning and no zoom."""
 
     @property
     def has_zoom(self) -> bool:
@@ -138,6 +140,17 @@ class OverlayConfig(Config):
                 list(self.zoom_box),
             )
         return self
+
+
+def zoom_region(box: tuple[int, ...], shape: tuple[int, int]) -> tuple[int, ...]:
+    """Return ``overlay.zoom_box``, or the middle of a frame of ``(ny, nx)`` that it misses."""
+    x0, x1, y0, y1 = box
+    ny, nx = shape
+    if x0 < nx and x1 > 0 and y0 < ny and y1 > 0:
+        return box
+    width, height = min(x1 - x0, nx), min(y1 - y0, ny)
+    x0, y0 = (nx - width) // 2, (ny - height) // 2
+    return (x0, x0 + width, y0, y0 + height)
 
 
 class WcsToleranceConfig(Config):

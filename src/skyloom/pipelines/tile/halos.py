@@ -28,9 +28,9 @@ from skyloom.images import Frame
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import last_halos
 from .halo_field import HaloField, StarHalo
 from .noise import sky_noise
+from .passes import last_halos
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import box_payloads, reach_of, rows_reaching
 from .single_band import state_of_part

@@ -14,9 +14,10 @@ import numpy as np
 from astropy.wcs import WCS
 from typing_extensions import override
 
-from skyloom._types import Pixels
+from skyloom._types import Bools, Pixels
 from skyloom.butler import Array, FitsImages
 from skyloom.coadd import SkySigma, WhiteImage, row_strips, white_stack
+from skyloom.errors import UnreadableFile
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
 from skyloom.images import (
@@ -195,6 +196,7 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
         """Return the mask of the working frame."""
         frame = band_frame(inputs.frames, inputs.band, inputs.image)
         pixels, mask = pixels_and_mask(frame)
+        _check_pixels(pixels, (mask & np.uint8(UNUSABLE)) == 0, frame)
         if frame.maps.files:
             share = float(((mask & np.uint8(UNUSABLE)) > 0).mean())
             log.log(
@@ -207,6 +209,28 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
         sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
         level = first_level(pixels * np.float32(frame.scale), mask != 0, sigma)
         return MasksOutputs(mask={"mask": mask}, sky={"level": level})
+
+
+def _check_pixels(pixels: Pixels, usable: Bools, frame: Frame) -> None:
+    """Refuse an image that is the same everywhere; warn of one without a usable pixel."""
+    if not usable.any():
+        log.warning(
+            "%s: %s[%d] has no usable pixel in the working frame: all fluxes of this band stay "
+            "empty; correct the image or its maps, or take it off the image list",
+            frame.band,
+            frame.path,
+            frame.hdu,
+        )
+        return
+    low = float(np.min(pixels, where=usable, initial=np.inf))
+    high = float(np.max(pixels, where=usable, initial=-np.inf))
+    if low == high and usable.sum() > 1:
+        raise UnreadableFile(
+            f"{frame.path}[{frame.hdu}]: all pixels of the working frame are {low:g}; the file is "
+            "damaged or empty: make it again, or take it off the image list",
+            path=frame.path,
+            value=low,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

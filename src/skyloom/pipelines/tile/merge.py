@@ -34,6 +34,7 @@ __all__ = ["Merge", "is_merged", "merge_fits", "with_sky_positions"]
 
 log = logging.getLogger(__name__)
 
+MANY = 0.1  # of the fits at their limit are no accident
 _EXAMPLES = 5  # of rows with two fits, in the warning
 
 
@@ -260,3 +261,10 @@ def _tell(merged: Table, n_patches: int) -> None:
             int(max_iters.sum()),
             int(fitted.sum()),
         )
+        if max_iters.sum() > MANY * fitted.sum():
+            log.warning(
+                "%d of %d fits stopped at their iteration limit: raise patch_run.n_opt_iters or "
+                "patch_run.dlnp_stop, or look at the PSF and at chi2_{band}",
+                int(max_iters.sum()),
+                int(fitted.sum()),
+            )

@@ -72,6 +72,9 @@ def field_correlations(parts: Iterable[Floats]) -> list[NoiseCorrelation | None]
         mean = products[0, MAX_LAG - 1] / pixels
         with np.errstate(invalid="ignore", divide="ignore"):
             half = np.where(pairs > 0, products / pairs, 0.0) - mean**2
+        if not half[0, MAX_LAG] > 0.0:  # no noise at all: a part of the image is a constant
+            result.append(None)
+            continue
         rho = np.zeros((2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
         rho[MAX_LAG:] = half
         rho[MAX_LAG, :MAX_LAG] = half[0, :MAX_LAG:-1]

@@ -74,7 +74,10 @@ def tile_patches(sources: Table, shape: tuple[int, int], config: Any) -> Table:
         cells = active_cells(sources, shape=shape, n=epsf.epsf_ngrid)
         log.info("%d of %d cells hold active sources", len(cells), epsf.epsf_ngrid**2)
         if not cells:
-            log.warning("no cell holds an active source: there is nothing to fit")
+            log.warning(
+                "no cell holds an active source: there is nothing to fit; excluded_reason in the "
+                "catalogue says why: lower crop.margin or source_saturation_cut.radius_pix"
+            )
     grid = patch_grid(
         shape,
         epsf_ngrid=epsf.epsf_ngrid,

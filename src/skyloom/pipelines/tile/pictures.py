@@ -8,7 +8,7 @@ from skyloom.butler import DataId
 from skyloom.flow import Stage
 
 from .config import TileConfig
-from .fit import last_pass
+from .passes import last_pass
 from .pictures_fit import DrawCutouts, DrawPatch, DrawResidual
 from .pictures_psf import DrawEpsf, DrawPsfCells
 from .pictures_tile import (

@@ -29,7 +29,7 @@ from skyloom.plots import (
 from skyloom.scene import SceneState, SourceType
 
 from .config import TileConfig
-from .fit import locate_state
+from .passes import locate_state
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .single_band import state_of_part
 

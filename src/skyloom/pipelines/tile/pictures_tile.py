@@ -27,6 +27,7 @@ from skyloom.plots import (
 
 from .bright import bright_pixels
 from .config import TileConfig
+from .frame_sections import zoom_region
 from .load import band_frame, whole_white_of, working_wcs
 from .noise import sky_noise
 
@@ -177,6 +178,7 @@ class DrawZoom(Stage[TileConfig, SourcesPictureInputs, ZoomPictureOutputs]):
     """Draw the sources on a part of the white image."""
 
     name = "plot-zoom"
+    version = 2
     late = True
     config_keys = ("overlay.zoom_box", "patch_run.gal_model", "plotting.dpi")
 
@@ -184,7 +186,7 @@ class DrawZoom(Stage[TileConfig, SourcesPictureInputs, ZoomPictureOutputs]):
     def run(self, inputs: SourcesPictureInputs) -> ZoomPictureOutputs:
         """Return the picture."""
         cfg = self.config
-        box = Box(*cfg.overlay.zoom_box)
+        box = Box(*zoom_region(cfg.overlay.zoom_box, inputs.white["IMAGE"].shape))
         ax = _draw_sources(inputs, gal_model=cfg.patch_run.gal_model, box=box, downsample=1)
         return ZoomPictureOutputs(picture=png_bytes(ax, dpi=cfg.plotting.dpi))
 

@@ -11,13 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
+from skyloom._types import Floats
 from skyloom.calib import read_gaia_xp
-from skyloom.catalogs import load_input_catalog, read_image_list
-from skyloom.errors import Unwritable, UserMistake, WrongValue
-from skyloom.geometry import patch_grid
-from skyloom.images import Frame
+from skyloom.catalogs import InputCatalog, load_input_catalog, read_image_list
+from skyloom.catalogs.values import table_name
+from skyloom.errors import Mismatch, Unwritable, UserMistake, WrongValue
+from skyloom.geometry import Box, patch_grid, pixel_to_sky, sky_to_pixel
+from skyloom.images import Frame, frame_wcs
 
 from .config import TileConfig, require_inputs
+from .frame_sections import zoom_region
 from .load import read_tile_frames
 from .merge import is_merged
 
@@ -90,9 +95,14 @@ def check_inputs(config: TileConfig, *, needs_gaia: bool) -> TileInputs:
     with _quiet(_SAID_LATER):
         frames = problems.catch(lambda: _frames(config))
         bands = [frame.band for frame in frames] if frames else []
-        problems.catch(lambda: load_input_catalog(config.inputs.input_catalog, bands=bands))
+        catalog = problems.catch(
+            lambda: load_input_catalog(config.inputs.input_catalog, bands=bands)
+        )
     if frames:
         problems.catch(lambda: _check_grid(config, frames[0]))
+        _check_zoom(config, frames[0])
+        if catalog is not None:
+            problems.catch(lambda: _check_positions(catalog, frames[0]))
     gaia = _gaia(config) if needs_gaia else None
     if gaia is not None:
         problems.catch(lambda: _check_gaia(config, gaia))
@@ -142,13 +152,57 @@ def _check_grid(config: TileConfig, frame: Frame) -> None:
         )
 
 
+def _check_positions(catalog: InputCatalog, frame: Frame) -> None:
+    """Refuse a catalogue of which no row lies in the working frame."""
+    box, wcs = Box.of_shape(frame.working_shape), frame_wcs(frame)
+    if box.contains(*sky_to_pixel(wcs, catalog.ra, catalog.dec)).any():
+        return
+    where = table_name(catalog.table)
+    if not catalog.has_position.any():
+        raise Mismatch(f"{where}: no row has a finite RA, DEC; give positions [deg]", file=where)
+    x = np.linspace(box.x0, box.x1 - 1.0, 9)
+    y = np.linspace(box.y0, box.y1 - 1.0, 9)
+    sky = pixel_to_sky(wcs, *(axis.ravel() for axis in np.meshgrid(x, y)))
+    raise Mismatch(
+        f"{where}: none of its {len(catalog)} sources, at {_extent(catalog.ra, catalog.dec)}, lies "
+        f"in the working frame at {_extent(*sky)}; give RA, DEC in degrees and in the frame of "
+        "the images' WCS, or another catalogue, or lower crop.margin",
+        file=where,
+    )
+
+
+def _extent(ra: Floats, dec: Floats) -> str:
+    """Return the range of positions as text."""
+    ends = [f(v) for v in (ra, dec) for f in (np.nanmin, np.nanmax)]
+    return "RA {:.4f} to {:.4f}, DEC {:.4f} to {:.4f}".format(*ends)
+
+
+def _check_zoom(config: TileConfig, frame: Frame) -> None:
+    """Warn of a zoom that would show nothing."""
+    overlay, shape = config.overlay, frame.working_shape
+    if config.skyloom.plots != "all" or not overlay.has_zoom:
+        return
+    region = zoom_region(overlay.zoom_box, shape)
+    if region != overlay.zoom_box:
+        log.warning(
+            "overlay.zoom_box = %s lies outside the working frame of %d x %d pixels: "
+            "white_overlay_zoom.png shows %s instead; set a box inside",
+            list(overlay.zoom_box),
+            *shape[::-1],
+            list(region),
+        )
+
+
 def _gaia(config: TileConfig) -> Path | None:
     path = config.inputs.gaiaxp_synphot_csv
     if path is not None and path.is_file():
         return path
+    where = "inputs.gaiaxp_synphot_csv is null" if path is None else str(path)
+    remedy = "" if path is None else "; correct inputs.gaiaxp_synphot_csv, or set it to null"
     log.warning(
-        "GaiaXP catalogue not found: %s; the run goes on without Gaia stars and zero points",
-        "inputs.gaiaxp_synphot_csv is null" if path is None else path,
+        "GaiaXP catalogue not found: %s; the run goes on without Gaia stars and zero points%s",
+        where,
+        remedy,
     )
     return None
 

@@ -14,13 +14,12 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Bools, Floats, Ints, Pixels
-from skyloom.calib import GaiaReference
 from skyloom.detect import CellBackground, cell_background
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
 from skyloom.flow import Dataset, Dim, Handle, Stage
-from skyloom.geometry import Box, Cell, epsf_cells, sky_to_pixel
-from skyloom.images import UNUSABLE, Frame, MaskBit, frame_wcs, read_pixels, scaled_pixels
+from skyloom.geometry import Box, Cell, epsf_cells
+from skyloom.images import UNUSABLE, Frame, MaskBit, read_pixels, scaled_pixels
 from skyloom.psf import (
     BuilderOptions,
     FieldPsf,
@@ -43,11 +42,13 @@ from .epochs import EPOCH_KEY, gaia_of_band
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .fit_sections import PatchRunConfig
 from .noise import sky_noise
+from .psf_seeds import gaia_seeds
+from .psf_summary import EpsfSummary
 from .sky import SkyField
 from .star_scenes import BandImage, isolated_stars
 from .start import StartValues, start_values
 
-__all__ = ["Epsf", "EpsfSummary", "epsf_stages"]
+__all__ = ["Epsf", "epsf_stages"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,10 @@ NOT_IN_KEY = (
     "-epsf.oversamp",
     "-epsf.parallel_bands",
     "-epsf.max_workers",
+)
+_MORE_STARS = (
+    "loosen epsf.thresh_sigma, epsf.minarea or epsf.q_range, or lower "
+    "patch_run.min_epsf_nstars_for_use"
 )
 FEW_STARS = 5  # with fewer, a PSF much wider than the header says is a galaxy's
 WIDTH_RANGE = (0.5, 1.6)  # of the header's FWHM
@@ -104,7 +109,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 3
+    version = 4
     dimensions = ("band",)
     config_keys = (
         "epsf",
@@ -135,7 +140,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         if result is not None and result.psf is not None and not doubt:
             model, kind = result.psf, "epsf"
         else:
-            log.warning("%s: %s; a fallback PSF takes over", inputs.band, doubt)
+            log.warning("%s: %s; a fallback PSF takes over; %s", inputs.band, doubt, _MORE_STARS)
             model = fallback_psf(self.config, fwhm, frame.working_shape)
             kind = self.config.patch_run.psf_fallback_model
         product = model.cropped(min(self.config.epsf.final_psf_size, _side(model)))
@@ -182,7 +187,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             if not WIDTH_RANGE[0] < ratio < WIDTH_RANGE[1]:
                 return (
                     f"the PSF of {used} stars has a FWHM of {result.psf.fwhm:.2f} pix, the header "
-                    f"says {header_fwhm:.2f}"
+                    f"says {header_fwhm:.2f} (correct PEEING or SEEING if the stars are right)"
                 )
         return ""
 
@@ -239,7 +244,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         seeds = None
         if settings.use_gaiaxp and "gaia" in mode and inputs.gaia is not None:
             gaia = gaia_of_band(inputs.gaia.path, inputs.band, inputs.frames, self.config)
-            seeds = _seeds(gaia, inputs.band, frame, settings)
+            seeds = gaia_seeds(gaia, inputs.band, frame, settings)
         elif mode == "sep+gaia":
             mode = "sep"
         hints = np.flatnonzero(start.active & (start.kind == SourceType.STAR))
@@ -392,6 +397,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "epsf_shape": list(stamp.shape) if ok else None,
             "patch_background": background.as_dict() if background is not None else None,
             "local_star_background": local.as_dict(here) if local is not None else None,
+            "local_bkg_diagnostics": _diagnosed(local, here),
             "epsf_qa": stamp_qa(stamp) if ok else None,
             "residual_qa": residual_qa(result, np.flatnonzero(used)) if result and ok else None,
             "field_model": kind,
@@ -403,6 +409,17 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "status": "ok" if ok else "fail",
             "error": error,
         }
+
+
+def _diagnosed(local: LocalBackground | None, here: Bools) -> dict[str, Any] | None:
+    """Return how many stars of a cell the picture of local backgrounds can show."""
+    if local is None:
+        return None
+    stars = int(here.sum())
+    return {
+        "local_bkg_diag_nstars": stars,
+        "local_bkg_diag_status": "ok" if stars else "skipped_no_stars",
+    }
 
 
 def _brightest(result: FieldPsfResult) -> Ints:
@@ -444,19 +461,6 @@ class _View:
         return out
 
 
-def _seeds(
-    gaia: GaiaReference, band: str, frame: Frame, settings: Any
-) -> tuple[Floats, Floats, Floats] | None:
-    """Return the Gaia stars of a band inside the magnitude window: x, y [pix], magnitude."""
-    mag = gaia.mags.get(band)
-    if mag is None:
-        return None
-    keep = np.isfinite(mag) & (mag >= settings.gaia_mag_min) & (mag <= settings.gaia_mag_max)
-    x, y = sky_to_pixel(frame_wcs(frame), gaia.ra[keep], gaia.dec[keep])
-    inside = np.isfinite(x) & np.isfinite(y)
-    return x[inside], y[inside], np.asarray(mag)[keep][inside]
-
-
 def _star_table(selection: StarSelection, result: FieldPsfResult | None) -> Table:
     """Return the stars that were offered, and how they fitted."""
     table = Table(
@@ -478,33 +482,6 @@ def _star_table(selection: StarSelection, result: FieldPsfResult | None) -> Tabl
     table["used"] = fits.used if fits is not None else np.zeros(len(table), np.bool_)
     table["flags"] = fits.flags if fits is not None else np.zeros(len(table), np.int64)
     return table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryInputs:
-    """All cells of all bands."""
-
-    metas: Annotated[dict[Any, dict[str, Any]], Dataset("epsf_meta", gather=("band", "cell"))]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryOutputs:
-    """List of all ``meta.json``."""
-
-    summary: Annotated[list[dict[str, Any]], Dataset("epsf_summary")]
-
-
-class EpsfSummary(Stage[TileConfig, SummaryInputs, SummaryOutputs]):
-    """Join the metadata of all ePSF cells."""
-
-    name = "epsf-summary"
-    version = 1
-    tolerant = True
-    light = True
-
-    @override
-    def run(self, inputs: SummaryInputs) -> SummaryOutputs:
-        return SummaryOutputs(summary=list(inputs.metas.values()))
 
 
 def epsf_stages(config: TileConfig) -> list[Stage[Any, Any, Any]]:

@@ -22,7 +22,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .fit import locate_state
+from .passes import locate_state
 from .patch_log import fit_stages_meta, log_text
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .report_apertures import add_apertures
@@ -80,7 +80,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 5
+    version = 6
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
@@ -89,6 +89,8 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         "patch_run.min_epsf_nstars_for_use",
         "patch_run.psf_model",
         "patch_run.flag_maxiter_margin",
+        "epsf.final_psf_size",
+        "patches.halo_pix_min",
     )
     tolerant = True
     log = "patch_log"

@@ -204,6 +204,8 @@ def add_types(fit: Table, types: Table) -> None:
     for name in types.colnames:
         if name.startswith("dchisq_"):
             fit[name] = column(name, np.nan)
+    unchecked = np.where(column("is_oversized", 0), int(FitFlag.TYPE_UNCHECKED), 0)
+    fit["fit_flags"] = np.asarray(fit["fit_flags"]) | unchecked
 
 
 def _type_names(kind: Ints) -> npt.NDArray[np.str_]:

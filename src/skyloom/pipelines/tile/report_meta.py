@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from skyloom._types import Bools, Ints
+from skyloom.geometry import halo_pixels
 from skyloom.scene import SceneState
 
 from .config import TileConfig
@@ -96,6 +97,10 @@ def patch_meta(
         "epsf_c": ec,
         "patch_r": pr,
         "patch_c": pc,
+        "halo_pix": halo_pixels(
+            config.epsf.final_psf_size,
+            config.patches.halo_pix_min,
+        ),
         "base_bbox": corners(patch.base_box),
         "roi_bbox": corners(patch.roi_box),
         "n_sources": len(patch.base),

@@ -47,6 +47,7 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
         own = state.offset[local, b] - state.offset_mean[local, b]
         table[f"dx_{band}"], table[f"dy_{band}"] = own.T
         table[f"sky_response_{band}"] = state.sky_response[local, b, b]
+        table[f"sky_absorbed_{band}"] = state.sky_absorbed[local, b]
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         table[name] = getattr(state, name)[local]
     partner = state.partner[local]
@@ -83,6 +84,7 @@ def state_from_table(
         state.offset[have, b, 0] = column(f"dx_{band}")
         state.offset[have, b, 1] = column(f"dy_{band}")
         state.sky_response[have, b, b] = column(f"sky_response_{band}")
+        state.sky_absorbed[have, b] = column(f"sky_absorbed_{band}")
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
         getattr(state, name)[have] = column(name)
     partner = column("partner").astype(np.int64)

@@ -21,9 +21,11 @@ from skyloom.catalogs import (
     column_as_text,
     load_input_catalog,
     near_saturated,
+    source_types,
     unique_keys,
     with_exclusions,
 )
+from skyloom.catalogs.values import table_name
 from skyloom.flow import Dataset, Handle, Stage
 from skyloom.geometry import Box, sky_to_pixel
 from skyloom.images import MaskBit
@@ -39,6 +41,10 @@ log = logging.getLogger(__name__)
 BASE_COLUMNS: Final = ("_is_injected_gaia", "x_pix_white", "y_pix_white", "row", "key")
 """What the base table has beyond the user's columns, the exclusion flags and the Gaia columns."""
 
+KNOWN_TYPES: Final = ("STAR", "EXP", "DEV", "SERSIC", "REX", "GAL", "")
+"""What TYPE may say; GAL and nothing mean ``patch_run.gal_model``."""
+
+_EXAMPLES: Final = 5
 _INTERNAL: Final = ("row", "key")
 _ASIDE: Final = "input:"  # a user's column called row or key waits under this prefix
 
@@ -120,6 +126,7 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
         )
         base.meta = meta
         _tell(base)
+        _tell_types(catalog)
         return SourcesOutputs(sources=base, augmented=augmented)
 
     def _flagged(self, catalog: InputCatalog, inputs: SourcesInputs, wcs: WCS) -> InputCatalog:
@@ -174,6 +181,28 @@ class Sources(Stage[TileConfig, SourcesInputs, SourcesOutputs]):
             is_saturated=is_saturated if cfg.source_saturation_cut.enabled else None,
         )
         return result, np.concatenate(dropped)
+
+
+def _tell_types(catalog: InputCatalog) -> None:
+    """Warn of types that are missing or that nobody knows."""
+    where, types = table_name(catalog.table), source_types(catalog.table, catalog.columns)
+    if (types == "").all():
+        log.warning(
+            "%s: no source has a TYPE: all are fitted as patch_run.gal_model; write STAR, EXP, DEV "
+            "or SERSIC, or set skyloom.model_choice: auto",
+            where,
+        )
+        return
+    odd = [t for t in np.unique(types).tolist() if t not in KNOWN_TYPES]
+    if odd:
+        log.warning(
+            "%s, column %s: %d rows have an unknown TYPE (%s) and are fitted as "
+            "patch_run.gal_model; write STAR, EXP, DEV or SERSIC",
+            where,
+            catalog.columns.type,
+            int(np.isin(types, odd).sum()),
+            ", ".join(odd[:_EXAMPLES]),
+        )
 
 
 def _picture_facts(result: Augmentation, dropped: Floats) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Which pass of the fit reads what of the passes before."""
+
+from __future__ import annotations
+
+from skyloom.butler import DataId
+
+from .config import TileConfig
+
+__all__ = ["LAST_HALOS", "TYPES_PASSES", "last_halos", "last_pass", "locate_state", "locate_types"]
+
+TYPES_PASSES = (1, 2)  # types are chosen after them: positions and shapes have been free
+LAST_HALOS = 1  # pass after which halos of bright stars are measured for the last time
+
+
+def locate_types(field: str, unit: DataId) -> DataId:
+    """Return the pass after which the types of a pass were last chosen; -1 for none."""
+    if field != "types":
+        return unit
+    done = [p for p in TYPES_PASSES if p < int(unit["pass"])]
+    return unit.replace({"pass": max(done, default=-1)})
+
+
+def last_pass(config: TileConfig) -> int:
+    """Return the number of the last pass."""
+    return int(config.skyloom.fit_passes)
+
+
+def last_halos(config: TileConfig) -> int:
+    """Return the number of the pass after which halos are measured for the last time."""
+    return min(LAST_HALOS, last_pass(config) - 1)
+
+
+def locate_state(field: str, unit: DataId) -> DataId:
+    """Return where a pass finds what was chosen and measured before it.
+
+    Types by `locate_types`; halos of bright stars are those of the pass before, or earlier.
+    """
+    if field == "halos":
+        return unit.replace({"pass": min(int(unit["pass"]) - 1, LAST_HALOS)})
+    return locate_types(field, unit)
