@@ -10,6 +10,7 @@
     │   │   ├── WrongValue          (ValueError)
     │   │   └── MissingConfig       (FileNotFoundError)
     │   ├── Busy                    another run is at work in this directory
+    │   ├── SolverNotAvailable      no program or package that solves plates
     │   └── InputError              images, catalogues, directories
     │       ├── MissingFile         (FileNotFoundError)
     │       ├── UnreadableFile      (OSError)
@@ -23,7 +24,9 @@
     │       ├── UnknownDatasetType  (KeyError)
     │       └── DataNotFound        (FileNotFoundError)
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
+    ├── ShellCommandFailed          (RuntimeError) a program that was called broke off
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
+    │   └── NotSolved               a star field was not recognised
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
 
 Each message says where (file, HDU, key, row), what, and the remedy; the numbers in it are also
@@ -47,8 +50,11 @@ __all__ = [
     "Mismatch",
     "MissingConfig",
     "MissingFile",
+    "NotSolved",
     "OutputExists",
+    "ShellCommandFailed",
     "SkyloomError",
+    "SolverNotAvailable",
     "UnknownDatasetType",
     "UnknownKey",
     "Unprocessable",
@@ -122,6 +128,10 @@ class Busy(UserMistake):
     """Another run holds the working directory; two runs must not mix."""
 
 
+class SolverNotAvailable(UserMistake):
+    """Plate solving needs a program or a package that is not installed."""
+
+
 class InputError(UserMistake):
     """An input of the run cannot be used."""
 
@@ -176,6 +186,14 @@ class DownloadFailed(SkyloomError, RuntimeError):
 
 class Unprocessable(SkyloomError):
     """The data of one unit cannot be processed; the other units go on."""
+
+
+class NotSolved(Unprocessable):
+    """A star field was not recognised; the message says what speaks for which reason."""
+
+
+class ShellCommandFailed(SkyloomError, RuntimeError):
+    """A program that was called broke off; ``retcode`` is its status, the message has its log."""
 
 
 class DataDamaged(SkyloomError):

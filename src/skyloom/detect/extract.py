@@ -35,6 +35,7 @@ def extract_candidates(
     deblend_cont: float = 0.001,
     clean: bool = True,
     clean_param: float = 1.0,
+    kernel: Pixels | None = None,
 ) -> Table:
     """Detect objects above a threshold in units of the noise.
 
@@ -47,11 +48,13 @@ def extract_candidates(
     mask : ndarray of bool, shape (ny, nx), optional
         True for pixels to ignore.
     thresh : float
-        Threshold [sigma], on the image matched-filtered with SEP's 3 x 3 kernel.
+        Threshold [sigma], on the matched-filtered image.
     minarea : int
         Smallest number of connected pixels.
     deblend_nthresh, deblend_cont, clean, clean_param
         SEP's deblending and cleaning.
+    kernel : ndarray, optional
+        Matched filter; default SEP's 3 x 3 kernel.
 
     Returns
     -------
@@ -64,6 +67,7 @@ def extract_candidates(
     Unprocessable
         If SEP gives up even with enlarged limits.
     """
+    options = {} if kernel is None else {"filter_kernel": kernel}
     objects = _detect(
         image,
         sigma,
@@ -74,6 +78,7 @@ def extract_candidates(
         deblend_cont=deblend_cont,
         clean=clean,
         clean_param=clean_param,
+        **options,
     )
     return _as_table(objects)
 
