@@ -36,6 +36,7 @@ from .outcome import Failure, Outcome, RunCounts
 from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
 from .rules import HeaderRules, apply_rules, read_rules
+from .solving import AnetHeaderProcessor, CalibrateProcessor
 from .sorting import sort_headers
 from .sources import Sources
 from .templates import (
@@ -55,7 +56,9 @@ from .validate import Finding, InvalidFITS, Validator, check_fits
 __all__ = [
     "MINIMAL_IMAGE_TEMPLATE",
     "WFPDB_TEMPLATE",
+    "AnetHeaderProcessor",
     "Bailed",
+    "CalibrateProcessor",
     "CannotComputeHeader",
     "DataSpec",
     "FITSError",
