@@ -13,7 +13,7 @@ from astropy.table import Table
 from skyloom._types import Bools, Pixels
 from skyloom.errors import Unprocessable
 
-__all__ = ["extract_candidates", "extract_segments"]
+__all__ = ["extract_candidates", "extract_segments", "extract_significant"]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ def extract_candidates(
     deblend_cont: float = 0.001,
     clean: bool = True,
     clean_param: float = 1.0,
-    kernel: Pixels | None = None,
 ) -> Table:
     """Detect objects above a threshold in units of the noise.
 
@@ -48,13 +47,11 @@ def extract_candidates(
     mask : ndarray of bool, shape (ny, nx), optional
         True for pixels to ignore.
     thresh : float
-        Threshold [sigma], on the matched-filtered image.
+        Threshold [sigma], on the image matched-filtered with SEP's 3 x 3 kernel.
     minarea : int
         Smallest number of connected pixels.
     deblend_nthresh, deblend_cont, clean, clean_param
         SEP's deblending and cleaning.
-    kernel : ndarray, optional
-        Matched filter; default SEP's 3 x 3 kernel.
 
     Returns
     -------
@@ -67,7 +64,6 @@ def extract_candidates(
     Unprocessable
         If SEP gives up even with enlarged limits.
     """
-    options = {} if kernel is None else {"filter_kernel": kernel}
     objects = _detect(
         image,
         sigma,
@@ -78,7 +74,6 @@ def extract_candidates(
         deblend_cont=deblend_cont,
         clean=clean,
         clean_param=clean_param,
-        **options,
     )
     return _as_table(objects)
 
@@ -120,6 +115,38 @@ def extract_segments(
         options["filter_kernel"] = kernel
     found = _detect(image, sigma, mask, thresh=thresh, segmentation_map=True, **options)
     return _as_table(found[0]), np.asarray(found[1], dtype=np.int32)
+
+
+def extract_significant(
+    significance: Pixels, mask: Bools | None = None, *, thresh: float, **options: object
+) -> Table:
+    """Detect objects on an image that is in units of its noise.
+
+    SEP filters such an image eight times faster than one with a map of its noise.
+
+    Parameters
+    ----------
+    significance : ndarray, shape (ny, nx)
+        Background-subtracted image over the noise of its pixels; finite.
+    mask : ndarray of bool, shape (ny, nx), optional
+        True for pixels to ignore.
+    thresh : float
+        Threshold [sigma], on the matched-filtered image.
+    **options
+        Of ``sep.extract``: ``filter_kernel``, ``minarea``, ``deblend_nthresh``, ``deblend_cont``,
+        ``clean``, ``clean_param``.
+
+    Returns
+    -------
+    Table
+        As of `extract_candidates`, ``flux`` and ``peak`` in units of the noise.
+
+    Raises
+    ------
+    Unprocessable
+        If SEP gives up even with enlarged limits.
+    """
+    return _as_table(_extract(significance, thresh, err=1.0, mask=mask, **options))
 
 
 def _detect(

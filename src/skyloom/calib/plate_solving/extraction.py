@@ -12,7 +12,7 @@ import sep
 from skyloom._types import Bools, Pixels
 from skyloom.calib.plate_solving.control import ExtractionSettings
 from skyloom.calib.plate_solving.stars import StarList
-from skyloom.detect import extract_candidates
+from skyloom.detect import extract_significant
 from skyloom.errors import Unprocessable
 
 __all__ = ["Extraction", "extract_stars"]
@@ -79,9 +79,9 @@ def extract_stars(
     data -= level
     kernel = _gaussian_kernel() if settings.filter else np.ones((1, 1), np.float32)
     typical = float(np.median(noise))
-    found = extract_candidates(
-        data,
-        np.full_like(noise, typical) if settings.thresh_is_absolute else noise,
+    unit = np.full_like(noise, typical) if settings.thresh_is_absolute else noise
+    found = extract_significant(
+        data / unit,
         bad if n_bad else None,
         thresh=settings.detect_thresh / (typical if settings.thresh_is_absolute else 1.0),
         minarea=settings.detect_minarea,
@@ -89,22 +89,25 @@ def extract_stars(
         deblend_cont=settings.deblend_mincont,
         clean=settings.clean,
         clean_param=settings.clean_param,
-        kernel=kernel,
+        filter_kernel=kernel,
     )
     a, b = np.asarray(found["a"]), np.maximum(np.asarray(found["b"]), 1e-3)
+    row, column = (np.round(np.asarray(found[name])).astype(int) for name in ("y", "x"))
+    scale = unit[row.clip(0, data.shape[0] - 1), column.clip(0, data.shape[1] - 1)]
+    peak = np.asarray(found["peak"] * scale)
     stars = StarList(
         x=np.asarray(found["x"], dtype=np.float64),
         y=np.asarray(found["y"], dtype=np.float64),
-        flux=np.asarray(found["flux"], dtype=np.float64),
+        flux=np.asarray(found["flux"] * scale, dtype=np.float64),
         elongation=np.asarray(a / b, dtype=np.float64),
         shape=(int(data.shape[0]), int(data.shape[1])),
     )
     background = float(np.median(level))
-    saturated = np.asarray(found["peak"]) + background >= saturated_at
+    saturated = peak + background >= saturated_at
     is_trail = stars.elongation > settings.max_elongation
     order = np.lexsort((-stars.flux, saturated))
     if settings.order == "peak":
-        order = np.lexsort((-stars.flux, -np.asarray(found["peak"])))
+        order = np.lexsort((-stars.flux, -peak))
     return Extraction(
         stars=stars[order[~is_trail[order]]],
         background=-background if settings.invert else background,
