@@ -12,6 +12,7 @@
     │   ├── Busy                    another run is at work in this directory
     │   ├── DisplayNotAvailable     (RuntimeError) no ds9, or none that answers
     │   ├── DisplayRefused          (RuntimeError) the display does not know what it was told
+    │   ├── SolverNotAvailable      no program or package that solves plates
     │   └── InputError              images, catalogues, directories
     │       ├── MissingFile         (FileNotFoundError)
     │       ├── UnreadableFile      (OSError)
@@ -35,7 +36,9 @@
     │       ├── NotCalibrated       (ValueError)
     │       └── UnsupportedFcr      (ValueError)
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
+    ├── ShellCommandFailed          (RuntimeError) a program that was called broke off
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
+    │   └── NotSolved               a star field was not recognised
     └── DataDamaged                 a product on disk fails its checksum or cannot be read
 
 Each message says where (file, HDU, key, row), what, and the remedy; the numbers in it are also
@@ -65,10 +68,13 @@ __all__ = [
     "MissingConfig",
     "MissingFile",
     "NotCalibrated",
+    "NotSolved",
     "OutputExists",
     "OutsideImage",
     "ReadOnlyError",
+    "ShellCommandFailed",
     "SkyloomError",
+    "SolverNotAvailable",
     "TooManyMaskPlanes",
     "UnknownColumn",
     "UnknownDatasetType",
@@ -152,6 +158,10 @@ class DisplayNotAvailable(UserMistake, RuntimeError):
 
 class DisplayRefused(UserMistake, RuntimeError):
     """The display answered a command or an image with an error."""
+
+
+class SolverNotAvailable(UserMistake):
+    """Plate solving needs a program or a package that is not installed."""
 
 
 class InputError(UserMistake):
@@ -248,6 +258,14 @@ class DownloadFailed(SkyloomError, RuntimeError):
 
 class Unprocessable(SkyloomError):
     """The data of one unit cannot be processed; the other units go on."""
+
+
+class NotSolved(Unprocessable):
+    """A star field was not recognised; the message says what speaks for which reason."""
+
+
+class ShellCommandFailed(SkyloomError, RuntimeError):
+    """A program that was called broke off; ``retcode`` is its status, the message has its log."""
 
 
 class DataDamaged(SkyloomError):

@@ -3,7 +3,7 @@
 from skyloom.detect.background import CellBackground, cell_background
 from skyloom.detect.blank_sky import BlankSky, blank_sky
 from skyloom.detect.bright import BrightMask, bright_mask, inside_mask
-from skyloom.detect.extract import extract_candidates
+from skyloom.detect.extract import extract_candidates, extract_significant
 from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "bright_mask",
     "cell_background",
     "extract_candidates",
+    "extract_significant",
     "inside_mask",
     "measure_noise_mesh",
 ]

@@ -34,6 +34,7 @@ from .psf_stars import (
     draw_star_stamps,
 )
 from .raster import Canvas, Panel
+from .solving import plot_extracted_stars
 from .style import asinh_norm, new_axes, new_figure, png_bytes, save_figure, show_image
 from .zeropoint import ZeroPointStars, plot_zero_point
 from .zp_trends import TrendLine, TrendStars, plot_trend, plot_zero_point_trends
@@ -69,6 +70,7 @@ __all__ = [
     "plot_crop",
     "plot_delta_mag",
     "plot_difference_histogram",
+    "plot_extracted_stars",
     "plot_gaia_overlay",
     "plot_lost_gained",
     "plot_position_offsets",

@@ -37,6 +37,7 @@ from .previews import ColorPreviewMaker, PreviewMaker, SpectralPreviewMaker
 from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
 from .rules import HeaderRules, apply_rules, read_rules
+from .solving import AnetHeaderProcessor, CalibrateProcessor
 from .sorting import sort_headers
 from .sources import Sources
 from .templates import (
@@ -56,7 +57,9 @@ from .validate import Finding, InvalidFITS, Validator, check_fits
 __all__ = [
     "MINIMAL_IMAGE_TEMPLATE",
     "WFPDB_TEMPLATE",
+    "AnetHeaderProcessor",
     "Bailed",
+    "CalibrateProcessor",
     "CannotComputeHeader",
     "ColorPreviewMaker",
     "DataSpec",
