@@ -57,7 +57,9 @@ def log1p_row(rho: Floats, room: PowerRoom) -> None:
         e = e + 1.0 if is_large else e
         t = (m - 1.0) / (m + 1.0)
         u = t * t
-        series = 1.0 / 15.0
+        series = 1.0 / 19.0
+        series = series * u + 1.0 / 17.0
+        series = series * u + 1.0 / 15.0
         series = series * u + 1.0 / 13.0
         series = series * u + 1.0 / 11.0
         series = series * u + 1.0 / 9.0
@@ -81,7 +83,9 @@ def powers(rho: Floats, exponent: float, room: PowerRoom, out: Floats) -> None:
         x = exponent * log[i]
         k = max(math.floor(x * _LOG2E + 0.5), -1000.0)
         r = max(x - k * _LN2, -1.0)
-        power = 1.0 / 39916800.0
+        power = 1.0 / 6227020800.0
+        power = power * r + 1.0 / 479001600.0
+        power = power * r + 1.0 / 39916800.0
         power = power * r + 1.0 / 3628800.0
         power = power * r + 1.0 / 362880.0
         power = power * r + 1.0 / 40320.0
