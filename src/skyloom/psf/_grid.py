@@ -52,8 +52,11 @@ class Grid:
         return mask.repeat(width, axis=1).repeat(width, axis=2)
 
     def _summed(self, images: Floats) -> Floats:
-        rows = np.add.reduceat(images, self.start, axis=1)
-        return np.asarray(np.add.reduceat(rows, self.start, axis=2))
+        # As products of matrices: several times faster than sums over slices.
+        side = images.shape[-1]
+        member = np.zeros((self.size, side))
+        member[np.repeat(np.arange(self.size), self.width.astype(np.int64)), np.arange(side)] = 1.0
+        return np.asarray(member @ (images @ member.T))
 
 
 def fine_grid(side: int) -> Grid:

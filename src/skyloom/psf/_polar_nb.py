@@ -15,6 +15,8 @@ import numpy as np
 from skyloom._jit import kernel, kernel_part, lean_kernel
 from skyloom._types import Floats, Ints
 
+from ._power_nb import PowerRoom, log1p_row, make_power_room
+
 __all__ = ["polar_fill", "polar_fill_centred", "polar_functions", "polar_normal"]
 
 
@@ -28,23 +30,38 @@ def _spline(u: float) -> float:
     return 0.0
 
 
+@lean_kernel
+def _polar_row(
+    centre: Floats, x: float, dy: float, spacing: float, rows: Floats, room: PowerRoom
+) -> None:
+    """Fill t along a row, and s_1 cos phi, s_1 sin phi, for a star at ``x``, ``dy`` below.
+
+    ``rows`` (4, m); its last is room.
+    """
+    t, cosine, sine, spare = rows[0], rows[1], rows[2], rows[3]
+    for i in range(centre.size):
+        dx = centre[i] - x
+        r2 = dx * dx + dy * dy
+        z2 = r2 / (16.0 * spacing * spacing)
+        spare[i] = math.sqrt(z2) + math.sqrt(z2 + 1.0) - 1.0
+        inner = 1.0 / math.sqrt(r2 + spacing * spacing)
+        cosine[i] = dx * inner
+        sine[i] = dy * inner
+    log1p_row(spare, room)
+    for i in range(centre.size):
+        t[i] = 4.0 * room.log[i]
+
+
 @kernel_part
 def _active(
-    dx: float, dy: float, light: float, spacing: float, offset: Ints, angle: Floats, value: Floats
-) -> tuple[int, int]:
-    """Fill ``value`` with the functions that are not zero at (dx, dy); return first and number."""
-    r2 = dx * dx + dy * dy
-    r = math.sqrt(r2)
-    z = r / (4.0 * spacing)
-    t = 4.0 * math.log(z + math.sqrt(z * z + 1.0))
+    t: float, cosine: float, sine: float, light: float, offset: Ints, angle: Floats, value: Floats
+) -> tuple[int, int, int]:
+    """Fill ``value`` with the functions that are not zero; return spline, first and number."""
     n_radial = offset.size - 1
     first = max(math.floor(t + 0.5) - 1, 0)
     last = min(first + 3, n_radial)
     if first >= last:
-        return 0, 0
-    inner = r / math.sqrt(r2 + spacing * spacing)
-    cosine = inner * dx / r if r > 0.0 else 0.0
-    sine = inner * dy / r if r > 0.0 else 0.0
+        return 0, 0, 0
     most = 0
     for j in range(first, last):
         most = max(most, offset[j + 1] - offset[j])
@@ -62,7 +79,7 @@ def _active(
         for k in range(offset[j + 1] - offset[j]):
             value[n] = b * angle[k]
             n += 1
-    return offset[first], n
+    return first, offset[first], n
 
 
 @lean_kernel
@@ -76,13 +93,16 @@ def _fill(
     unit: Floats,
     angle: Floats,
     value: Floats,
+    rows: Floats,
+    room: PowerRoom,
 ) -> None:
     for s in range(x.size):
         for q in range(centre.size):
+            _polar_row(centre, x[s], centre[q] - y[s], spacing, rows, room)
             for p in range(centre.size):
                 light = unit[s, q, p]
-                first, n = _active(
-                    centre[p] - x[s], centre[q] - y[s], light, spacing, offset, angle, value
+                _, first, n = _active(
+                    rows[0, p], rows[1, p], rows[2, p], light, offset, angle, value
                 )
                 for a in range(n):
                     light += coefficient[s, first + a] * value[a]
@@ -100,7 +120,9 @@ def polar_fill(
     unit: Floats,
 ) -> None:
     """Multiply the Moffat ``unit`` (n, m, m) by one plus the correction (n, B) of each star."""
-    _fill(x, y, coefficient, spacing, offset, centre, unit, np.empty(64), np.empty(256))
+    rows, room = np.empty((4, centre.size)), make_power_room(centre.size)
+    angle, value = np.empty(64), np.empty(256)
+    _fill(x, y, coefficient, spacing, offset, centre, unit, angle, value, rows, room)
 
 
 @lean_kernel
@@ -114,12 +136,15 @@ def _fill_centred(
     value: Floats,
     first: Ints,
     number: Ints,
+    rows: Floats,
+    room: PowerRoom,
 ) -> None:
     m = centre.size
     for q in range(m):
+        _polar_row(centre, 0.0, centre[q], spacing, rows, room)
         for p in range(m):
-            first[p], number[p] = _active(
-                centre[p], centre[q], 1.0, spacing, offset, angle, value[p]
+            _, first[p], number[p] = _active(
+                rows[0, p], rows[1, p], rows[2, p], 1.0, offset, angle, value[p]
             )
         for s in range(coefficient.shape[0]):
             for p in range(m):
@@ -136,7 +161,10 @@ def polar_fill_centred(
     """Do what `polar_fill` does for stars at (0, 0): the functions are the same for all."""
     m = centre.size
     value, first, number = np.empty((m, 256)), np.empty(m, np.int64), np.empty(m, np.int64)
-    _fill_centred(coefficient, spacing, offset, centre, unit, np.empty(64), value, first, number)
+    rows, room = np.empty((4, m)), make_power_room(m)
+    _fill_centred(
+        coefficient, spacing, offset, centre, unit, np.empty(64), value, first, number, rows, room
+    )
 
 
 @lean_kernel
@@ -148,11 +176,16 @@ def _functions(
     out: Floats,
     angle: Floats,
     value: Floats,
+    rows: Floats,
+    room: PowerRoom,
 ) -> None:
     out[:] = 0.0
     for q in range(centre.size):
+        _polar_row(centre, 0.0, centre[q], spacing, rows, room)
         for p in range(centre.size):
-            first, n = _active(centre[p], centre[q], moffat[q, p], spacing, offset, angle, value)
+            _, first, n = _active(
+                rows[0, p], rows[1, p], rows[2, p], moffat[q, p], offset, angle, value
+            )
             for a in range(n):
                 out[first + a, q, p] = value[a]
 
@@ -162,7 +195,8 @@ def polar_functions(
     spacing: float, offset: Ints, centre: Floats, moffat: Floats, out: Floats
 ) -> None:
     """Fill ``out`` (B, m, m) with the functions for one star at the centre, Moffat (m, m)."""
-    _functions(spacing, offset, centre, moffat, out, np.empty(64), np.empty(256))
+    rows, room = np.empty((4, centre.size)), make_power_room(centre.size)
+    _functions(spacing, offset, centre, moffat, out, np.empty(64), np.empty(256), rows, room)
 
 
 @lean_kernel
@@ -187,6 +221,8 @@ def _normal(
     angle: Floats,
     value: Floats,
     other: Floats,
+    rows: Floats,
+    room: PowerRoom,
 ) -> None:
     for s in range(x.size):
         normal[s] = 0.0
@@ -195,18 +231,14 @@ def _normal(
         right[s] = 0.0
         nuisance_right[s] = 0.0
         for q in range(centre.size):
+            _polar_row(centre, x[s], centre[q] - y[s], spacing, rows, room)
             for p in range(centre.size):
                 w = weight[s, q, p]
                 if w <= 0.0:
                     continue
-                first, n = _active(
-                    centre[p] - x[s],
-                    centre[q] - y[s],
-                    flux[s] * moffat[s, q, p],
-                    spacing,
-                    offset,
-                    angle,
-                    value,
+                light = flux[s] * moffat[s, q, p]
+                spline, first, n = _active(
+                    rows[0, p], rows[1, p], rows[2, p], light, offset, angle, value
                 )
                 other[0] = unit[s, q, p]
                 other[1] = 1.0
@@ -215,7 +247,6 @@ def _normal(
                 r = w * residual[s, q, p]
                 # Functions of one spline and those before it: the other half is the mirror image.
                 done = 0
-                spline = np.searchsorted(offset, first)
                 while done < n:
                     stop = offset[spline + 1] - first
                     for a in range(done, stop):
@@ -267,4 +298,5 @@ def polar_normal(
     _normal(
         x, y, flux, residual, weight, moffat, unit, by_x, by_y, spacing, offset, centre, normal,
         cross, nuisance, right, nuisance_right, np.empty(64), np.empty(256), np.empty(4),
+        np.empty((4, centre.size)), make_power_room(centre.size),
     )  # fmt: skip

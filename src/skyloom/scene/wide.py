@@ -17,7 +17,7 @@ Fourier space; windows: Kaiser & Schafer 1980, IEEE Trans. ASSP 28, 105.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.special import gamma, gammaincinv, i0
@@ -109,23 +109,31 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
     return np.concatenate(parts)
 
 
+@lru_cache(maxsize=16)
+def _waves(
+    level: int, fold: int, keep: int, oversampling: int, fades: bool
+) -> tuple[Floats, Floats]:
+    """Return cos and sin of the wave numbers of a level at the pixels of a stamp, (N, S)."""
+    x = np.arange(-keep, keep + 1)
+    ramp = np.ones(len(x))
+    if fades:
+        # Light beyond the grid has only coarse structure; a hard cut would add fine one.
+        taper = EDGE_TAPER * oversampling
+        edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
+        ramp = np.sin(0.5 * np.pi * edge) ** 2
+    k = 2.0 * np.pi * fold * np.fft.fftfreq(WIDE_SIDE * fold)
+    phase = np.multiply.outer(k / 2**level, x / oversampling)
+    return np.cos(phase) * ramp, np.sin(phase) * ramp
+
+
 def psf_level(stamp: Pixels, oversampling: int, level: int, fold: int = 1) -> Pixels:
     """Transform a PSF stamp on the wave numbers of one level; see `psf_levels`."""
     stamp = np.asarray(stamp, np.float64)
     half = stamp.shape[0] // 2
     keep = min(half, oversampling * (WIDE_SIDE // 2 * 2**level - 1))
-    x = np.arange(-keep, keep + 1)
     inner = slice(half - keep, half + keep + 1)
-    ramp = np.ones(len(x))
-    if keep < half:
-        # Light beyond the grid has only coarse structure; a hard cut would add fine one.
-        taper = EDGE_TAPER * oversampling
-        edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
-        ramp = np.sin(0.5 * np.pi * edge) ** 2
     side = WIDE_SIDE * fold
-    k = 2.0 * np.pi * fold * np.fft.fftfreq(side)
-    phase = np.multiply.outer(k / 2**level, x / oversampling)
-    cos, sin = np.cos(phase) * ramp, np.sin(phase) * ramp
+    cos, sin = _waves(level, fold, keep, oversampling, keep < half)
     # The image is real: kx from 0 to Nyquist, the others mirrored.
     half_side = side // 2 + 1
     columns = stamp[inner, inner].T @ np.concatenate([cos, sin]).T  # [x, ky]
