@@ -16,6 +16,7 @@ from skyloom.catalogs import SourceCatalog
 from skyloom.errors import (
     BadDataId,
     ConflictError,
+    DataNotFound,
     MissingComponent,
     OutsideImage,
     UnknownDatasetType,
@@ -162,6 +163,33 @@ def test_the_mosaic_solution_replaces_wcs_and_zero_point(rerun: Butler, tmp_path
     # mag = 27 + 0.1 at one count: 2.5 log10(10**10.8) = 27
     magnitude = found.photo_calib.magnitude(1.0, 150.0, 150.0)
     assert magnitude == pytest.approx(27.1, abs=1e-4)  # 8.9 mag of 3630.78 Jy, rounded
+    # off the reference point a pixel of a gnomonic projection has cos(angle)**3 of its area
+    corrected = mine.get_calibrated(SHORT, jacobian=True).photo_calib.magnitude(1.0, 299.0, 299.0)
+    angle = np.arctan(np.radians(5e-5 * np.hypot(299.0, 299.0)))
+    more = corrected - found.photo_calib.magnitude(1.0, 299.0, 299.0)
+    # 1e-8: areas are differences of positions over one pixel
+    assert more == pytest.approx(-2.5 * np.log10(np.cos(angle) ** 3), abs=1e-8)  # 2.2e-7
+
+
+def test_a_rerun_is_added_to_by_visit_and_ccd(rerun: Butler, tmp_path: Path) -> None:
+    """Pointing and filter are those of what was made of the visit: there are no raw data."""
+    exposure, sources = rerun.get("calexp", SHORT), rerun.get("src", SHORT)
+    mine = Butler(tmp_path / "mine", "hsc", writeable=True, parent=rerun.root)
+    mine.put(exposure, "calexp", SHORT)
+    mine.put(sources, "icSrc", visit=908120, ccd=56)
+    assert mine.get("icSrc_filename", SHORT).endswith("00705/HSC-I/output/ICSRC-0908120-056.fits")
+    assert rerun.get("icExp_filename", SHORT).endswith("corr/ICEXP-0908120-056.fits")
+    with pytest.raises(DataNotFound, match=r"icExp\(pointing=705.*ICEXP-0908120-056.fits does not"):
+        rerun.get("icExp", SHORT)
+    with pytest.raises(DataNotFound, match="nothing tells tract; of a dataset that will be"):
+        mine.put(sources, "forced_src", SHORT)
+    with pytest.raises(DataNotFound, match="nothing tells pointing, filter"):
+        mine.put(sources, "src", visit=908121, ccd=56)
+    for butler in (rerun, mine):
+        with pytest.raises(BadDataId, match="ccd=56 has filter=HSC-I, not filter=HSC-G"):
+            butler.get("calexp", SHORT, filter="HSC-G")
+        with pytest.raises(BadDataId, match="ccd=56 has pointing=705, not pointing=7"):
+            butler.get("calexp", ONE, pointing=7)
 
 
 @pytest.mark.parametrize("kind", ["image", "whole numbers", "masked image", "exposure"])

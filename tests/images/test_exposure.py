@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from skyloom.errors import Mismatch, OutsideImage, WrongType
@@ -127,6 +128,43 @@ def test_an_astropy_wcs_counts_from_the_array_and_ours_from_the_parent():
     part = exposure[Box(105, 120, 210, 230)]
     back = part.wcs.to_astropy(xy0=part.xy0)
     assert back.wcs.crpix == pytest.approx([5.0, 10.0])
+
+
+SIP = {"A_ORDER": 3, "B_ORDER": 3, "A_2_0": 2.1e-6, "A_0_2": -1.3e-6, "A_1_1": 3.3e-7,
+       "A_3_0": 1e-10, "B_2_0": 4e-7, "B_0_3": -1.234567890123e-10}  # fmt: skip
+TPV = {"PV1_0": 1e-6, "PV1_1": 1.0001, "PV1_4": 1e-4, "PV2_1": 0.9999, "PV2_5": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("projection", "more"),
+    [("TAN", {}), ("TAN-SIP", SIP), ("TAN-SIP", SIP | {"AP_ORDER": 1, "AP_1_0": 1e-7}),
+     ("TPV", TPV), ("ZEA", {}), ("STG", {})],
+    ids=["TAN", "SIP", "SIP with inverse", "TPV", "ZEA", "STG"],
+)  # fmt: skip
+def test_a_wcs_that_was_set_comes_back_exactly(projection, more, tmp_path):
+    """Of an exposure with an origin, of its parts, and of parts that are written again."""
+    header = tan(crpix=(1013.3, 2017.7)).to_header()
+    header["CTYPE1"], header["CTYPE2"] = f"RA---{projection}", f"DEC--{projection}"
+    header.update(more)
+    exposure = ExposureF(400, 300, xy0=(1000, 2000))
+    exposure.metadata.update(SIP)  # of an older WCS: they mean nothing
+    exposure.wcs = WCS(header)
+    x, y = np.meshgrid(np.linspace(1000, 1399, 5), np.linspace(2000, 2299, 5))
+    ra, dec = exposure.wcs.pixel_to_sky(x, y)
+    exposure.write(tmp_path / "whole.fits")
+    Exposure.read(tmp_path / "whole.fits", bbox=Box(1100, 1150, 2050, 2090)).write(
+        tmp_path / "part.fits"
+    )
+    for name in ("whole.fits", "part.fits"):
+        back = Exposure.read(tmp_path / name)
+        found = back.wcs.pixel_to_sky(x, y)
+        # 1e-6 pix of 0.18 arcsec; in sky positions, which need no iteration
+        assert np.allclose(found, (ra, dec), rtol=0, atol=5e-11)
+        assert np.allclose(back.wcs.sky_to_pixel(ra, dec), (x, y), rtol=0, atol=1e-6)
+        plain = WCS(fits.getheader(tmp_path / name, 1)).all_pix2world(
+            x - back.xy0[0], y - back.xy0[1], 0
+        )
+        assert np.allclose(plain, (ra, dec), rtol=0, atol=5e-11)
 
 
 def test_sky_positions_of_arrays_and_jacobian():

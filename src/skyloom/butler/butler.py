@@ -231,8 +231,24 @@ class Butler:
                 ) from error
             raise
 
-    def get_calibrated(self, data_id: Mapping[str, Value] | None = None, **more: Value) -> Any:
+    def get_calibrated(
+        self,
+        data_id: Mapping[str, Value] | None = None,
+        *,
+        jacobian: bool = False,
+        **more: Value,
+    ) -> Any:
         """Read a calexp with the WCS and the flux correction of the mosaic solution.
+
+        Parameters
+        ----------
+        data_id : mapping, optional
+            Which one; ``tract`` too, if the solutions of several are there.
+        jacobian : bool
+            Multiply fluxes by the relative area of their pixels in the new WCS, too; see
+            `skyloom.images.MosaicCalib`.
+        **more : str, int or float
+            More keys; they win.
 
         Raises
         ------
@@ -244,8 +260,9 @@ class Butler:
         from skyloom.images import MosaicCalib  # noqa: PLC0415 - takes a while to load
 
         exposure = self.get("calexp", data_id, **more)
-        exposure.wcs = self.get("wcs_wcs", data_id, **more)
-        correction = MosaicCalib.from_metadata(self.get("fcr_md", data_id, **more))
+        exposure.wcs = wcs = self.get("wcs_wcs", data_id, **more)
+        cards = self.get("fcr_md", data_id, **more)
+        correction = MosaicCalib.from_metadata(cards, wcs=wcs if jacobian else None)
         exposure.photo_calib = correction.photo_calib(exposure.box)
         return exposure
 

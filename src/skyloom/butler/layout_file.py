@@ -27,7 +27,17 @@ _SECTIONS: Final = (
     *("dimensions", "variables", "tables", "levels", "datasets"),
     *("registry", "foreign", "doc"),
 )
-_ARGUMENTS: Final = ("name", "data_id", "keys", "obj", "overwrite", "bbox", "validity", "checksum")
+_ARGUMENTS: Final = (
+    "name",
+    "data_id",
+    "keys",
+    "obj",
+    "overwrite",
+    "bbox",
+    "jacobian",
+    "validity",
+    "checksum",
+)
 """Arguments of the butler, beside which keys are given."""
 
 _LISTS: Final = ("tables", "columns", "fills", "first_of", "picks")
