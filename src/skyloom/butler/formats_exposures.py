@@ -43,7 +43,7 @@ def write_exposure(obj: object, path: Path) -> None:
 
     if not isinstance(obj, Exposure):
         raise TypeError(f"an Exposure is expected, not {type(obj).__name__}")
-    obj.write(path)
+    obj.write(path, overwrite=True)  # the temporary name that the butler chose
 
 
 def _cutout(path: Path, *, bbox: Any) -> Any:

@@ -258,18 +258,24 @@ class Exposure:
 
         return read_exposure(path, bbox)
 
-    def write(self, path: Path | str, *, is_compressed: bool = False) -> None:
+    def write(
+        self, path: Path | str, *, overwrite: bool = False, is_compressed: bool = False
+    ) -> None:
         """Write it in the layout of afw, under a temporary name that is then renamed.
 
         Parameters
         ----------
         path : path
-            The file; an existing one is replaced.
+            The file.
+        overwrite : bool
+            Whether to replace a file that is there.
         is_compressed : bool
             Compress the planes without loss (GZIP_2 tiles).
 
         Raises
         ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
         Unwritable
             If the file cannot be written.
         MissingComponent
@@ -277,7 +283,7 @@ class Exposure:
         """
         from skyloom.images.afw.write import write_exposure  # noqa: PLC0415
 
-        write_exposure(self, path, is_compressed=is_compressed)
+        write_exposure(self, path, overwrite=overwrite, is_compressed=is_compressed)
 
     def to_ccddata(self, unit: Any = None, bad: tuple[str, ...] = ()) -> CCDData:
         """Return an astropy CCDData; see `skyloom.images.ccddata`."""

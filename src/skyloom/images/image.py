@@ -156,11 +156,19 @@ class Image(Plane):
 
         return read_image(path, bbox, hdu=hdu)
 
-    def write(self, path: Path | str) -> None:
-        """Write it as a FITS file of one HDU, under a temporary name that is then renamed."""
+    def write(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write it as a FITS file of one HDU, under a temporary name that is then renamed.
+
+        Raises
+        ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
+        Unwritable
+            If the file cannot be written.
+        """
         from skyloom.images.afw.write import write_image  # noqa: PLC0415
 
-        write_image(self, path)
+        write_image(self, path, overwrite=overwrite)
 
     def _like(self, array: npt.NDArray[Any], xy0: tuple[int, int]) -> Self:
         metadata = None if self._metadata is None else self._metadata.copy()

@@ -123,11 +123,19 @@ class MaskedImage:
 
         return read_masked_image(path, bbox)
 
-    def write(self, path: Path | str) -> None:
-        """Write it in the layout of afw, under a temporary name that is then renamed."""
+    def write(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write it in the layout of afw, under a temporary name that is then renamed.
+
+        Raises
+        ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
+        Unwritable
+            If the file cannot be written.
+        """
         from skyloom.images.afw.write import write_masked_image  # noqa: PLC0415
 
-        write_masked_image(self, path)
+        write_masked_image(self, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         return (

@@ -96,8 +96,8 @@ class OnePlane(Planes):
         return cls(path)
 
     def writeFits(self, path: str) -> None:
-        """Use ``image.write(path)``."""
-        self.new.write(path)
+        """Use ``image.write(path, overwrite=True)``."""
+        self.new.write(path, overwrite=True)
 
     def clone(self) -> Self:
         """Use ``image.copy()``."""
@@ -216,8 +216,8 @@ class MaskedImage(Planes):
             self.new = NewMaskedImage(Image(source, second).new)
 
     def writeFits(self, path: str) -> None:
-        """Use ``masked_image.write(path)``."""
-        self.new.write(path)
+        """Use ``masked_image.write(path, overwrite=True)``."""
+        self.new.write(path, overwrite=True)
 
     def clone(self) -> MaskedImage:
         """Use ``masked_image.copy()``."""

@@ -14,11 +14,12 @@ from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
 from skyloom.compat.hsc._planes import Image, Mask, MaskedImage, Planes
 from skyloom.compat.hsc.afw_coord import Coord, IcrsCoord
 from skyloom.compat.hsc.afw_geom import Angle, Box2I, Point2D
+from skyloom.compat.hsc.ellipses import Quadrupole
 from skyloom.compat.hsc.metadata import Metadata
 from skyloom.errors import NotCalibrated
 from skyloom.geometry import IcrsCoord as NewIcrsCoord
 from skyloom.images import Exposure as NewExposure
-from skyloom.images import FilterLabel, PhotoCalib, SkyWcs
+from skyloom.images import FilterLabel, PhotoCalib, SkyWcs, psf_moments
 from skyloom.images import Image as NewImage
 from skyloom.images.kernel_psf import lanczos_weights
 
@@ -127,6 +128,11 @@ class Psf(Adapter):
         made: Image = Image.of(NewImage(values, xy0=(column - half, row - half)))
         return made
 
+    def computeShape(self, point: Any = None) -> Quadrupole:
+        """Use ``psf_moments(psf, x, y)``."""
+        made: Quadrupole = Quadrupole.of(psf_moments(self.new, *self._place(point)))
+        return made
+
     def _place(self, point: Any) -> tuple[float, float]:
         x, y = self.new.average_position if point is None else point
         return float(x), float(y)
@@ -190,8 +196,8 @@ class Exposure(Planes):
         return cls(path)
 
     def writeFits(self, path: str) -> None:
-        """Use ``exposure.write(path)``."""
-        self.new.write(path)
+        """Use ``exposure.write(path, overwrite=True)``."""
+        self.new.write(path, overwrite=True)
 
     def clone(self) -> Exposure:
         """Use ``exposure.copy()``."""
