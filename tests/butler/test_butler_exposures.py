@@ -21,9 +21,19 @@ from skyloom.errors import (
     OutsideImage,
     UnknownDatasetType,
     UnreadableFile,
+    Unwritable,
 )
 from skyloom.geometry import Box
-from skyloom.images import Exposure, ExposureF, ExposureI, FluxFitParams, Image, ImageF, Mask
+from skyloom.images import (
+    Exposure,
+    ExposureF,
+    ExposureI,
+    FluxFitParams,
+    Image,
+    ImageF,
+    KernelPsf,
+    Mask,
+)
 
 ONE = {"visit": 908120, "ccd": 56, "pointing": 705, "filter": "HSC-I"}
 SHORT = {"visit": 908120, "ccd": 56}
@@ -118,6 +128,39 @@ def test_proper_names_win_over_suffixes(rerun: Butler, place: Callable[..., Path
     assert rerun.get("deepCoadd_wcs", coadd) is not None  # a part, no dataset
     with pytest.raises(UnknownDatasetType, match="deepCoadd_fcr"):
         rerun.get("deepCoadd_fcr", coadd)
+
+
+def test_a_psf_may_have_a_file_of_its_own(rerun: Butler, tmp_path: Path) -> None:
+    """Old reruns have PSF files: an archive and no pixels."""
+    y, x = np.mgrid[-9:10, -9:10]
+    exposure = ExposureF(30, 20)
+    exposure.psf = KernelPsf(np.exp(-(x**2 + y**2) / 8.0)[None])
+    exposure.write(tmp_path / "whole.fits")
+    path = Path(rerun.root / "00705/HSC-I/output/PSF-0908120-056.fits")
+    with fits.open(tmp_path / "whole.fits") as hdus:
+        fits.HDUList([fits.PrimaryHDU(), *hdus[4:]]).writeto(path)
+    psf = rerun.get("psf", SHORT)  # before that of the calexp, which has none
+    np.testing.assert_allclose(psf.at(0.0, 0.0), exposure.psf.at(0.0, 0.0), rtol=1e-12)
+    assert rerun.get("psf_filename", SHORT) == str(path)
+    butler = Butler(rerun.root, writeable=True)
+    with pytest.raises(Unwritable, match=r"set exposure\.psf and put the exposure"):
+        butler.put(psf, "psf", visit=908120, ccd=57)
+    shutil.copy(Path(rerun.get("src_filename", SHORT)), path)  # an archive, of footprints
+    with pytest.raises(MissingComponent, match="holds no PSF"):
+        rerun.get("psf", SHORT)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UnreadableFile, match="PSF-0908120"):
+        rerun.get("psf", SHORT)
+
+
+def test_matches_are_catalogues(rerun: Butler) -> None:
+    sources = rerun.get("src", SHORT)
+    with Butler(rerun.root, writeable=True) as butler:
+        butler.put(sources[:2], "srcMatch", SHORT)
+        assert (
+            butler.get("srcMatch", SHORT).get("flux.psf").tolist()
+            == sources["flux.psf"][:2].tolist()
+        )
 
 
 def test_exposures_go_out_and_come_back(rerun: Butler, tmp_path: Path) -> None:

@@ -167,8 +167,13 @@ class Butler:
         except UnknownDatasetType as error:
             if not self.is_layout_assumed:
                 raise
+            why = (
+                f"Nothing in {self.root} tells its layout"
+                if self.root.is_dir()
+                else f"There is no directory {self.root}"
+            )
             raise UnknownDatasetType(
-                f"{error}. Nothing in {self.root} tells its layout, so that of a tile was taken; "
+                f"{error}. {why}, so that of a tile was taken; "
                 "give layout='hsc', 'legacysurvey' or a YAML file",
                 name=name,
             ) from None

@@ -200,8 +200,12 @@ class Finder:
         what = f"dataset {kind.name}({full}): nothing tells {', '.join(lacking)}"
         has_registry = self.layout.registry
         bare = [str(r.root) for r in self.registries if not r.is_there]
+        absent = [str(r.root) for r in self.registries if not r.root.is_dir()]
         remedy = f"give {'it' if len(lacking) == 1 else 'them'}"
-        if not existing:
+        if absent and existing:
+            what += f"; there is no directory {' or '.join(absent)}"
+            remedy += ", or correct the root"
+        elif not existing:
             what += "; of a dataset that will be written it has to be said"
         elif bare and kind.template is not None and (has_registry or not kind.tables):
             pattern = self.layout.pattern(kind.name, full.subset(kind.dimensions))

@@ -1,7 +1,7 @@
 """Images: exposures and masks, FITS files, frames (one band of a tile) and pixel maps."""
 
 from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel, VisitInfo
-from skyloom.images.afw.read import read_component, read_metadata
+from skyloom.images.afw.read import read_component, read_metadata, read_psf
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf, GridPsf
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
 from skyloom.images.exposure import (
@@ -122,5 +122,6 @@ __all__ = [
     "read_frames",
     "read_metadata",
     "read_pixels",
+    "read_psf",
     "scaled_pixels",
 ]
