@@ -62,6 +62,7 @@ NEW = {
     "display": display,
 }
 MADE_BY_INIT = {
+    ("butler", "layout"),
     ("footprint", "peaks"),
     ("sources", "schema"),
     ("exposure", "metadata"),
@@ -251,6 +252,43 @@ def test_statistics_of_pixels():
         assert afw_math.makeStatistics(other, afw_math.MIN).getValue() in (0.0, 1.0)
     clipped = afw_math.makeStatistics(np.r_[np.arange(50.0), 1e6], afw_math.MEANCLIP)
     assert clipped.getResult() == (24.5, pytest.approx(np.sqrt(212.5 / 50)))
+
+
+def test_masked_images_in_place():
+    """What has no error of its own changes image and, as a factor, variance."""
+    made = afw_image.MaskedImageF(afw_image.MaskedImageF(3, 2), True)
+    image, _, variance = made.getArrays()
+    image[:], variance[:] = 6.0, 4.0
+    made += 2.0
+    made -= afw_image.ImageF(np.full((2, 3), 4.0, np.float32))
+    made *= 3.0
+    made /= np.float32(2.0)
+    assert (image == 6.0).all()
+    assert (variance == 9.0).all()
+    with pytest.raises(InputError, match="plane by plane"):
+        made += made
+
+
+def test_slices_count_columns_first():
+    image = afw_image.ImageF(afw_geom.Box2I(afw_geom.Point2I(10, 20), afw_geom.Extent2I(5, 4)))
+    part = image[1:3, :2]
+    assert (tuple(part.getXY0()), tuple(part.getDimensions())) == ((11, 20), (2, 2))
+    part.set(0, 0, 7)
+    assert image.get(1, 0) == 7
+    assert afw_image.ImageI(2, 2).convertF().getArray().dtype == np.float32
+    with pytest.raises(InputError, match="without steps"):
+        image[::2, :]
+
+
+def test_footprints_list_their_spans_and_peaks():
+    spans = catalogs.SpanSet([[5, 10, 12], [6, 11, 11]])
+    made = old_of(catalogs.Footprint(spans, catalogs.peak_catalog([10.7], [5.2], [9.0])))
+    assert [(s.getY(), s.getX0(), s.getX1(), s.getWidth()) for s in made.getSpans()] == [
+        (5, 10, 12, 3), (6, 11, 11, 1)
+    ]  # fmt: skip
+    (peak,) = made.getPeaks()
+    assert (peak.getFx(), peak.getFy(), peak.getPeakValue()) == pytest.approx((10.7, 5.2, 9.0))
+    assert (peak.getIx(), peak.getIy()) == (11, 5)
 
 
 def test_masks_print_their_planes(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,37 @@ PIXEL_TYPES: dict[str, np.dtype[Any]] = {
     "L": np.dtype(np.uint64),
 }
 """Letter of a pixel type -> its numpy type."""
+
+
+class Covered(ABC):
+    """What covers a box of its parent: masked images and exposures."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def box(self) -> Box:
+        """The pixels that it covers, in parent coordinates."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)``."""
+        return self.box.shape
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.box.width
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.box.height
+
+    @property
+    def xy0(self) -> tuple[int, int]:
+        """Parent coordinates (x, y) of the first pixel."""
+        return self.box.x0, self.box.y0
 
 
 class Plane:

@@ -34,6 +34,8 @@ _OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Catalogues", "schema", "afw_table.Schema"),
     ("Catalogues", "field", "afw_table.Field"),
     ("Catalogues", "footprint", "afw_table.Footprint"),
+    ("Catalogues", "span", "afw_table.Span"),
+    ("Catalogues", "peak", "afw_table.Peak"),
     ("Display", "afwDisplay", "afw_display.Display"),
     ("Geometry", "angle", "afw_geom.Angle"),
     ("Geometry", "coord", "afw_coord.Coord"),

@@ -75,6 +75,17 @@ class Wcs(Adapter):
             coord, dec = coord.getRa(), coord.getDec()
         return Point2D(self.new.sky_to_pixel(coord.asDegrees(), dec.asDegrees()))
 
+    def getPixelOrigin(self) -> Point2D:
+        """Use ``wcs.to_astropy()``: its CRPIX, minus 1 [pix]."""
+        return Point2D(tuple(self.new.to_astropy().wcs.crpix - 1.0))
+
+    def getSkyOrigin(self) -> IcrsCoord:
+        """Use ``wcs.to_astropy()``: its CRVAL [deg]."""
+        made: IcrsCoord = IcrsCoord.of(
+            NewIcrsCoord.from_degrees(*self.new.to_astropy().wcs.crval.tolist())
+        )
+        return made
+
     def pixelScale(self) -> Angle:
         """Use ``wcs.pixel_scale(x, y)`` [arcsec]."""
         return Angle(np.radians(self.new.pixel_scale(0.0, 0.0) / 3600.0))
