@@ -101,6 +101,10 @@ def test_parts_are_read_without_the_rest(rerun: Butler) -> None:
     )
     with pytest.raises(BadDataId, match="needs bbox="):
         rerun.get("calexp_sub", SHORT)
+    with pytest.raises(BadDataId, match=r"calexp: bbox= cuts calexp_sub; get that"):
+        rerun.get("calexp", SHORT, bbox=box)
+    with pytest.raises(BadDataId, match="5 is no mapping of keys"):
+        rerun.get("calexp", 5)
     with pytest.raises(OutsideImage):
         rerun.get("calexp_sub", SHORT, bbox=Box(0, 10, 0, 10))
     with pytest.raises(UnknownDatasetType, match="no part 'wcs'; there are src_filename, src_md"):

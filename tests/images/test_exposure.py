@@ -180,6 +180,30 @@ def test_sky_positions_of_arrays_and_jacobian():
     assert wcs.pixel_scale(9.0, 19.0) == pytest.approx(0.18, rel=1e-3)
 
 
+def test_what_is_no_box_is_said_so(tmp_path):
+    exposure = ExposureF(9, 9)
+    exposure.write(tmp_path / "e.fits")
+    for cut in (
+        lambda: exposure[1:2, 3:4],
+        lambda: exposure.image[1, 2],
+        lambda: Exposure.read(tmp_path / "e.fits", bbox=(1, 2, 3, 4)),
+    ):
+        with pytest.raises(WrongType, match=r"is no Box; give Box\(x0, x1, y0, y1\)"):
+            cut()
+
+
+def test_galactic_coordinates_are_not_taken_for_equatorial_ones(tmp_path):
+    header = tan().to_header()
+    header["CTYPE1"], header["CTYPE2"] = "GLON-TAN", "GLAT-TAN"
+    fits.PrimaryHDU(np.ones((5, 5), np.float32), header).writeto(tmp_path / "g.fits")
+    exposure = Exposure.read(tmp_path / "g.fits")
+    for ask in (exposure.wcs.pixel_to_sky, exposure.wcs.sky_to_pixel):
+        with pytest.raises(Mismatch, match="GLON-TAN and GLAT-TAN, right ascension"):
+            ask(150.0, 2.0)
+    exposure.write(tmp_path / "again.fits")  # it is kept all the same
+    assert fits.getheader(tmp_path / "again.fits", 1)["CTYPE1"] == "GLON-TAN"
+
+
 def test_exposures_of_one_type():
     exposure = ExposureF(4, 3)
     assert ExposureF.matches(exposure)

@@ -211,6 +211,8 @@ class Butler:
         options = {"bbox": more.pop("bbox")} if part == "sub" and "bbox" in more else {}
         if part == "sub" and not options:
             raise BadDataId(f"{name}: needs bbox=, a box in parent coordinates", name=name)
+        if "bbox" in more:
+            raise BadDataId(f"{name}: bbox= cuts {base}_sub; get that", name=name)
         values = _merged(data_id, more)
         full, path = self._locator.locate(kind, values)
         if part == "filename":
@@ -477,6 +479,8 @@ class Butler:
 
 def _merged(data_id: Mapping[str, Value] | None, more: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return the keys of both; what the caller gave stays as it is."""
+    if data_id is not None and not isinstance(data_id, Mapping):
+        raise BadDataId(f"data ID: {data_id!r} is no mapping of keys; give visit=..., or a dict")
     return {**(data_id or {}), **more} if more else data_id or {}
 
 

@@ -127,7 +127,10 @@ class Plane:
         ------
         OutsideImage
             If the box is empty or not inside.
+        WrongType
+            If it is no box.
         """
+        check_box(box)
         if box.is_empty or box.clipped(self.box) != box:
             raise outside(box, self.box)
         return box.shifted(-self.x0, -self.y0).slices
@@ -274,6 +277,19 @@ def wrong_type(name: str, wanted: np.dtype[Any], given: np.dtype[Any]) -> WrongT
         f"{name} holds {wanted.name}, pixels of {given.name} are given; convert them explicitly "
         "(converted, or astype)"
     )
+
+
+def check_box(box: object) -> None:
+    """Refuse what is no box.
+
+    Raises
+    ------
+    WrongType
+    """
+    if not isinstance(box, Box):
+        raise WrongType(
+            f"{box!r} is no Box; give Box(x0, x1, y0, y1), half-open, in parent coordinates"
+        )
 
 
 def outside(box: Box, whole: Box) -> OutsideImage:

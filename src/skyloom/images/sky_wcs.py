@@ -9,15 +9,13 @@ import numpy.typing as npt
 
 from skyloom._types import Floats
 from skyloom.errors import MissingComponent
-from skyloom.geometry import Box, cropped_wcs, pixel_to_sky, sky_to_pixel
+from skyloom.geometry import Box, cropped_wcs, jacobian_of, pixel_to_sky, sky_to_pixel
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
 __all__ = ["Projection", "SkyWcs", "as_sky_wcs"]
-
-_STEP = 0.5  # pix, of central differences
 
 
 class Projection(Protocol):
@@ -119,13 +117,8 @@ class SkyWcs:
         Its shape is that of the positions and (2, 2).
         """
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
-        dx = np.array([_STEP, -_STEP, 0.0, 0.0, 0.0])
-        dy = np.array([0.0, 0.0, _STEP, -_STEP, 0.0])
-        ra, dec = self.pixel_to_sky(x[..., None] + dx, y[..., None] + dy)
-        east = (ra - ra[..., 4:] + 180.0) % 360.0 - 180.0
-        east *= np.cos(np.radians(dec[..., 4:]))
-        offsets = np.stack([east[..., :4], dec[..., :4]], axis=-2)
-        return np.asarray(3600.0 / (2 * _STEP) * (offsets[..., 0::2] - offsets[..., 1::2]))
+        found = jacobian_of(self.projection.to_sky, x.ravel(), y.ravel())
+        return found.reshape(*x.shape, 2, 2)
 
     def pixel_area(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         """Return the area of a pixel at positions [pix] [arcsec**2]."""

@@ -27,7 +27,7 @@ from skyloom.images.afw.layout import (
 )
 from skyloom.images.afw.pixels import image_header, image_shape, is_image, read_pixels
 from skyloom.images.exposure import COMPONENTS, Exposure
-from skyloom.images.image import Image
+from skyloom.images.image import Image, check_box
 from skyloom.images.masked_image import MaskedImage
 from skyloom.images.planes import DEFAULT_PLANES, Mask
 
@@ -228,6 +228,7 @@ def _part(
     whole = Box.of_shape(image_shape(hdu))
     if bbox is None:
         return whole, (x0, y0)
+    check_box(bbox)
     part = bbox.shifted(-x0, -y0)
     if part.is_empty or part.clipped(whole) != part:
         covered = whole.shifted(x0, y0)
