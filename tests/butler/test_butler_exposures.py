@@ -16,13 +16,24 @@ from skyloom.catalogs import SourceCatalog
 from skyloom.errors import (
     BadDataId,
     ConflictError,
+    DataNotFound,
     MissingComponent,
     OutsideImage,
     UnknownDatasetType,
     UnreadableFile,
+    Unwritable,
 )
 from skyloom.geometry import Box
-from skyloom.images import Exposure, ExposureF, ExposureI, FluxFitParams, Image, ImageF, Mask
+from skyloom.images import (
+    Exposure,
+    ExposureF,
+    ExposureI,
+    FluxFitParams,
+    Image,
+    ImageF,
+    KernelPsf,
+    Mask,
+)
 
 ONE = {"visit": 908120, "ccd": 56, "pointing": 705, "filter": "HSC-I"}
 SHORT = {"visit": 908120, "ccd": 56}
@@ -90,6 +101,10 @@ def test_parts_are_read_without_the_rest(rerun: Butler) -> None:
     )
     with pytest.raises(BadDataId, match="needs bbox="):
         rerun.get("calexp_sub", SHORT)
+    with pytest.raises(BadDataId, match=r"calexp: bbox= cuts calexp_sub; get that"):
+        rerun.get("calexp", SHORT, bbox=box)
+    with pytest.raises(BadDataId, match="5 is no mapping of keys"):
+        rerun.get("calexp", 5)
     with pytest.raises(OutsideImage):
         rerun.get("calexp_sub", SHORT, bbox=Box(0, 10, 0, 10))
     with pytest.raises(UnknownDatasetType, match="no part 'wcs'; there are src_filename, src_md"):
@@ -117,6 +132,39 @@ def test_proper_names_win_over_suffixes(rerun: Butler, place: Callable[..., Path
     assert rerun.get("deepCoadd_wcs", coadd) is not None  # a part, no dataset
     with pytest.raises(UnknownDatasetType, match="deepCoadd_fcr"):
         rerun.get("deepCoadd_fcr", coadd)
+
+
+def test_a_psf_may_have_a_file_of_its_own(rerun: Butler, tmp_path: Path) -> None:
+    """Old reruns have PSF files: an archive and no pixels."""
+    y, x = np.mgrid[-9:10, -9:10]
+    exposure = ExposureF(30, 20)
+    exposure.psf = KernelPsf(np.exp(-(x**2 + y**2) / 8.0)[None])
+    exposure.write(tmp_path / "whole.fits")
+    path = Path(rerun.root / "00705/HSC-I/output/PSF-0908120-056.fits")
+    with fits.open(tmp_path / "whole.fits") as hdus:
+        fits.HDUList([fits.PrimaryHDU(), *hdus[4:]]).writeto(path)
+    psf = rerun.get("psf", SHORT)  # before that of the calexp, which has none
+    np.testing.assert_allclose(psf.at(0.0, 0.0), exposure.psf.at(0.0, 0.0), rtol=1e-12)
+    assert rerun.get("psf_filename", SHORT) == str(path)
+    butler = Butler(rerun.root, writeable=True)
+    with pytest.raises(Unwritable, match=r"set exposure\.psf and put the exposure"):
+        butler.put(psf, "psf", visit=908120, ccd=57)
+    shutil.copy(Path(rerun.get("src_filename", SHORT)), path)  # an archive, of footprints
+    with pytest.raises(MissingComponent, match="holds no PSF"):
+        rerun.get("psf", SHORT)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UnreadableFile, match="PSF-0908120"):
+        rerun.get("psf", SHORT)
+
+
+def test_matches_are_catalogues(rerun: Butler) -> None:
+    sources = rerun.get("src", SHORT)
+    with Butler(rerun.root, writeable=True) as butler:
+        butler.put(sources[:2], "srcMatch", SHORT)
+        assert (
+            butler.get("srcMatch", SHORT).get("flux.psf").tolist()
+            == sources["flux.psf"][:2].tolist()
+        )
 
 
 def test_exposures_go_out_and_come_back(rerun: Butler, tmp_path: Path) -> None:
@@ -162,6 +210,33 @@ def test_the_mosaic_solution_replaces_wcs_and_zero_point(rerun: Butler, tmp_path
     # mag = 27 + 0.1 at one count: 2.5 log10(10**10.8) = 27
     magnitude = found.photo_calib.magnitude(1.0, 150.0, 150.0)
     assert magnitude == pytest.approx(27.1, abs=1e-4)  # 8.9 mag of 3630.78 Jy, rounded
+    # off the reference point a pixel of a gnomonic projection has cos(angle)**3 of its area
+    corrected = mine.get_calibrated(SHORT, jacobian=True).photo_calib.magnitude(1.0, 299.0, 299.0)
+    angle = np.arctan(np.radians(5e-5 * np.hypot(299.0, 299.0)))
+    more = corrected - found.photo_calib.magnitude(1.0, 299.0, 299.0)
+    # 1e-8: areas are differences of positions over one pixel
+    assert more == pytest.approx(-2.5 * np.log10(np.cos(angle) ** 3), abs=1e-8)  # 2.2e-7
+
+
+def test_a_rerun_is_added_to_by_visit_and_ccd(rerun: Butler, tmp_path: Path) -> None:
+    """Pointing and filter are those of what was made of the visit: there are no raw data."""
+    exposure, sources = rerun.get("calexp", SHORT), rerun.get("src", SHORT)
+    mine = Butler(tmp_path / "mine", "hsc", writeable=True, parent=rerun.root)
+    mine.put(exposure, "calexp", SHORT)
+    mine.put(sources, "icSrc", visit=908120, ccd=56)
+    assert mine.get("icSrc_filename", SHORT).endswith("00705/HSC-I/output/ICSRC-0908120-056.fits")
+    assert rerun.get("icExp_filename", SHORT).endswith("corr/ICEXP-0908120-056.fits")
+    with pytest.raises(DataNotFound, match=r"icExp\(pointing=705.*ICEXP-0908120-056.fits does not"):
+        rerun.get("icExp", SHORT)
+    with pytest.raises(DataNotFound, match="nothing tells tract; of a dataset that will be"):
+        mine.put(sources, "forced_src", SHORT)
+    with pytest.raises(DataNotFound, match="nothing tells pointing, filter"):
+        mine.put(sources, "src", visit=908121, ccd=56)
+    for butler in (rerun, mine):
+        with pytest.raises(BadDataId, match="ccd=56 has filter=HSC-I, not filter=HSC-G"):
+            butler.get("calexp", SHORT, filter="HSC-G")
+        with pytest.raises(BadDataId, match="ccd=56 has pointing=705, not pointing=7"):
+            butler.get("calexp", ONE, pointing=7)
 
 
 @pytest.mark.parametrize("kind", ["image", "whole numbers", "masked image", "exposure"])

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 
 from skyloom.butler import Butler, DataId, Layout
+from skyloom.catalogs import write_fits_table
 from skyloom.errors import AmbiguousDataId, BadDataId, DataNotFound, Unwritable
 
 LAYOUT = Layout.load("legacysurvey")
@@ -42,6 +45,35 @@ def test_parts_of_values_name_directories(
         path = path.replace(right, other)
     wrong = tmp_path / path
     assert LAYOUT.identify(wrong, root=tmp_path) == []
+
+
+def test_cameras_with_one_ccd_need_no_name_of_it(tmp_path: Path) -> None:
+    """An empty ccdname takes its dash along."""
+    for name in ("psfex_single", "sky_single", "se"):
+        for ccdname, end in (("", ""), ("N4", "-N4")):
+            data_id = {"imgdir": "cam/CP", "base": "x-1_ooi_r", "ccdname": ccdname}
+            path = LAYOUT.path(name, data_id, root=tmp_path)
+            assert path.name.startswith(f"x-1_ooi_r{end}-{'se' if name == 'se' else ''}")
+            assert LAYOUT.identify(path, root=tmp_path) == [(name, DataId(data_id))]
+    ccds = Table({"camera": ["cam"], "expnum": [7], "ccdname": ["  "], "filter": ["r"],
+                  "image_filename": ["cam/CP/x_ooi_r.fits"], "image_hdu": [0]})  # fmt: skip
+    write_fits_table(ccds, tmp_path / "survey-ccds-1.fits.gz")
+    for path in (
+        "images/cam/CP/x_ooi_r.fits",
+        "calib/psfex-single/cam/CP/x_ooi_r/x_ooi_r-psfex.fits",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True)
+    fits.PrimaryHDU(np.eye(3)).writeto(tmp_path / "images/cam/CP/x_ooi_r.fits")
+    write_fits_table(Table({"psf": [1.5]}), tmp_path / path)
+    butler = Butler(tmp_path)
+    assert butler.query("image", ["expnum", "ccdname"]) == [(7, "")]
+    for keys in ({"expnum": 7}, {"expnum": 7, "ccdname": ""}):
+        assert butler.get("psfex", keys)["psf"][0] == 1.5
+        (pixels,) = butler.get("image", keys).images.values()
+        np.testing.assert_array_equal(pixels, np.eye(3))
+    assert [ref.data_id["ccdname"] for ref in butler.data_ref(expnum=7).sub_items()] == [""]
+    with pytest.raises(BadDataId, match="band = '' is empty"):
+        LAYOUT.path("coadd_image", {"brick": "1102p240", "band": ""}, root=tmp_path)
 
 
 def test_directories_of_images_may_be_deep_but_stay_below(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from butler_tools import survey
 
 from skyloom.butler import Butler, DataId, Layout, remember_layout
-from skyloom.errors import DataDamaged, InputError, MissingFile, UnknownDatasetType
+from skyloom.errors import DataDamaged, DataNotFound, InputError, MissingFile, UnknownDatasetType
 
 POLICY = """
 datasets:
@@ -125,3 +125,11 @@ def test_layouts_may_extend_others_and_be_toml(tmp_path: Path) -> None:
 def test_marks_of_registries_of_layouts_in_memory_are_passed_over(tmp_path: Path) -> None:
     survey(tmp_path / "data").close()
     assert Butler(tmp_path / "data").layout.name == "tile"  # none that could be read again
+
+
+def test_a_directory_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    """Most often a slip in the path: not the fault of layout or data ID."""
+    with pytest.raises(UnknownDatasetType, match=r"There is no directory .*nowhere"):
+        Butler(tmp_path / "nowhere").get("calexp", visit=1, ccd=4)
+    with pytest.raises(DataNotFound, match=r"no directory .*nowhere; give them, or correct the ro"):
+        Butler(tmp_path / "nowhere", "hsc").get("calexp", visit=1, ccd=4)

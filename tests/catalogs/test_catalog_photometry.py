@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from skyloom.catalogs import Field, Schema, SourceCatalog, magnitude_errors
+from skyloom.catalogs import Field, Schema, SourceCatalog
 from skyloom.errors import NotCalibrated, UnknownColumn
-from skyloom.images import FluxFitParams, MosaicCalib, PhotoCalib
+from skyloom.images import FluxFitParams, MosaicCalib, PhotoCalib, magnitude_errors
 
 FLUX = np.array([1.0, 100.0, 0.0, -5.0, np.nan, 6.3095734448e10])
 PARAMS = FluxFitParams(
@@ -47,7 +47,7 @@ def test_a_zero_point_of_27(sources, flux, calib):
 def test_headers_with_fluxmag0(sources, kind):
     cards = [("FLUXMAG0", 6.3095734448e10), ("HIERARCH FLUXMAG0ERR", 6.3095734448e8)]
     header = kind(cards if kind is fits.Header else [(k.split()[-1], v) for k, v in cards])
-    mag, mag_err = sources.magnitudes("flux.psf", header, with_calib_err=True)
+    mag, mag_err = sources.magnitudes("flux.psf", header, with_calibration=True)
     assert mag[0] == pytest.approx(27.0, abs=1e-9)
     assert mag_err[1] == pytest.approx(2.5 / np.log(10) * np.hypot(1e-3, 1e-2), rel=1e-9)
     assert sources.magnitudes("flux.psf", header).mag_err[1] == pytest.approx(
@@ -91,7 +91,7 @@ def test_fluxes_without_error_or_name(sources):
     with pytest.raises(UnknownColumn, match=r"'centroid.sdss' is no flux"):
         sources.magnitudes("centroid.sdss", 27.0)
     with pytest.raises(ValueError, match="float has no error"):
-        sources.magnitudes("flux.psf", 27.0, with_calib_err=True)
+        sources.magnitudes("flux.psf", 27.0, with_calibration=True)
 
 
 def test_errors_of_magnitudes():

@@ -20,6 +20,7 @@ from skyloom.compat.hsc import (
     afw_display,
     afw_geom,
     afw_image,
+    afw_math,
     afw_table,
     ds9,
     ellipses,
@@ -46,6 +47,7 @@ NEW = {
     "psf": KernelPsf,
     "filter": images.FilterLabel,
     "detector": images.Detector,
+    "statistics": images.PixelStatistics,
     "params": images.FluxFitParams,
     "sources": catalogs.SourceCatalog,
     "SourceCatalog": catalogs.SourceCatalog,
@@ -60,6 +62,7 @@ NEW = {
     "display": display,
 }
 MADE_BY_INIT = {
+    ("butler", "layout"),
     ("footprint", "peaks"),
     ("sources", "schema"),
     ("exposure", "metadata"),
@@ -224,6 +227,70 @@ def test_images_and_masks(tmp_path):
     assert not back.hasPsf()
 
 
+def test_statistics_of_pixels():
+    image = afw_image.MaskedImageF(3, 2)
+    image.getImage().getArray()[:] = [[1, 2, 3], [4, 5, 600]]
+    bits = image.getMask().getPlaneBitMask(["SAT"])
+    image.getMask().getArray()[1, 2] |= bits
+    image.getMask().getArray()[0, 0] |= image.getMask().getPlaneBitMask("CR")
+    control = afw_math.StatisticsControl()
+    control.setAndMask(bits)
+    control.setNumSigmaClip(4.0)
+    control.setNumIter(2)
+    assert (control.getAndMask(), control.getNumSigmaClip(), control.getNumIter()) == (bits, 4.0, 2)
+    flags = afw_math.MEAN | afw_math.MEDIAN | afw_math.NPOINT | afw_math.ERRORS | afw_math.ORMASK
+    found = afw_math.makeStatistics(image, flags, control)
+    assert found.getValue(afw_math.MEAN) == found.getValue(afw_math.MEDIAN) == 3.0
+    assert found.getValue(afw_math.NPOINT) == 5
+    assert found.getResult(afw_math.MEAN)[1] == pytest.approx(np.sqrt(2.5 / 5))
+    assert found.getValue(afw_math.ORMASK) == image.getMask().getPlaneBitMask("CR")
+    with pytest.raises(InputError, match="was not asked for"):
+        found.getValue(afw_math.STDEV)
+    with pytest.raises(InputError, match="error of statistic 32"):
+        found.getError(afw_math.MEDIAN)
+    for other in (image.getImage(), np.arange(4.0), afw_image.ExposureF(image)):
+        assert afw_math.makeStatistics(other, afw_math.MIN).getValue() in (0.0, 1.0)
+    clipped = afw_math.makeStatistics(np.r_[np.arange(50.0), 1e6], afw_math.MEANCLIP)
+    assert clipped.getResult() == (24.5, pytest.approx(np.sqrt(212.5 / 50)))
+
+
+def test_masked_images_in_place():
+    """What has no error of its own changes image and, as a factor, variance."""
+    made = afw_image.MaskedImageF(afw_image.MaskedImageF(3, 2), True)
+    image, _, variance = made.getArrays()
+    image[:], variance[:] = 6.0, 4.0
+    made += 2.0
+    made -= afw_image.ImageF(np.full((2, 3), 4.0, np.float32))
+    made *= 3.0
+    made /= np.float32(2.0)
+    assert (image == 6.0).all()
+    assert (variance == 9.0).all()
+    with pytest.raises(InputError, match="plane by plane"):
+        made += made
+
+
+def test_slices_count_columns_first():
+    image = afw_image.ImageF(afw_geom.Box2I(afw_geom.Point2I(10, 20), afw_geom.Extent2I(5, 4)))
+    part = image[1:3, :2]
+    assert (tuple(part.getXY0()), tuple(part.getDimensions())) == ((11, 20), (2, 2))
+    part.set(0, 0, 7)
+    assert image.get(1, 0) == 7
+    assert afw_image.ImageI(2, 2).convertF().getArray().dtype == np.float32
+    with pytest.raises(InputError, match="without steps"):
+        image[::2, :]
+
+
+def test_footprints_list_their_spans_and_peaks():
+    spans = catalogs.SpanSet([[5, 10, 12], [6, 11, 11]])
+    made = old_of(catalogs.Footprint(spans, catalogs.peak_catalog([10.7], [5.2], [9.0])))
+    assert [(s.getY(), s.getX0(), s.getX1(), s.getWidth()) for s in made.getSpans()] == [
+        (5, 10, 12, 3), (6, 11, 11, 1)
+    ]  # fmt: skip
+    (peak,) = made.getPeaks()
+    assert (peak.getFx(), peak.getFy(), peak.getPeakValue()) == pytest.approx((10.7, 5.2, 9.0))
+    assert (peak.getIx(), peak.getIy()) == (11, 5)
+
+
 def test_masks_print_their_planes(capsys):
     afw_image.MaskU(2, 2).printMaskPlanes()
     assert capsys.readouterr().out.splitlines()[:2] == ["Plane 0 -> BAD", "Plane 1 -> SAT"]
@@ -245,6 +312,8 @@ def test_components_of_exposures():
     y, x = np.mgrid[-12:13, -12:13]
     star = np.exp(-0.5 * (x**2 + y**2) / 2.5**2)
     exposure.new.psf = KernelPsf(star[None] / star.sum())
+    radius = exposure.getPsf().computeShape().getDeterminantRadius()
+    assert radius == pytest.approx(2.5, rel=1e-4)  # the stamp ends at 4.8 sigma
     moved = exposure.getPsf().computeImage(afw_geom.Point2D(100.3, 50.6))
     values, (x0, y0) = moved.getArray(), moved.getXY0()
     assert (x0, y0) == (88, 39)  # of 25 pixels about (100, 51)

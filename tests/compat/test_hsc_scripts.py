@@ -149,6 +149,16 @@ print("%.3f" % coord.angularSeparation(other).asArcseconds())
 print(coord.toGalactic().getLongitude().asDegrees() == coord.getL().asDegrees())
 sources = afwTable.SourceCatalog.readFits(butler.get('src_filename', visit=908120, ccd=56)[0])
 print(len(sources), len(sources[sources.getX() > 1000.0]), sources[0].getFootprint().getArea())
+print(butler.queryMetadata('calexp', format=['visit', 'ccd'], dataId={'filter': 'HSC-I'}))
+print(sorted(butler.getKeys('calexp').items(), key=str)[0], 'src' in butler.getDatasetTypes())
+for origin, x, y in (('LOCAL', 10, 20), ('PARENT', 110, 120)):
+    box = afwGeom.Box2I(afwGeom.Point2I(x, y), afwGeom.Extent2I(30, 5))
+    part = butler.get('calexp_sub', bbox=box, imageOrigin=origin, visit=908120, ccd=56)
+    print(part.getXY0(), part.getDimensions())
+origin = wcs.pixelToSky(wcs.getPixelOrigin())
+print("%.3f" % origin.angularSeparation(wcs.getSkyOrigin()).asArcseconds())
+print(len(sources.subset(sources.getX() > 1000.0)))
+sources.sort()
 """
 
 
@@ -263,6 +273,11 @@ def test_queries_positions_and_files(run):
     assert separation == pytest.approx(10 * np.cos(np.radians(1.653)), abs=2e-3)
     assert lines[5] == "True"
     assert lines[6] == "5 3 175"
+    assert lines[7] == "[(908120, 56)]"
+    assert lines[8] == "('ccd', <class 'int'>) True"
+    assert lines[9] == lines[10] == "Point2I(110, 120) Extent2I(30, 5)"
+    assert float(lines[11]) == pytest.approx(0.0, abs=1e-3)
+    assert lines[12] == "3"
 
 
 def test_an_uncalibrated_exposure_is_said_so(shared_data, tmp_path, capsys):

@@ -15,6 +15,7 @@ from skyloom.errors import (
     MissingComponent,
     MissingFile,
     NotCalibrated,
+    OutputExists,
     OutsideImage,
     UnreadableFile,
     Unwritable,
@@ -208,13 +209,20 @@ def test_images_masks_and_masked_images_by_themselves(tmp_path):
         values = np.array([[0, 1, 127], [3, 4, 100]]).astype(dtype)
         if np.issubdtype(values.dtype, np.integer):
             values[0, 0], values[0, 1] = np.iinfo(dtype).min, np.iinfo(dtype).max
-        Image(values, xy0=(-3, 4)).write(tmp_path / "i.fits")
+        Image(values, xy0=(-3, 4)).write(tmp_path / "i.fits", overwrite=True)
         back = Image.read(tmp_path / "i.fits")
         assert back.array.dtype == dtype
         assert (back.array == values).all()
         assert back.xy0 == (-3, 4)
         with fits.open(tmp_path / "i.fits") as hdus:
             assert (hdus[1].data == values).all()
+    with pytest.raises(OutputExists, match=r"i\.fits: exists already.*overwrite=True"):
+        Image(values).write(tmp_path / "i.fits")
+    assert (Image.read(tmp_path / "i.fits").array == values).all()  # nothing is lost
+    for other in (Mask.zeros(3, 2), MaskedImage(values), Exposure(values)):
+        with pytest.raises(OutputExists, match="exists already"):
+            other.write(tmp_path / "i.fits")
+        other.write(tmp_path / "i.fits", overwrite=True)
     assert ImageU.matches(ImageU(3, 2))
     assert ImageL.matches(ImageL(3, 2))
     mask = Mask(np.array([[1, 2]], np.int32), planes={"A": 0, "B": 1}, xy0=(5, 6))

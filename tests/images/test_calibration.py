@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from skyloom.images import (
     FluxFitParams,
     MosaicCalib,
     PhotoCalib,
+    SkyWcs,
 )
 
 
@@ -118,6 +121,32 @@ def test_the_polynomial_of_the_correction():
     assert params()(x, y) == pytest.approx(expected, abs=1e-15)
     second = 0.004 * (2 * u**2 - 1) + 0.005 * u * v - 0.006 * (2 * v**2 - 1)
     assert params(True)(x, y) == pytest.approx(0.1 + 0.02 * u - 0.03 * v + second, abs=1e-15)
+
+
+def test_the_jacobian_correction_makes_up_for_the_distortion():
+    """A flat field divides the counts of a star by the area of its pixels; so it is given back."""
+    distortion = {"A_ORDER": 3, "B_ORDER": 3, "A_3_0": 3e-10, "A_1_2": 3e-10, "B_0_3": 3e-10,
+                  "B_2_1": 3e-10}  # fmt: skip
+    header = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CRVAL1": 150.0, "CRVAL2": 2.0}
+    header.update(CRPIX1=1001.0, CRPIX2=2001.0, CD1_1=-5e-5, CD2_2=5e-5, **distortion)
+    wcs = SkyWcs.from_astropy(WCS(fits.Header(header)))
+    assert wcs.relative_area(1000.0, 2000.0) == pytest.approx(1.0, abs=1e-9)
+    x, y = np.meshgrid([10.0, 1000.0, 2000.0], [20.0, 2000.0, 4100.0])
+    # radial: r' = r + k r**3 changes areas by (1 + k r**2) (1 + 3 k r**2), the projection by cos**3
+    kr2 = 3e-10 * ((x - 1000.0) ** 2 + (y - 2000.0) ** 2)
+    angle = np.arctan(np.radians(5e-5) * np.hypot(x - 1000.0, y - 2000.0) * (1.0 + kr2))
+    expected = (1.0 + kr2) * (1.0 + 3.0 * kr2) * np.cos(angle) ** 3
+    # 1e-8: differences over one pixel of positions that are rounded to 1e-14 deg
+    assert np.allclose(wcs.relative_area(x, y), expected, rtol=0, atol=1e-8)
+    metadata = {"FLUXMAG0": 10**10.8, **params().to_metadata()}
+    plain = MosaicCalib.from_metadata(metadata)
+    corrected = MosaicCalib.from_metadata(metadata, wcs=wcs)
+    assert np.allclose(
+        corrected.magnitude(100.0 / expected, x, y), plain.magnitude(100.0, x, y), atol=2e-8
+    )
+    as_field = corrected.photo_calib(Box(0, 2048, 0, 4176))
+    off = as_field.magnitude(100.0, x, y) - corrected.magnitude(100.0, x, y)
+    assert np.abs(off).max() < 2e-8  # as above
 
 
 @pytest.mark.parametrize("is_chebyshev", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from skyloom.errors import Mismatch, OutsideImage, WrongType
@@ -129,6 +130,43 @@ def test_an_astropy_wcs_counts_from_the_array_and_ours_from_the_parent():
     assert back.wcs.crpix == pytest.approx([5.0, 10.0])
 
 
+SIP = {"A_ORDER": 3, "B_ORDER": 3, "A_2_0": 2.1e-6, "A_0_2": -1.3e-6, "A_1_1": 3.3e-7,
+       "A_3_0": 1e-10, "B_2_0": 4e-7, "B_0_3": -1.234567890123e-10}  # fmt: skip
+TPV = {"PV1_0": 1e-6, "PV1_1": 1.0001, "PV1_4": 1e-4, "PV2_1": 0.9999, "PV2_5": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("projection", "more"),
+    [("TAN", {}), ("TAN-SIP", SIP), ("TAN-SIP", SIP | {"AP_ORDER": 1, "AP_1_0": 1e-7}),
+     ("TPV", TPV), ("ZEA", {}), ("STG", {})],
+    ids=["TAN", "SIP", "SIP with inverse", "TPV", "ZEA", "STG"],
+)  # fmt: skip
+def test_a_wcs_that_was_set_comes_back_exactly(projection, more, tmp_path):
+    """Of an exposure with an origin, of its parts, and of parts that are written again."""
+    header = tan(crpix=(1013.3, 2017.7)).to_header()
+    header["CTYPE1"], header["CTYPE2"] = f"RA---{projection}", f"DEC--{projection}"
+    header.update(more)
+    exposure = ExposureF(400, 300, xy0=(1000, 2000))
+    exposure.metadata.update(SIP)  # of an older WCS: they mean nothing
+    exposure.wcs = WCS(header)
+    x, y = np.meshgrid(np.linspace(1000, 1399, 5), np.linspace(2000, 2299, 5))
+    ra, dec = exposure.wcs.pixel_to_sky(x, y)
+    exposure.write(tmp_path / "whole.fits")
+    Exposure.read(tmp_path / "whole.fits", bbox=Box(1100, 1150, 2050, 2090)).write(
+        tmp_path / "part.fits"
+    )
+    for name in ("whole.fits", "part.fits"):
+        back = Exposure.read(tmp_path / name)
+        found = back.wcs.pixel_to_sky(x, y)
+        # 1e-6 pix of 0.18 arcsec; in sky positions, which need no iteration
+        assert np.allclose(found, (ra, dec), rtol=0, atol=5e-11)
+        assert np.allclose(back.wcs.sky_to_pixel(ra, dec), (x, y), rtol=0, atol=1e-6)
+        plain = WCS(fits.getheader(tmp_path / name, 1)).all_pix2world(
+            x - back.xy0[0], y - back.xy0[1], 0
+        )
+        assert np.allclose(plain, (ra, dec), rtol=0, atol=5e-11)
+
+
 def test_sky_positions_of_arrays_and_jacobian():
     wcs = SkyWcs.from_astropy(tan())
     x, y = np.meshgrid([0.0, 5.0, np.nan], [1.0, 2.0])
@@ -140,6 +178,30 @@ def test_sky_positions_of_arrays_and_jacobian():
         3600 * np.array([[-5e-5, 1e-6], [1e-6, 5e-5]]), rel=1e-6
     )
     assert wcs.pixel_scale(9.0, 19.0) == pytest.approx(0.18, rel=1e-3)
+
+
+def test_what_is_no_box_is_said_so(tmp_path):
+    exposure = ExposureF(9, 9)
+    exposure.write(tmp_path / "e.fits")
+    for cut in (
+        lambda: exposure[1:2, 3:4],
+        lambda: exposure.image[1, 2],
+        lambda: Exposure.read(tmp_path / "e.fits", bbox=(1, 2, 3, 4)),
+    ):
+        with pytest.raises(WrongType, match=r"is no Box; give Box\(x0, x1, y0, y1\)"):
+            cut()
+
+
+def test_galactic_coordinates_are_not_taken_for_equatorial_ones(tmp_path):
+    header = tan().to_header()
+    header["CTYPE1"], header["CTYPE2"] = "GLON-TAN", "GLAT-TAN"
+    fits.PrimaryHDU(np.ones((5, 5), np.float32), header).writeto(tmp_path / "g.fits")
+    exposure = Exposure.read(tmp_path / "g.fits")
+    for ask in (exposure.wcs.pixel_to_sky, exposure.wcs.sky_to_pixel):
+        with pytest.raises(Mismatch, match="GLON-TAN and GLAT-TAN, right ascension"):
+            ask(150.0, 2.0)
+    exposure.write(tmp_path / "again.fits")  # it is kept all the same
+    assert fits.getheader(tmp_path / "again.fits", 1)["CTYPE1"] == "GLON-TAN"
 
 
 def test_exposures_of_one_type():

@@ -167,8 +167,13 @@ class Butler:
         except UnknownDatasetType as error:
             if not self.is_layout_assumed:
                 raise
+            why = (
+                f"Nothing in {self.root} tells its layout"
+                if self.root.is_dir()
+                else f"There is no directory {self.root}"
+            )
             raise UnknownDatasetType(
-                f"{error}. Nothing in {self.root} tells its layout, so that of a tile was taken; "
+                f"{error}. {why}, so that of a tile was taken; "
                 "give layout='hsc', 'legacysurvey' or a YAML file",
                 name=name,
             ) from None
@@ -206,6 +211,8 @@ class Butler:
         options = {"bbox": more.pop("bbox")} if part == "sub" and "bbox" in more else {}
         if part == "sub" and not options:
             raise BadDataId(f"{name}: needs bbox=, a box in parent coordinates", name=name)
+        if "bbox" in more:
+            raise BadDataId(f"{name}: bbox= cuts {base}_sub; get that", name=name)
         values = _merged(data_id, more)
         full, path = self._locator.locate(kind, values)
         if part == "filename":
@@ -231,8 +238,24 @@ class Butler:
                 ) from error
             raise
 
-    def get_calibrated(self, data_id: Mapping[str, Value] | None = None, **more: Value) -> Any:
+    def get_calibrated(
+        self,
+        data_id: Mapping[str, Value] | None = None,
+        *,
+        jacobian: bool = False,
+        **more: Value,
+    ) -> Any:
         """Read a calexp with the WCS and the flux correction of the mosaic solution.
+
+        Parameters
+        ----------
+        data_id : mapping, optional
+            Which one; ``tract`` too, if the solutions of several are there.
+        jacobian : bool
+            Multiply fluxes by the relative area of their pixels in the new WCS, too; see
+            `skyloom.images.MosaicCalib`.
+        **more : str, int or float
+            More keys; they win.
 
         Raises
         ------
@@ -244,8 +267,9 @@ class Butler:
         from skyloom.images import MosaicCalib  # noqa: PLC0415 - takes a while to load
 
         exposure = self.get("calexp", data_id, **more)
-        exposure.wcs = self.get("wcs_wcs", data_id, **more)
-        correction = MosaicCalib.from_metadata(self.get("fcr_md", data_id, **more))
+        exposure.wcs = wcs = self.get("wcs_wcs", data_id, **more)
+        cards = self.get("fcr_md", data_id, **more)
+        correction = MosaicCalib.from_metadata(cards, wcs=wcs if jacobian else None)
         exposure.photo_calib = correction.photo_calib(exposure.box)
         return exposure
 
@@ -455,6 +479,8 @@ class Butler:
 
 def _merged(data_id: Mapping[str, Value] | None, more: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return the keys of both; what the caller gave stays as it is."""
+    if data_id is not None and not isinstance(data_id, Mapping):
+        raise BadDataId(f"data ID: {data_id!r} is no mapping of keys; give visit=..., or a dict")
     return {**(data_id or {}), **more} if more else data_id or {}
 
 

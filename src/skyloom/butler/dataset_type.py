@@ -24,6 +24,7 @@ class Dimension:
     kind: Literal["str", "int", "float", "path", "text"] = "str"
     pattern: str | None = None  # regular expression that every value matches
     doc: str = ""
+    may_be_empty: bool = False  # text only
     header: tuple[str, ...] = ()  # FITS keywords that hold it, for files whose name does not
 
     @property
@@ -52,6 +53,8 @@ class Dimension:
             return self._check_float(value)
         if not isinstance(value, str):
             raise self._bad(value, "is not text")
+        if self.may_be_empty and not value:
+            return value
         parts = value.split("/") if self.kind == "path" else [value]
         for part in parts if self.kind != "text" else []:
             self._check_name(value, part)

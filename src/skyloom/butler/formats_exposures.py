@@ -6,9 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from skyloom.errors import Unwritable
+
 from .formats_fits import read_header
 
-__all__ = ["EXPOSURE_PARTS", "read_calibration", "read_exposure", "write_exposure"]
+__all__ = [
+    "EXPOSURE_PARTS",
+    "read_calibration",
+    "read_exposure",
+    "read_psf",
+    "write_exposure",
+    "write_psf",
+]
 
 # skyloom.images is imported where it is used: it takes a while to load.
 
@@ -43,7 +52,23 @@ def write_exposure(obj: object, path: Path) -> None:
 
     if not isinstance(obj, Exposure):
         raise TypeError(f"an Exposure is expected, not {type(obj).__name__}")
-    obj.write(path)
+    obj.write(path, overwrite=True)  # the temporary name that the butler chose
+
+
+def read_psf(path: Path) -> Any:
+    """Read a PSF that has a file of its own."""
+    from skyloom.images import read_psf as read  # noqa: PLC0415
+
+    return read(path)
+
+
+def write_psf(obj: object, path: Path) -> None:
+    """Refuse: PSFs are written with their exposures."""
+    raise Unwritable(
+        f"{path.parent}: a {type(obj).__name__} gets no file of its own; set exposure.psf and put "
+        "the exposure",
+        path=path,
+    )
 
 
 def _cutout(path: Path, *, bbox: Any) -> Any:

@@ -180,7 +180,7 @@ class Layout:
         if match is None:
             return None
         try:
-            data_id = self.data_id(name, match.groupdict())
+            data_id = self.data_id(name, match.groupdict(default=""))
         except BadDataId:
             return None
         back = absolute(root / self.place(name, data_id))

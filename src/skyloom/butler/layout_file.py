@@ -27,7 +27,17 @@ _SECTIONS: Final = (
     *("dimensions", "variables", "tables", "levels", "datasets"),
     *("registry", "foreign", "doc"),
 )
-_ARGUMENTS: Final = ("name", "data_id", "keys", "obj", "overwrite", "bbox", "validity", "checksum")
+_ARGUMENTS: Final = (
+    "name",
+    "data_id",
+    "keys",
+    "obj",
+    "overwrite",
+    "bbox",
+    "jacobian",
+    "validity",
+    "checksum",
+)
 """Arguments of the butler, beside which keys are given."""
 
 _LISTS: Final = ("tables", "columns", "fills", "first_of", "picks")
@@ -276,7 +286,7 @@ def _check_part(where: str, part: list[Piece], dimensions: Mapping[str, Dimensio
         for p in found
         if dimensions[p.key].kind in {"str", "path"} and not dimensions[p.key].pattern
     }
-    touching = any(not p.literal for p in found[1:])
+    touching = any(not (p.literal or p.lead) for p in found[1:])
     if len(free) > 1 or (touching and len({p.key for p in found}) > 1):
         text = "".join(f"{p.literal}{{{p.key}}}" for p in part)
         raise InputError(

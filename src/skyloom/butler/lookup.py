@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -79,16 +79,21 @@ class Finder:
                 doubtful -= set(table.keys) if is_known else set()
         if lacking and existing and not doubtful:
             full = self._from_files(kind, full, lacking)
-        elif lacking:
-            raise self._nothing(kind, full, lacking)
+            lacking = [key for key in lacking if key not in full]
+        if lacking and not doubtful:
+            full = self._from_others(kind, full, lacking)
+            lacking = [key for key in lacking if key not in full]
+        if lacking:
+            raise self._nothing(kind, full, lacking, existing=existing)
         return full.subset(kind.dimensions)
 
     def contradiction(self, name: str, full: DataId) -> BadDataId | None:
-        """Return what is wrong with a complete data ID, as far as the tables tell."""
+        """Return what is wrong with a complete data ID, as far as tables and files tell."""
         kind = self.layout[name]
         try:
             for table in kind.tables:
                 self._from_table(kind, self.layout.tables[table], full, [])
+            self._from_others(kind, full, kind.dimensions)
         except AmbiguousDataId:
             return None
         except BadDataId as error:
@@ -138,10 +143,42 @@ class Finder:
     def _from_files(self, kind: DatasetType, full: DataId, lacking: Sequence[str]) -> DataId:
         """Take what is lacking from the datasets that exist."""
         rows = [dict(row) for row in self.existing(kind.name, full.subset(kind.dimensions))]
-        found = full.replace(_single(kind, full, lacking, rows))
-        if any(key not in found for key in lacking):
-            raise self._nothing(kind, full, lacking)
-        return found
+        return full.replace(_single(kind, full, lacking, rows))
+
+    def _from_others(self, kind: DatasetType, full: DataId, lacking: Sequence[str]) -> DataId:
+        """Take what belongs to a visit or CCD from what was made of it, whatever its type.
+
+        It is what a lookup table would tell, so that a rerun without raw data and registry can be
+        added to.  Keys that no table knows (a tract) are not taken from others.
+        """
+        for name in kind.tables:
+            table = self.layout.tables[name]
+            want = [k for k in lacking if k in table.keys and k not in table.identity]
+            want = [k for k in want if kind.may_look_up(k)]
+            identity = full.subset(table.identity)
+            if table.reader or not want or len(identity) < len(table.identity):
+                continue
+            given = full.subset(table.keys)
+            for other in self._relatives(kind, {*identity, *want}):
+                rows = self.existing(other, identity)
+                if rows and not any(given.agrees(row) for row in rows):
+                    raise _contradicts(kind, given, identity, rows)
+                if rows:
+                    full = full.replace(_single(kind, full, want, rows))
+                    lacking = [key for key in lacking if key not in full]
+                    break
+        return full
+
+    def _relatives(self, kind: DatasetType, keys: Collection[str]) -> list[str]:
+        """Return the types whose file names hold some keys: the type itself first."""
+        types = [kind, *(other for other in self.layout.types.values() if other is not kind)]
+        return [
+            other.name
+            for other in types
+            if other.template is not None
+            and not other.validity
+            and all(key in other.dimensions for key in keys)
+        ]
 
     def existing(self, name: str, known: Mapping[str, Value]) -> list[DataId]:
         """Return the data IDs of the datasets of a type, from all roots."""
@@ -156,13 +193,21 @@ class Finder:
                 found.update(dict.fromkeys(data_id for data_id, _ in files))
         return list(found)
 
-    def _nothing(self, kind: DatasetType, full: DataId, lacking: Sequence[str]) -> DataNotFound:
+    def _nothing(
+        self, kind: DatasetType, full: DataId, lacking: Sequence[str], *, existing: bool
+    ) -> DataNotFound:
         """Explain what was looked for, and where."""
         what = f"dataset {kind.name}({full}): nothing tells {', '.join(lacking)}"
         has_registry = self.layout.registry
         bare = [str(r.root) for r in self.registries if not r.is_there]
+        absent = [str(r.root) for r in self.registries if not r.root.is_dir()]
         remedy = f"give {'it' if len(lacking) == 1 else 'them'}"
-        if bare and kind.template is not None and (has_registry or not kind.tables):
+        if absent and existing:
+            what += f"; there is no directory {' or '.join(absent)}"
+            remedy += ", or correct the root"
+        elif not existing:
+            what += "; of a dataset that will be written it has to be said"
+        elif bare and kind.template is not None and (has_registry or not kind.tables):
             pattern = self.layout.pattern(kind.name, full.subset(kind.dimensions))
             where = " or ".join(bare)
             no_registry = f"there is no registry in {where}, and " if has_registry else ""

@@ -2,7 +2,8 @@
 
 Two spellings mean the same: ``corr/CORR-%(visit)07d-%(ccd)03d.fits`` and
 ``corr/CORR-{visit:07d}-{ccd:03d}.fits``.  A slice keeps the start of a value: ``{brick:[:3]}`` of
-brick ``1102p240`` is ``110``, ``{expnum:08d[:5]}`` of 372546 is ``00372``.
+brick ``1102p240`` is ``110``, ``{expnum:08d[:5]}`` of 372546 is ``00372``.  Text in brackets stands
+before a value that may be empty, and vanishes with it: ``{base}{ccdname:[-]}``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _PERCENT: Final = re.compile(
     r"|(?P<plain>%%)|(?P<brace>[{}])|(?P<bad>%)"
 )
 _SLICE: Final = re.compile(r"(?P<spec>.*)\[:(?P<first>\d+)\]")
+_LEAD: Final = re.compile(r"\[(?P<lead>[^:\[\]]+)\]")
 _SHORT: Final = re.compile(r"\.(?P<first>\d+)s?")  # Python's own way to keep the start of a text
 _KINDS: Final = {"d": "int", "i": "int", "u": "int", "f": "float", "e": "float", "g": "float"}
 
@@ -40,6 +42,7 @@ class Piece:
     key: str
     spec: str = ""
     first: int | None = None  # only so many characters of the value stand here
+    lead: str = ""  # stands before a value that may be empty
 
     @property
     def kind(self) -> str:
@@ -48,7 +51,8 @@ class Piece:
 
     def text(self, value: Value) -> str:
         """Return the value as it stands in a path."""
-        return format(value, self.spec)[: self.first]
+        text = format(value, self.spec)[: self.first]
+        return self.lead + text if text else ""
 
 
 @lru_cache(maxsize=4096)
@@ -73,6 +77,8 @@ def pieces(template: str) -> tuple[Piece, ...]:
 def _piece(literal: str, key: str, spec: str, conversion: str | None) -> Piece:
     if conversion or (key and not key.isidentifier()):
         raise ValueError(f"{{{key}}} is not a plain key")
+    if lead := _LEAD.fullmatch(spec):
+        return Piece(literal, key, lead=lead["lead"])
     part = _SLICE.fullmatch(spec) or _SHORT.fullmatch(spec)
     if part is None:
         return Piece(literal, key, spec)
@@ -155,7 +161,8 @@ class Places:
             elif piece.key in seen:
                 found += f"(?P={piece.key})"
             else:
-                found += f"(?P<{piece.key}>{values})"
+                value = f"(?P<{piece.key}>{values})"
+                found += f"(?:{re.escape(piece.lead)}{value})?" if piece.lead else value
                 seen.add(piece.key)
             found += re.escape(text)
         return found

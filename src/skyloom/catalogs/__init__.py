@@ -25,7 +25,7 @@ from skyloom.catalogs.io import (
 )
 from skyloom.catalogs.io.catalog import read_catalog, read_length, read_schema, write_catalog
 from skyloom.catalogs.names import modern_name
-from skyloom.catalogs.photometry import Magnitudes, magnitude_errors
+from skyloom.catalogs.photometry import Magnitudes
 from skyloom.catalogs.quality import HARD_ISSUES, SOFT_ISSUES, quality_issues
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.slots import SLOTS, MomentErrors, Point
@@ -63,7 +63,6 @@ __all__ = [
     "excluded_reason",
     "fitted_bands",
     "load_input_catalog",
-    "magnitude_errors",
     "modern_name",
     "near_saturated",
     "peak_catalog",

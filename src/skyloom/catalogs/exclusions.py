@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
-from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats
 
@@ -57,6 +56,8 @@ def near_saturated(
 
 
 def _has_pixel_within(centres: Floats, mask: Bools, radius: float) -> Bools:
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - takes 0.2 s
+
     iy, ix = np.nonzero(mask)
     if not len(ix) or not len(centres):
         return np.zeros(len(centres), dtype=bool)

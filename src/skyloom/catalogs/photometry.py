@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from astropy.io import fits
 
 from skyloom._types import Floats
 from skyloom.catalogs.lookup import Group
 from skyloom.catalogs.names import modern_name
 from skyloom.errors import NotCalibrated, UnknownColumn
-from skyloom.images import MosaicCalib, PhotoCalib
+from skyloom.images import MosaicCalib, PhotoCalib, magnitude_errors
 
 if TYPE_CHECKING:
     from skyloom.catalogs.source_catalog import SourceCatalog
 
-__all__ = ["Magnitudes", "calibrated", "magnitude_errors"]
-
-_MAG_PER_LN = 2.5 / np.log(10.0)
+__all__ = ["Magnitudes", "calibrated"]
 
 
 class Magnitudes(NamedTuple):
@@ -29,30 +26,8 @@ class Magnitudes(NamedTuple):
     mag_err: Floats  # NaN where the flux has no error
 
 
-def magnitude_errors(
-    flux: npt.ArrayLike, flux_err: npt.ArrayLike, *, calibration: float = 0.0
-) -> Any:
-    """Return errors of magnitudes, ``2.5 / ln 10`` times the relative errors of the fluxes.
-
-    Parameters
-    ----------
-    flux, flux_err : array-like
-        Fluxes and their errors, in the same unit.
-    calibration : float
-        Relative error of the calibration, added in quadrature.
-
-    Returns
-    -------
-    ndarray or float
-        Errors [mag]; NaN where the flux is not positive.
-    """
-    values = np.asarray(flux, np.float64)
-    relative = np.asarray(flux_err, np.float64) / np.where(values > 0.0, values, np.nan)
-    return _MAG_PER_LN * np.hypot(relative, calibration)
-
-
 def calibrated(
-    catalog: SourceCatalog, flux: str, calib: Any, *, with_calib_err: bool = False
+    catalog: SourceCatalog, flux: str, calib: Any, *, with_calibration: bool = False
 ) -> Magnitudes:
     """Return magnitudes of a flux; see `SourceCatalog.magnitudes`."""
     calibration = _calibration(calib)
@@ -71,7 +46,7 @@ def calibrated(
         )
     mag = calibration.magnitude(values, x, y)
     relative = 0.0
-    if with_calib_err:
+    if with_calibration:
         if not isinstance(calibration, PhotoCalib) or isinstance(calib, int | float):
             raise ValueError(f"{type(calib).__name__} has no error; pass a PhotoCalib that has")
         relative = calibration.err / calibration.mean

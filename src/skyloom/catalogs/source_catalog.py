@@ -316,7 +316,7 @@ class SourceCatalog(Slots):
     # ---- photometry
 
     def magnitudes(
-        self, flux: str = "slot_PsfFlux", calib: Any = None, *, with_calib_err: bool = False
+        self, flux: str = "slot_PsfFlux", calib: Any = None, *, with_calibration: bool = False
     ) -> Magnitudes:
         """Return magnitudes of a flux, and their errors where the flux has any.
 
@@ -328,7 +328,7 @@ class SourceCatalog(Slots):
         calib : float, PhotoCalib, MosaicCalib, Exposure, Header or dict
             A zero point [mag], a calibration, an exposure that has one, or metadata with FLUXMAG0
             (those of ``fcr``: with the correction of the mosaic too).
-        with_calib_err : bool
+        with_calibration : bool
             Whether to add the error of the calibration in quadrature.
 
         Returns
@@ -343,7 +343,7 @@ class SourceCatalog(Slots):
         UnknownColumn
             If the catalogue has no such flux.
         """
-        return calibrated(self, flux, calib, with_calib_err=with_calib_err)
+        return calibrated(self, flux, calib, with_calibration=with_calibration)
 
     # ---- files and tables
 

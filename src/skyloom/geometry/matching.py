@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.spatial import ConvexHull, KDTree, QhullError
 
 from skyloom._types import Bools, Floats, Ints
 
@@ -113,6 +112,8 @@ def mutual_nearest(old: Positions, new: Positions, *, radius: float) -> tuple[In
     rows_old, rows_new : ndarray of int, shape (n_pairs,)
         Row numbers from 0, in the order of the old list.
     """
+    from scipy.spatial import KDTree  # noqa: PLC0415 - takes 0.2 s
+
     good_old, good_new = _finite(old), _finite(new)
     if not good_old.size or not good_new.size:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -139,6 +140,8 @@ def common_offset(old: Positions, new: Positions, *, radius: float) -> CommonOff
     radius : float
         Match radius [arcsec, or pixels].
     """
+    from scipy.spatial import KDTree  # noqa: PLC0415 - takes 0.2 s
+
     good_old, good_new = _finite(old), _finite(new)
     wide = _WIDE * radius
     if not good_old.size or not good_new.size:
@@ -184,6 +187,8 @@ def beyond_footprint(places: Positions, of: Positions) -> Floats:
         Distance beyond the nearest edge line [arcsec, or pixels], negative inside; -inf without
         a footprint, inf on the other side of the sky, NaN without a place.
     """
+    from scipy.spatial import ConvexHull, QhullError  # noqa: PLC0415 - takes 0.2 s
+
     beyond = np.full(len(places), -np.inf)
     beyond[~(np.isfinite(places.x) & np.isfinite(places.y))] = np.nan
     centre = of.centre() if _finite(of).size else (0.0, 0.0)

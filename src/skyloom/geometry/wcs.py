@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from astropy.io import fits
@@ -22,6 +25,7 @@ __all__ = [
     "WcsTolerance",
     "compare_wcs",
     "cropped_wcs",
+    "jacobian_of",
     "pixel_scale",
     "pixel_to_sky",
     "sky_jacobian",
@@ -70,7 +74,8 @@ def sky_to_pixel(wcs: WCS, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
     if rows.size:
         world = np.column_stack([ra[rows], dec[rows]])
         try:
-            xy[rows] = wcs.all_world2pix(world, 0, ra_dec_order=True)
+            with _equatorial(wcs):
+                xy[rows] = wcs.all_world2pix(world, 0, ra_dec_order=True)
         except NoConvergence as failure:
             solution = np.array(failure.best_solution)
             for lost in (failure.divergent, failure.slow_conv):
@@ -86,8 +91,25 @@ def pixel_to_sky(wcs: WCS, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     sky = np.full((x.size, 2), np.nan)
     rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if rows.size:
-        sky[rows] = wcs.all_pix2world(np.column_stack([x[rows], y[rows]]), 0, ra_dec_order=True)
+        with _equatorial(wcs):
+            sky[rows] = wcs.all_pix2world(np.column_stack([x[rows], y[rows]]), 0, ra_dec_order=True)
     return sky[:, 0].copy(), sky[:, 1].copy()
+
+
+@contextmanager
+def _equatorial(wcs: WCS) -> Iterator[None]:
+    """Say what is wrong with a WCS of galactic or ecliptic coordinates."""
+    try:
+        yield
+    except ValueError as error:
+        if "longitude type" not in str(error):
+            raise
+        axes = " and ".join(wcs.wcs.ctype)
+        raise Mismatch(
+            f"the WCS gives {axes}, right ascension and declination are needed; reproject the "
+            "image, or give it a WCS in RA and DEC",
+            ctype=tuple(wcs.wcs.ctype),
+        ) from error
 
 
 def sky_jacobian(wcs: WCS, x: Floats, y: Floats, *, step: float = 0.5) -> Floats:
@@ -108,12 +130,23 @@ def sky_jacobian(wcs: WCS, x: Floats, y: Floats, *, step: float = 0.5) -> Floats
         ``[[dE/dx, dE/dy], [dN/dx, dN/dy]]`` [arcsec/pix], E along increasing RA (true angle), N
         along increasing declination.
     """
+    return jacobian_of(partial(pixel_to_sky, wcs), x, y, step=step)
+
+
+def jacobian_of(
+    to_sky: Callable[[Floats, Floats], tuple[Floats, Floats]],
+    x: Floats,
+    y: Floats,
+    *,
+    step: float = 0.5,
+) -> Floats:
+    """Measure the local linear map of a function from pixels to RA and Dec; see `sky_jacobian`."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    _, dec0 = pixel_to_sky(wcs, x, y)
+    _, dec0 = to_sky(x, y)
     jacobian = np.empty((x.size, 2, 2))
     for axis, (dx, dy) in enumerate(((step, 0.0), (0.0, step))):
-        ra_hi, dec_hi = pixel_to_sky(wcs, x + dx, y + dy)
-        ra_lo, dec_lo = pixel_to_sky(wcs, x - dx, y - dy)
+        ra_hi, dec_hi = to_sky(x + dx, y + dy)
+        ra_lo, dec_lo = to_sky(x - dx, y - dy)
         d_ra = (ra_hi - ra_lo + 180.0) % 360.0 - 180.0
         jacobian[:, 0, axis] = d_ra * np.cos(np.deg2rad(dec0)) * 3600 / (2 * step)
         jacobian[:, 1, axis] = (dec_hi - dec_lo) * 3600 / (2 * step)

@@ -1,7 +1,7 @@
 """Images: exposures and masks, FITS files, frames (one band of a tile) and pixel maps."""
 
 from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel, VisitInfo
-from skyloom.images.afw.read import read_component, read_metadata
+from skyloom.images.afw.read import read_component, read_metadata, read_psf
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf, GridPsf
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
 from skyloom.images.exposure import (
@@ -45,10 +45,12 @@ from skyloom.images.masked_image import (
     MaskedImageL,
     MaskedImageU,
 )
+from skyloom.images.moments import adaptive_moments, psf_moments
 from skyloom.images.mosaic import FFP_FORMAT, FluxFitParams, MosaicCalib
-from skyloom.images.photo_calib import AB_ZERO_NJY, PhotoCalib
+from skyloom.images.photo_calib import AB_ZERO_NJY, PhotoCalib, magnitude_errors
 from skyloom.images.planes import DEFAULT_PLANES, MASK_ALIASES, Mask
 from skyloom.images.sky_wcs import SkyWcs
+from skyloom.images.statistics import PixelStatistics, pixel_statistics
 
 __all__ = [
     "AB_ZERO_NJY",
@@ -100,20 +102,26 @@ __all__ = [
     "MosaicCalib",
     "PhotoCalib",
     "PixelMaps",
+    "PixelStatistics",
     "PolynomialFunction",
     "PsfexPsf",
     "SkyWcs",
     "VisitInfo",
+    "adaptive_moments",
     "check_maps",
     "frame_wcs",
     "header_mjd",
+    "magnitude_errors",
     "nonfinite_and_saturated",
     "opened_fits",
+    "pixel_statistics",
     "pixels_and_mask",
+    "psf_moments",
     "read_component",
     "read_frame",
     "read_frames",
     "read_metadata",
     "read_pixels",
+    "read_psf",
     "scaled_pixels",
 ]

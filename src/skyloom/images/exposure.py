@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from skyloom.geometry import Box
-from skyloom.images.image import PIXEL_TYPES, Image, wrong_type
+from skyloom.images.image import PIXEL_TYPES, Covered, Image, wrong_type
 from skyloom.images.masked_image import MaskedImage, MaskedImageFactory
 from skyloom.images.planes import Mask
 
@@ -43,7 +44,7 @@ class Stored(Protocol):
         ...
 
 
-class Exposure:
+class Exposure(Covered):
     """A masked image with its WCS, PSF, calibration and metadata.
 
     Parameters
@@ -132,29 +133,10 @@ class Exposure:
         self.masked_image = self.masked_image.replaced(variance=value)
 
     @property
+    @override
     def box(self) -> Box:
         """The pixels that it covers, in parent coordinates."""
         return self.masked_image.box
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape ``(ny, nx)``."""
-        return self.masked_image.shape
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self.masked_image.width
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return self.masked_image.height
-
-    @property
-    def xy0(self) -> tuple[int, int]:
-        """Parent coordinates (x, y) of the first pixel."""
-        return self.masked_image.xy0
 
     @property
     def wcs(self) -> Any:
@@ -258,18 +240,24 @@ class Exposure:
 
         return read_exposure(path, bbox)
 
-    def write(self, path: Path | str, *, is_compressed: bool = False) -> None:
+    def write(
+        self, path: Path | str, *, overwrite: bool = False, is_compressed: bool = False
+    ) -> None:
         """Write it in the layout of afw, under a temporary name that is then renamed.
 
         Parameters
         ----------
         path : path
-            The file; an existing one is replaced.
+            The file.
+        overwrite : bool
+            Whether to replace a file that is there.
         is_compressed : bool
             Compress the planes without loss (GZIP_2 tiles).
 
         Raises
         ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
         Unwritable
             If the file cannot be written.
         MissingComponent
@@ -277,7 +265,7 @@ class Exposure:
         """
         from skyloom.images.afw.write import write_exposure  # noqa: PLC0415
 
-        write_exposure(self, path, is_compressed=is_compressed)
+        write_exposure(self, path, overwrite=overwrite, is_compressed=is_compressed)
 
     def to_ccddata(self, unit: Any = None, bad: tuple[str, ...] = ()) -> CCDData:
         """Return an astropy CCDData; see `skyloom.images.ccddata`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,37 @@ PIXEL_TYPES: dict[str, np.dtype[Any]] = {
     "L": np.dtype(np.uint64),
 }
 """Letter of a pixel type -> its numpy type."""
+
+
+class Covered(ABC):
+    """What covers a box of its parent: masked images and exposures."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def box(self) -> Box:
+        """The pixels that it covers, in parent coordinates."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape ``(ny, nx)``."""
+        return self.box.shape
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.box.width
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.box.height
+
+    @property
+    def xy0(self) -> tuple[int, int]:
+        """Parent coordinates (x, y) of the first pixel."""
+        return self.box.x0, self.box.y0
 
 
 class Plane:
@@ -95,7 +127,10 @@ class Plane:
         ------
         OutsideImage
             If the box is empty or not inside.
+        WrongType
+            If it is no box.
         """
+        check_box(box)
         if box.is_empty or box.clipped(self.box) != box:
             raise outside(box, self.box)
         return box.shifted(-self.x0, -self.y0).slices
@@ -156,11 +191,19 @@ class Image(Plane):
 
         return read_image(path, bbox, hdu=hdu)
 
-    def write(self, path: Path | str) -> None:
-        """Write it as a FITS file of one HDU, under a temporary name that is then renamed."""
+    def write(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write it as a FITS file of one HDU, under a temporary name that is then renamed.
+
+        Raises
+        ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
+        Unwritable
+            If the file cannot be written.
+        """
         from skyloom.images.afw.write import write_image  # noqa: PLC0415
 
-        write_image(self, path)
+        write_image(self, path, overwrite=overwrite)
 
     def _like(self, array: npt.NDArray[Any], xy0: tuple[int, int]) -> Self:
         metadata = None if self._metadata is None else self._metadata.copy()
@@ -234,6 +277,19 @@ def wrong_type(name: str, wanted: np.dtype[Any], given: np.dtype[Any]) -> WrongT
         f"{name} holds {wanted.name}, pixels of {given.name} are given; convert them explicitly "
         "(converted, or astype)"
     )
+
+
+def check_box(box: object) -> None:
+    """Refuse what is no box.
+
+    Raises
+    ------
+    WrongType
+    """
+    if not isinstance(box, Box):
+        raise WrongType(
+            f"{box!r} is no Box; give Box(x0, x1, y0, y1), half-open, in parent coordinates"
+        )
 
 
 def outside(box: Box, whole: Box) -> OutsideImage:

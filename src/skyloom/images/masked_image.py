@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from skyloom.errors import Mismatch
 from skyloom.geometry import Box
-from skyloom.images.image import PIXEL_TYPES, Image, new_plane, wrong_type
+from skyloom.images.image import PIXEL_TYPES, Covered, Image, new_plane, wrong_type
 from skyloom.images.planes import Mask
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-class MaskedImage:
+class MaskedImage(Covered):
     """An image with its mask and its variance.
 
     Parameters
@@ -69,26 +70,13 @@ class MaskedImage:
                 )
 
     @property
+    @override
     def box(self) -> Box:
         """The pixels that it covers, in parent coordinates."""
         return self.image.box
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Shape ``(ny, nx)``."""
-        return self.image.shape
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self.image.width
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return self.image.height
-
-    @property
+    @override
     def xy0(self) -> tuple[int, int]:
         """Parent coordinates (x, y) of the first pixel; setting it moves all planes."""
         return self.image.xy0
@@ -123,11 +111,19 @@ class MaskedImage:
 
         return read_masked_image(path, bbox)
 
-    def write(self, path: Path | str) -> None:
-        """Write it in the layout of afw, under a temporary name that is then renamed."""
+    def write(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write it in the layout of afw, under a temporary name that is then renamed.
+
+        Raises
+        ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
+        Unwritable
+            If the file cannot be written.
+        """
         from skyloom.images.afw.write import write_masked_image  # noqa: PLC0415
 
-        write_masked_image(self, path)
+        write_masked_image(self, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         return (

@@ -1,7 +1,8 @@
 """Corrections of the zero point over the focal plane, as a mosaic fit gives them.
 
 ``zeropoint = 2.5 log10(FLUXMAG0) + ffp(x, y)``, with FLUXMAG0 and the polynomial ffp of the
-correction (``fcr``), not those of the exposure.
+correction (``fcr``), not those of the exposure; minus ``2.5 log10(J)``, J the relative area of the
+pixels, where the Jacobian correction is asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from skyloom.errors import NotCalibrated, UnsupportedFcr
 from skyloom.geometry import Box
 from skyloom.images.fields import ChebyshevField
 from skyloom.images.photo_calib import PhotoCalib
+from skyloom.images.sky_wcs import SkyWcs
 
 __all__ = ["FFP_FORMAT", "FluxFitParams", "MosaicCalib"]
 
@@ -134,14 +136,26 @@ class FluxFitParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MosaicCalib:
-    """The photometric calibration of a mosaic: a zero point and its correction over the field."""
+    """The photometric calibration of a mosaic: a zero point and its correction over the field.
+
+    With a `wcs`, fluxes are also multiplied by `SkyWcs.relative_area` (the Jacobian correction),
+    which a solution whose correction does not contain the distortion needs.
+    """
 
     flux_mag0: float  # count, of the correction
     ffp: FluxFitParams
+    wcs: SkyWcs | None = None
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
+    def from_metadata(cls, metadata: Mapping[str, Any], *, wcs: SkyWcs | None = None) -> Self:
         """Read FLUXMAG0 and the correction from the metadata of ``fcr``.
+
+        Parameters
+        ----------
+        metadata : mapping
+            The header of ``fcr``.
+        wcs : SkyWcs, optional
+            That of the mosaic solution, for the Jacobian correction; by default there is none.
 
         Raises
         ------
@@ -153,11 +167,15 @@ class MosaicCalib:
         calibration = PhotoCalib.from_metadata(metadata)
         if calibration is None:
             raise NotCalibrated("the correction has no FLUXMAG0; run the mosaic fit again")
-        return cls(flux_mag0=calibration.flux_mag0, ffp=FluxFitParams.from_metadata(metadata))
+        ffp = FluxFitParams.from_metadata(metadata)
+        return cls(flux_mag0=calibration.flux_mag0, ffp=ffp, wcs=wcs)
 
     def zeropoint(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         """Return the AB magnitude of a source of one count at parent positions [pix]."""
-        return 2.5 * np.log10(self.flux_mag0) + self.ffp(x, y)
+        zeropoint = 2.5 * np.log10(self.flux_mag0) + self.ffp(x, y)
+        if self.wcs is None:
+            return zeropoint
+        return zeropoint - 2.5 * np.log10(self.wcs.relative_area(x, y))
 
     def magnitude(self, flux: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         """Return AB magnitudes of instrumental fluxes [count]; NaN where ``flux <= 0``."""
@@ -174,5 +192,6 @@ class MosaicCalib:
         def scale(x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
             return np.asarray(10.0 ** (0.4 * (31.4 - self.zeropoint(x, y))))
 
-        field = ChebyshevField.approximating(scale, box, 2 * self.ffp.order + _MORE_ORDERS)
+        more = _MORE_ORDERS if self.wcs is None else 2 * _MORE_ORDERS  # the distortion is smooth
+        field = ChebyshevField.approximating(scale, box, 2 * self.ffp.order + more)
         return PhotoCalib(mean=field.mean(), field=field)

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from skyloom._types import Floats
 from skyloom.errors import NotCalibrated
 
-__all__ = ["AB_ZERO_NJY", "Field", "PhotoCalib"]
+__all__ = ["AB_ZERO_NJY", "Field", "PhotoCalib", "magnitude_errors"]
 
 AB_ZERO_NJY = 10.0 ** (0.4 * 31.4)
 """Flux of AB magnitude 0 [nJy], 3.6307805e12."""
 
-_MAG = 2.5 / np.log(10.0)
+_MAG_PER_LN = 2.5 / np.log(10.0)
 
 
 class Field(Protocol):
@@ -157,11 +157,8 @@ class PhotoCalib:
 
         `with_calibration` adds the relative error of the calibration in quadrature.
         """
-        flux = np.asarray(flux, np.float64)
-        relative = np.asarray(flux_err, np.float64) / np.where(flux > 0.0, flux, np.nan)
-        if with_calibration:
-            relative = np.hypot(relative, self.err / self.mean)
-        return _MAG * relative
+        calibration = self.err / self.mean if with_calibration else 0.0
+        return magnitude_errors(flux, flux_err, calibration=calibration)
 
     def flux(
         self,
@@ -172,3 +169,25 @@ class PhotoCalib:
         """Return instrumental fluxes [count] of AB magnitudes."""
         mag = np.asarray(magnitude, np.float64)
         return 10.0 ** (0.4 * (31.4 - mag)) / self.scale(x, y)
+
+
+def magnitude_errors(
+    flux: npt.ArrayLike, flux_err: npt.ArrayLike, *, calibration: float = 0.0
+) -> Any:
+    """Return errors of magnitudes, ``2.5 / ln 10`` times the relative errors of the fluxes.
+
+    Parameters
+    ----------
+    flux, flux_err : array-like
+        Fluxes and their errors, in the same unit.
+    calibration : float
+        Relative error of the calibration, added in quadrature.
+
+    Returns
+    -------
+    ndarray or float
+        Errors [mag]; NaN where the flux is not positive.
+    """
+    values = np.asarray(flux, np.float64)
+    relative = np.asarray(flux_err, np.float64) / np.where(values > 0.0, values, np.nan)
+    return _MAG_PER_LN * np.hypot(relative, calibration)

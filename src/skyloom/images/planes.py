@@ -305,11 +305,19 @@ class Mask(Plane):
 
         return read_mask(path, bbox)
 
-    def write(self, path: Path | str) -> None:
-        """Write it as a FITS file of one HDU, under a temporary name that is then renamed."""
+    def write(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write it as a FITS file of one HDU, under a temporary name that is then renamed.
+
+        Raises
+        ------
+        OutputExists
+            If there is a file, and `overwrite` does not allow to replace it.
+        Unwritable
+            If the file cannot be written.
+        """
         from skyloom.images.afw.write import write_mask  # noqa: PLC0415
 
-        write_mask(self, path)
+        write_mask(self, path, overwrite=overwrite)
 
     def _like(self, array: npt.NDArray[Any], xy0: tuple[int, int]) -> Self:
         metadata = None if self._metadata is None else self._metadata.copy()

@@ -9,15 +9,13 @@ import numpy.typing as npt
 
 from skyloom._types import Floats
 from skyloom.errors import MissingComponent
-from skyloom.geometry import Box, cropped_wcs, pixel_to_sky, sky_to_pixel
+from skyloom.geometry import Box, cropped_wcs, jacobian_of, pixel_to_sky, sky_to_pixel
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
 __all__ = ["Projection", "SkyWcs", "as_sky_wcs"]
-
-_STEP = 0.5  # pix, of central differences
 
 
 class Projection(Protocol):
@@ -113,21 +111,36 @@ class SkyWcs:
         """Return parent positions x, y [pix] of sky positions [deg]; NaN where there is none."""
         return _shaped(self.projection.to_pixel, ra, dec)
 
-    def jacobian(self, x: float, y: float) -> Floats:
-        """Return ``[[dE/dx, dE/dy], [dN/dx, dN/dy]]`` [arcsec/pix] at a position [pix]."""
-        dx = np.array([_STEP, -_STEP, 0.0, 0.0, 0.0])
-        dy = np.array([0.0, 0.0, _STEP, -_STEP, 0.0])
-        ra, dec = self.projection.to_sky(x + dx, y + dy)
-        east = (ra - ra[4] + 180.0) % 360.0 - 180.0
-        east *= np.cos(np.radians(dec[4]))
-        steps = 3600.0 / (2 * _STEP)
-        return steps * np.array(
-            [[east[0] - east[1], east[2] - east[3]], [dec[0] - dec[1], dec[2] - dec[3]]]
-        )
+    def jacobian(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
+        """Return ``[[dE/dx, dE/dy], [dN/dx, dN/dy]]`` [arcsec/pix] at positions [pix].
+
+        Its shape is that of the positions and (2, 2).
+        """
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        found = jacobian_of(self.projection.to_sky, x.ravel(), y.ravel())
+        return found.reshape(*x.shape, 2, 2)
+
+    def pixel_area(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
+        """Return the area of a pixel at positions [pix] [arcsec**2]."""
+        return np.abs(np.linalg.det(self.jacobian(x, y)))
+
+    def relative_area(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
+        """Return the area of a pixel at positions [pix], in that at the reference point.
+
+        A flat field makes the sky flat, so that a star of given light has fewer counts where
+        pixels are larger: fluxes times this number do not depend on the distortion.
+
+        Raises
+        ------
+        MissingComponent
+            If there is no FITS form, which tells the reference point (CRPIX).
+        """
+        matrix = self.to_astropy().pixel_scale_matrix  # deg/pix
+        return self.pixel_area(x, y) / (3600.0**2 * abs(np.linalg.det(matrix)))
 
     def pixel_scale(self, x: float, y: float) -> float:
         """Return the side of a square of the area of a pixel at a position [arcsec/pix]."""
-        return float(np.sqrt(abs(np.linalg.det(self.jacobian(x, y)))))
+        return float(np.sqrt(self.pixel_area(x, y)))
 
     def to_astropy(self, *, xy0: tuple[int, int] = (0, 0)) -> WCS:
         """Return an astropy WCS that counts from the first pixel of an array at `xy0`.

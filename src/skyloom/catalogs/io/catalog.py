@@ -30,8 +30,8 @@ from skyloom.catalogs.io.fits_catalog import (
 from skyloom.catalogs.io.text import write_csv
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.source_catalog import SourceCatalog
-from skyloom.errors import BadTable, MissingFile, OutputExists, UnreadableFile
-from skyloom.images.afw.write import replacing
+from skyloom.errors import BadTable, MissingFile, UnreadableFile
+from skyloom.images.afw.write import check_free, renamed
 
 __all__ = ["read_catalog", "read_length", "read_schema", "write_catalog"]
 
@@ -131,10 +131,7 @@ def write_catalog(catalog: SourceCatalog, path: Path | str, *, overwrite: bool =
         If the file cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputExists(
-            f"{path}: exists already; choose another name, or say overwrite=True", file=str(path)
-        )
+    check_free(path, overwrite=overwrite)
     form = next((f for f, ends in _ENDS.items() if path.name.lower().endswith(ends)), "")
     if form == "fits" and _is_ldac(catalog):
         form = "ldac"
@@ -151,7 +148,7 @@ def write_catalog(catalog: SourceCatalog, path: Path | str, *, overwrite: bool =
         import gzip  # noqa: PLC0415 - seldom
 
         data = gzip.compress(data, mtime=0)
-    with replacing(path) as file:
+    with renamed(path, overwrite=overwrite) as file:
         file.write(data)
 
 

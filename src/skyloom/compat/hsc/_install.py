@@ -20,6 +20,7 @@ MODULES: Final = {
     "lsst.daf.persistence": "daf_persistence",
     "lsst.afw.image": "afw_image",
     "lsst.afw.table": "afw_table",
+    "lsst.afw.math": "afw_math",
     "lsst.afw.geom": "afw_geom",
     "lsst.afw.geom.ellipses": "ellipses",
     "lsst.afw.coord": "afw_coord",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from skyloom.compat.hsc._adapter import Adapter, new_of
 from skyloom.compat.hsc.afw_geom import Box2I, Extent2I, Point2I
+from skyloom.errors import InputError
 from skyloom.geometry import Box
 from skyloom.images import Image as NewImage
 from skyloom.images import Mask as NewMask
@@ -57,6 +58,17 @@ class Planes(Adapter):
         """Use ``image[box]`` (shared pixels) or ``image.copy()``."""
         return type(self)
 
+    def __getitem__(self, key: tuple[slice, slice]) -> Self:
+        """Return the part between columns and rows of the array, x first, with shared pixels."""
+        columns, rows = (
+            range(n)[part] for part, n in zip(key, (self.new.width, self.new.height), strict=True)
+        )
+        if (columns.step, rows.step) != (1, 1):
+            raise InputError(f"{key}: images are cut by slices x0:x1, y0:y1 without steps")
+        box = Box(columns.start, columns.stop, rows.start, rows.stop)
+        made: Self = self.of(self.new[box.shifted(*self.new.xy0)])
+        return made
+
     @staticmethod
     def in_parent(image: Any, box: Box2I, origin: str) -> Box:
         """Return a box in parent coordinates, whichever it was given in."""
@@ -96,8 +108,8 @@ class OnePlane(Planes):
         return cls(path)
 
     def writeFits(self, path: str) -> None:
-        """Use ``image.write(path)``."""
-        self.new.write(path)
+        """Use ``image.write(path, overwrite=True)``."""
+        self.new.write(path, overwrite=True)
 
     def clone(self) -> Self:
         """Use ``image.copy()``."""
@@ -139,6 +151,11 @@ class Image(OnePlane):
     def __itruediv__(self, other: Any) -> Self:
         self.new.array /= _pixels(other)
         return self
+
+    def convertF(self) -> Image:
+        """Use ``image.convert_f()``."""
+        made: Image = self.of(self.new.convert_f())
+        return made
 
 
 @final
@@ -216,8 +233,8 @@ class MaskedImage(Planes):
             self.new = NewMaskedImage(Image(source, second).new)
 
     def writeFits(self, path: str) -> None:
-        """Use ``masked_image.write(path)``."""
-        self.new.write(path)
+        """Use ``masked_image.write(path, overwrite=True)``."""
+        self.new.write(path, overwrite=True)
 
     def clone(self) -> MaskedImage:
         """Use ``masked_image.copy()``."""
@@ -237,6 +254,35 @@ class MaskedImage(Planes):
         """Use ``masked_image.variance``."""
         made: Image = Image.of(self.new.variance)
         return made
+
+    def __iadd__(self, other: Any) -> Self:
+        self.new.image.array += self._operand(other)
+        return self
+
+    def __isub__(self, other: Any) -> Self:
+        self.new.image.array -= self._operand(other)
+        return self
+
+    def __imul__(self, other: Any) -> Self:
+        factor = self._operand(other)
+        self.new.image.array *= factor
+        self.new.variance.array *= np.square(factor)
+        return self
+
+    def __itruediv__(self, other: Any) -> Self:
+        factor = self._operand(other)
+        self.new.image.array /= factor
+        self.new.variance.array /= np.square(factor)
+        return self
+
+    @staticmethod
+    def _operand(other: Any) -> Any:
+        """Return a number or the pixels of an image, which have no error of their own."""
+        if isinstance(new_of(other), NewMaskedImage):
+            raise InputError(
+                "masked images are combined plane by plane here: image, variance, and masks by name"
+            )
+        return _pixels(other)
 
     def getArrays(self) -> tuple[Any, Any, Any]:
         """Use ``masked_image.image.array`` and those of mask and variance."""

@@ -23,6 +23,8 @@ _OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Exposures and images", "wcs", "afw_image.Wcs"),
     ("Exposures and images", "calib", "afw_image.Calib"),
     ("Exposures and images", "psf", "afw_image.Psf"),
+    ("Exposures and images", "control", "afw_math.StatisticsControl"),
+    ("Exposures and images", "statistics", "afw_math.Statistics"),
     ("Exposures and images", "filter", "afw_image.Filter"),
     ("Exposures and images", "detector", "afw_image.Detector"),
     ("Exposures and images", "ffp", "meas_mosaic.FluxFitParams"),
@@ -32,6 +34,8 @@ _OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Catalogues", "schema", "afw_table.Schema"),
     ("Catalogues", "field", "afw_table.Field"),
     ("Catalogues", "footprint", "afw_table.Footprint"),
+    ("Catalogues", "span", "afw_table.Span"),
+    ("Catalogues", "peak", "afw_table.Peak"),
     ("Display", "afwDisplay", "afw_display.Display"),
     ("Geometry", "angle", "afw_geom.Angle"),
     ("Geometry", "coord", "afw_coord.Coord"),
@@ -44,6 +48,7 @@ _OBJECTS: Final[tuple[tuple[str, str, str], ...]] = (
 _FUNCTIONS: Final[tuple[tuple[str, str, str, str], ...]] = (
     ("Butler", "hscButler", "daf_persistence", "getDataRef"),
     ("Exposures and images", "afwImage", "afw_image", "makeWcs"),
+    ("Exposures and images", "afwMath", "afw_math", "makeStatistics"),
     ("Display", "afwDisplay", "afw_display", "getDisplay"),
     *(
         ("Display", "ds9", "ds9", name)

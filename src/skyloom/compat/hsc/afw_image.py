@@ -14,11 +14,12 @@ from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
 from skyloom.compat.hsc._planes import Image, Mask, MaskedImage, Planes
 from skyloom.compat.hsc.afw_coord import Coord, IcrsCoord
 from skyloom.compat.hsc.afw_geom import Angle, Box2I, Point2D
+from skyloom.compat.hsc.ellipses import Quadrupole
 from skyloom.compat.hsc.metadata import Metadata
 from skyloom.errors import NotCalibrated
 from skyloom.geometry import IcrsCoord as NewIcrsCoord
 from skyloom.images import Exposure as NewExposure
-from skyloom.images import FilterLabel, PhotoCalib, SkyWcs
+from skyloom.images import FilterLabel, PhotoCalib, SkyWcs, psf_moments
 from skyloom.images import Image as NewImage
 from skyloom.images.kernel_psf import lanczos_weights
 
@@ -74,6 +75,17 @@ class Wcs(Adapter):
             coord, dec = coord.getRa(), coord.getDec()
         return Point2D(self.new.sky_to_pixel(coord.asDegrees(), dec.asDegrees()))
 
+    def getPixelOrigin(self) -> Point2D:
+        """Use ``wcs.to_astropy()``: its CRPIX, minus 1 [pix]."""
+        return Point2D(tuple(self.new.to_astropy().wcs.crpix - 1.0))
+
+    def getSkyOrigin(self) -> IcrsCoord:
+        """Use ``wcs.to_astropy()``: its CRVAL [deg]."""
+        made: IcrsCoord = IcrsCoord.of(
+            NewIcrsCoord.from_degrees(*self.new.to_astropy().wcs.crval.tolist())
+        )
+        return made
+
     def pixelScale(self) -> Angle:
         """Use ``wcs.pixel_scale(x, y)`` [arcsec]."""
         return Angle(np.radians(self.new.pixel_scale(0.0, 0.0) / 3600.0))
@@ -125,6 +137,11 @@ class Psf(Adapter):
         column, row = math.floor(x + 0.5), math.floor(y + 0.5)
         values = _shift(len(kernel), y - row) @ kernel @ _shift(len(kernel), x - column).T
         made: Image = Image.of(NewImage(values, xy0=(column - half, row - half)))
+        return made
+
+    def computeShape(self, point: Any = None) -> Quadrupole:
+        """Use ``psf_moments(psf, x, y)``."""
+        made: Quadrupole = Quadrupole.of(psf_moments(self.new, *self._place(point)))
         return made
 
     def _place(self, point: Any) -> tuple[float, float]:
@@ -190,8 +207,8 @@ class Exposure(Planes):
         return cls(path)
 
     def writeFits(self, path: str) -> None:
-        """Use ``exposure.write(path)``."""
-        self.new.write(path)
+        """Use ``exposure.write(path, overwrite=True)``."""
+        self.new.write(path, overwrite=True)
 
     def clone(self) -> Exposure:
         """Use ``exposure.copy()``."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self, final
+from typing import Any, NamedTuple, Self, final
+
+import numpy as np
 
 from skyloom.catalogs import SourceCatalog as NewCatalog
 from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
@@ -18,11 +20,13 @@ __all__ = [
     "Field",
     "Footprint",
     "Key",
+    "Peak",
     "Schema",
     "SchemaItem",
     "Slots",
     "SourceCatalog",
     "SourceRecord",
+    "Span",
 ]
 
 
@@ -101,6 +105,55 @@ class Schema(Adapter):
         return len(self.new)
 
 
+class Span(NamedTuple):
+    """A run of pixels, both ends included."""
+
+    y: int
+    x0: int
+    x1: int
+
+    def getY(self) -> int:
+        """Use ``y, x0, x1 = span``."""
+        return self.y
+
+    def getX0(self) -> int:
+        """Use ``y, x0, x1 = span``."""
+        return self.x0
+
+    def getX1(self) -> int:
+        """Use ``y, x0, x1 = span``."""
+        return self.x1
+
+    def getWidth(self) -> int:
+        """Use ``x1 - x0 + 1``."""
+        return self.x1 - self.x0 + 1
+
+
+@final
+class Peak(Adapter):
+    """A peak of a footprint."""
+
+    def getFx(self) -> float:
+        """Use ``peak["f_x"]``."""
+        return float(self.new["f_x"])
+
+    def getFy(self) -> float:
+        """Use ``peak["f_y"]``."""
+        return float(self.new["f_y"])
+
+    def getIx(self) -> int:
+        """Use ``peak["i_x"]``."""
+        return int(self.new["i_x"])
+
+    def getIy(self) -> int:
+        """Use ``peak["i_y"]``."""
+        return int(self.new["i_y"])
+
+    def getPeakValue(self) -> float:
+        """Use ``peak["peakValue"]``."""
+        return float(self.new["peakValue"])
+
+
 @final
 class Footprint(Adapter):
     """The pixels of a source."""
@@ -118,9 +171,13 @@ class Footprint(Adapter):
         made: Box2I = Box2I.of(self.new.box)
         return made
 
-    def getPeaks(self) -> Any:
+    def getPeaks(self) -> list[Peak]:
         """Use ``footprint.peaks``."""
-        return old_of(self.new.peaks)
+        return [Peak.of(peak) for peak in self.new.peaks]
+
+    def getSpans(self) -> list[Span]:
+        """Use ``footprint.spans.spans``: rows of ``y, x0, x1``."""
+        return [Span(*row) for row in self.new.spans.spans.tolist()]
 
     def isHeavy(self) -> bool:
         """Use ``footprint.is_heavy``."""
@@ -270,6 +327,14 @@ class SourceCatalog(Slots):
     def copy(self, deep: bool = False) -> SourceCatalog:
         """Use ``sources.copy()``."""
         return SourceCatalog(self.new.copy(deep=deep))
+
+    def subset(self, which: Any) -> SourceCatalog:
+        """Use ``sources[which]``, of a boolean array."""
+        return SourceCatalog(self.new[np.asarray(which, dtype=bool)])
+
+    def sort(self) -> None:
+        """Use ``sources = sources.sorted_by("id")``."""
+        self.new = self.new.sorted_by("id")
 
     def find(self, id_: int) -> SourceRecord:
         """Use ``sources.find(id)``."""

@@ -8,6 +8,7 @@ from typing import Any, final
 from skyloom.butler import Butler as NewButler
 from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
 from skyloom.errors import DataNotFound
+from skyloom.geometry import Box
 
 __all__ = ["Butler", "ButlerSubset", "DataRef", "NoResults", "getDataRef"]
 
@@ -40,10 +41,16 @@ class Butler(Adapter):
         dataId: Mapping[str, Any] | None = None,
         immediate: bool = True,  # noqa: ARG002 - it always is
         flags: int = 0,  # noqa: ARG002 - footprints are read when they are asked for
+        imageOrigin: str = "PARENT",
         **rest: Any,
     ) -> Any:
         """Use ``butler.get(name, data_id)``; ``_filename`` is a str there, a list here."""
         rest = {key: new_of(value) for key, value in rest.items()}
+        if imageOrigin == "LOCAL" and isinstance(rest.get("bbox"), Box):
+            keys = {key: value for key, value in rest.items() if key != "bbox"}
+            cards = self.new.get(f"{datasetType.removesuffix('_sub')}_md", dataId, **keys)
+            x0, y0 = (-int(cards.get(f"LTV{axis}", 0)) for axis in (1, 2))
+            rest["bbox"] = rest["bbox"].shifted(x0, y0)
         found = self.new.get(datasetType, dataId, **rest)
         is_path = datasetType.endswith("_filename") and datasetType not in self.new.layout
         return [found] if is_path else old_of(found)
@@ -63,13 +70,14 @@ class Butler(Adapter):
     def queryMetadata(
         self,
         datasetType: str,
-        key: Any,
+        key: Any = None,
         format: Any = None,  # noqa: A002 - its old name
         dataId: Mapping[str, Any] | None = None,
         **rest: Any,
     ) -> list[Any]:
         """Use ``butler.query(name, keys, **data_id)``."""
-        keys = key if format is None else format
+        keys = self.new.layout[datasetType].dimensions if key is None else key
+        keys = keys if format is None else format
         if isinstance(format, Mapping):  # the data ID in third place
             keys, dataId = key, format
         constraints = {**(dataId or {}), **rest}
@@ -79,6 +87,17 @@ class Butler(Adapter):
         if len(keys) == 1:
             return list(self.new.query(datasetType, keys[0], **constraints))
         return list(self.new.query(datasetType, keys, **constraints))
+
+    def getDatasetTypes(self) -> list[str]:
+        """Use ``butler.dataset_types()``, which has a sentence on each."""
+        return list(self.new.dataset_types())
+
+    def getKeys(self, datasetType: str) -> dict[str, type]:
+        """Use ``butler.layout[name].dimensions``."""
+        layout = self.new.layout
+        types = {"int": int, "float": float}
+        keys = layout[datasetType].dimensions
+        return {key: types.get(layout.dimensions[key].kind, str) for key in keys}
 
     def subset(
         self,

@@ -15,7 +15,8 @@ from skyloom.errors import MissingComponent, OutsideImage
 from skyloom.geometry import Box
 from skyloom.images.afw.archive import archive_from
 from skyloom.images.afw.components import FileComponents
-from skyloom.images.afw.hdus import Hdu, damaged, opened, scan
+from skyloom.images.afw.decode import Decoder
+from skyloom.images.afw.hdus import Hdu, damaged, opened, quiet, scan
 from skyloom.images.afw.layout import (
     Layout,
     find_layout,
@@ -26,7 +27,7 @@ from skyloom.images.afw.layout import (
 )
 from skyloom.images.afw.pixels import image_header, image_shape, is_image, read_pixels
 from skyloom.images.exposure import COMPONENTS, Exposure
-from skyloom.images.image import Image
+from skyloom.images.image import Image, check_box
 from skyloom.images.masked_image import MaskedImage
 from skyloom.images.planes import DEFAULT_PLANES, Mask
 
@@ -37,6 +38,7 @@ __all__ = [
     "read_mask",
     "read_masked_image",
     "read_metadata",
+    "read_psf",
 ]
 
 _FIRST_SEVEN = dict(list(DEFAULT_PLANES.items())[:7])
@@ -165,6 +167,35 @@ def read_component(path: Path | str, name: str) -> Any:
         return component
 
 
+def read_psf(path: Path | str) -> Any:
+    """Read a PSF that has a file of its own, as in old reruns: an archive without pixels.
+
+    Raises
+    ------
+    MissingComponent
+        If the file holds no PSF, or one of a class that is not known.
+    MissingFile, UnreadableFile
+        If the file is absent or damaged.
+    """
+    path = Path(path)
+    with opened(path) as file, damaged(path), quiet():
+        hdus = scan(file, path)
+        indices = [hdu.number for hdu in hdus if role_of(hdu) == "ARCHIVE_INDEX"]
+        for number in indices[:1]:
+            archive = archive_from(file, path, hdus, number)
+            for id_ in sorted(archive.entries):
+                name = archive.class_of(id_)
+                if name.endswith("Psf"):
+                    found = Decoder(archive).get(id_)
+                    if hasattr(found, "at"):
+                        return found
+                    raise MissingComponent(
+                        f"{path}[{number}]: a {name} is not understood; read the other parts",
+                        component="psf",
+                    )
+    raise MissingComponent(f"{path}: holds no PSF; is it the right file?", component="psf")
+
+
 @contextmanager
 def _layout(path: Path | str) -> Iterator[tuple[BinaryIO, Layout]]:
     path = Path(path)
@@ -197,6 +228,7 @@ def _part(
     whole = Box.of_shape(image_shape(hdu))
     if bbox is None:
         return whole, (x0, y0)
+    check_box(bbox)
     part = bbox.shifted(-x0, -y0)
     if part.is_empty or part.clipped(whole) != part:
         covered = whole.shifted(x0, y0)

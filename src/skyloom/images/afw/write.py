@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from astropy.io import fits
 
-from skyloom.errors import MissingComponent, NotCalibrated, Unwritable
+from skyloom.errors import MissingComponent, NotCalibrated, OutputExists, Unwritable
 from skyloom.images.afw import encode_psf  # noqa: F401 - registers its classes
 from skyloom.images.afw.archive import Archive
 from skyloom.images.afw.components import FileComponents
@@ -25,14 +25,23 @@ from skyloom.images.image import Image, Plane
 from skyloom.images.masked_image import MaskedImage
 from skyloom.images.planes import Mask
 
-__all__ = ["write_exposure", "write_image", "write_mask", "write_masked_image"]
+__all__ = [
+    "check_free",
+    "renamed",
+    "write_exposure",
+    "write_image",
+    "write_mask",
+    "write_masked_image",
+]
 
 _ONLY_IN_HEADERS = {"wcs", "visit_info"}  # set components that are written as cards
 _FIRST_ID = 1
 _TILE = 128  # pix, side of compressed tiles: 100 x 100 pixels touch four
 
 
-def write_exposure(exposure: Exposure, path: Path | str, *, is_compressed: bool = False) -> None:
+def write_exposure(
+    exposure: Exposure, path: Path | str, *, overwrite: bool = False, is_compressed: bool = False
+) -> None:
     """Write an exposure; see `Exposure.write`."""
     archive, ids = _archive_of(exposure)
     sky = _sky_cards(exposure)
@@ -46,44 +55,60 @@ def write_exposure(exposure: Exposure, path: Path | str, *, is_compressed: bool 
         primary.append((key if len(key) <= 8 else f"HIERARCH {key}", value), end=True)
     _extend(primary, _metadata(exposure))
     planes = exposure.masked_image
-    with replacing(path) as file:
+    with renamed(path, overwrite=overwrite) as file:
         file.write(primary.tostring().encode("ascii"))
         _write_planes(file, planes, sky, is_compressed=is_compressed)
         if has_archive:
             file.write(archive.to_bytes())
 
 
-def write_masked_image(image: MaskedImage, path: Path | str) -> None:
+def write_masked_image(image: MaskedImage, path: Path | str, *, overwrite: bool = False) -> None:
     """Write image, mask and variance, each in an HDU of its own."""
-    with replacing(path) as file:
+    with renamed(path, overwrite=overwrite) as file:
         file.write(_primary_header().tostring().encode("ascii"))
         _write_planes(file, image, fits.Header(), is_compressed=False)
 
 
-def write_image(image: Image, path: Path | str) -> None:
+def write_image(image: Image, path: Path | str, *, overwrite: bool = False) -> None:
     """Write an image as an extension of a FITS file."""
-    with replacing(path) as file:
+    with renamed(path, overwrite=overwrite) as file:
         file.write(_primary_header().tostring().encode("ascii"))
         _write_plane(file, image, "IMAGE", fits.Header(), is_compressed=False)
 
 
-def write_mask(mask: Mask, path: Path | str) -> None:
+def write_mask(mask: Mask, path: Path | str, *, overwrite: bool = False) -> None:
     """Write a mask with its planes as an extension of a FITS file."""
-    with replacing(path) as file:
+    with renamed(path, overwrite=overwrite) as file:
         file.write(_primary_header().tostring().encode("ascii"))
         _write_plane(file, mask, "MASK", fits.Header(), is_compressed=False)
 
 
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that is there and may not be replaced.
+
+    Raises
+    ------
+    OutputExists
+    """
+    if path.exists() and not overwrite:
+        raise OutputExists(
+            f"{path}: exists already; choose another name, or say overwrite=True", file=str(path)
+        )
+
+
 @contextmanager
-def replacing(path: Path | str) -> Iterator[BinaryIO]:
+def renamed(path: Path | str, *, overwrite: bool) -> Iterator[BinaryIO]:
     """Open a file beside `path`, and rename it to `path` when all went well.
 
     Raises
     ------
+    OutputExists
+        If there is a file, and `overwrite` does not allow to replace it.
     Unwritable
         If the file cannot be made or filled.
     """
     path = Path(path)
+    check_free(path, overwrite=overwrite)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
