@@ -8,7 +8,7 @@ depend on patches, workers or order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,12 +16,14 @@ import numpy.typing as npt
 from astropy.table import Table, vstack
 from typing_extensions import override
 
-from skyloom._types import Floats
+from skyloom._types import Floats, Pixels
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.scene import (
     SceneState,
+    loose_sources,
     noise_record,
+    refine_loosely,
 )
 
 from .config import TileConfig
@@ -48,6 +50,10 @@ __all__ = [
 
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
 TYPES_PASSES = (1, 2)  # types are chosen after them: positions and shapes have been free
+FIRST_FREE = 2  # pass whose start has been fitted with free shapes
+_OF_ERRORS = (
+    *("theta_cov", "flux_cov", "partner", "pair_cov", "sky_response", "singular", "shift"),
+)
 LAST_HALOS = 1  # pass after which halos of bright stars are measured for the last time
 
 
@@ -80,7 +86,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 3
+    version = 4
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -126,14 +132,8 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             tolerance=loose * patch.scene.options.tolerance,
         )
         noise, sums = np.zeros(0), np.zeros(0)
-        if number == last and "rho" in part.sky:
-            rho, used = part.sky["rho"], part.sky["correlated"]
-            patch.scene.correlation = noise_record(
-                [r if u else None for r, u in zip(rho, used, strict=True)]
-            )
-            blocks = [(b, np.zeros(0, np.int64)) for g in patch.own_groups().values() for b in g]
-            if blocks and used.any():
-                after = patch.scene.refine_errors(after, blocks, (residual, weight))
+        if number == last:
+            after = _final_errors(part, patch, state, after, (residual, weight), number=number)
         table = state_to_table(after, patch.local(patch.owned), patch.rows, patch.bands)
         if number < last:
             # After the fit: the sources have absorbed what they can of the present error.
@@ -143,6 +143,38 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             if self.config.skyloom.correlated_noise and number == last - 1:
                 noise = patch.noise_statistics(residual, weight)
         return after, table, sums, noise
+
+
+def _final_errors(
+    part: FitPart,
+    patch: PatchScene,
+    before: SceneState,
+    after: SceneState,
+    prepared: tuple[Pixels, Pixels],
+    *,
+    number: int,
+) -> SceneState:
+    """Return the state after the last pass with errors for correlated noise and loose profiles.
+
+    ``prepared`` is the residual of all sources as they were before the pass: the same for every
+    patch.  What loose profiles do is therefore linearised about that state, which has to be a fit.
+    """
+    scene, nobody = patch.scene, np.zeros(0, np.int64)
+    is_correlated = "rho" in part.sky and part.sky["correlated"].any()
+    if is_correlated:
+        pairs = zip(part.sky["rho"], part.sky["correlated"], strict=True)
+        scene.correlation = noise_record([rho if used else None for rho, used in pairs])
+    loose = loose_sources(scene, after) & (number >= FIRST_FREE)
+    blocks = [(b, nobody) for g in patch.own_groups().values() for b in g]
+    if is_correlated and (others := [b for b in blocks if not loose[b[0]].any()]):
+        after = scene.refine_errors(after, others, prepared)
+    if freed := [b for b in blocks if loose[b[0]].any()]:
+        start = replace(before, frozen=after.frozen, faint=after.faint, side=after.side)
+        found = refine_loosely(scene, start, freed, prepared)
+        rows = np.concatenate([own for own, _ in freed])
+        for name in _OF_ERRORS:
+            getattr(after, name)[rows] = getattr(found, name)[rows]
+    return after
 
 
 def _first_sky(start: dict[str, dict[str, Any]], frames: dict[str, Any]) -> dict[str, Any]:
