@@ -29,6 +29,8 @@ EFFECTS: dict[str, tuple[str, object, Settings]] = {
     "skyloom.aperture_radius": (FITS, 3.0, {}),
     "skyloom.model_choice": (FITS, "check", {}),
     "skyloom.psf_error": (FITS, 0.05, {}),
+    "skyloom.galaxy_index_scatter": (FITS, 0.0, {}),
+    "skyloom.galaxy_size_scatter": (FITS, 0.0, {}),
     "skyloom.bright_stars": (FITS, False, {}),
     "skyloom.profile": (FITS, "hl13", {}),
     "skyloom.correlated_noise": ("skyloom/scene/pass1/*_sky.npz", False, {}),

@@ -144,7 +144,7 @@ def test_the_projection_is_the_joint_solution() -> None:
     """Eliminating the fluxes and stepping in theta is one Newton step in everything at once."""
     rng = np.random.default_rng(8)
     first = np.array([0, 4, 7])  # two sources with three and two parameters
-    entries = np.array([[0, 0, 0, 1, 1], [0, 1, 2, 0, 1], [0, 1, 2, 3, 4]])
+    entries = np.array([[0, 0, 0, 1, 1], [0, 1, 2, 0, 1], [0, 1, 2, 3, 4], [-1] * 5])
     owner, column = entries[:2]
     normal = Normal(
         np.empty((2, 7, 7)), rng.normal(size=(2, 7)), np.zeros((1, 7)), np.zeros(2),

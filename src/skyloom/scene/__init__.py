@@ -11,6 +11,7 @@ from .blends import BlendQuality, blend_quality
 from .choice import CANDIDATES, NO_SOURCE, ChoiceReason, ChoiceRules, decide_types
 from .diagnostics import SourceDiagnostics, diagnose
 from .fit import ForcedPhotometry, fit_scene, forced_photometry
+from .freedom import loose_sources, refine_loosely
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
 from .model_choice import ModelChoice, choose_models, choose_models_of_state
@@ -71,10 +72,12 @@ __all__ = [
     "fit_scene",
     "forced_photometry",
     "kernel_tables",
+    "loose_sources",
     "measure_apertures",
     "measure_noise_correlation",
     "noise_record",
     "parameters_from_ellipse",
+    "refine_loosely",
     "render_reference",
     "render_scene",
     "residual_structure",

@@ -4,7 +4,8 @@ With c = U^T W (d - model) the estimates move linearly with the noise of all c: 
 ``dtheta = A^-1 sum_b E_b^T c_b``, fluxes by ``df_b = P_b^T c_b - K_b dtheta``, where E_b are the
 projected derivatives, P_b the unit images of the fluxes over G_vv and K_b the gain.  White noise
 gives the inverse normal matrix.  For correlated noise the sandwich of ``M_b = U^T W C W U`` is
-taken instead, with C the covariance of the pixels.
+taken instead, with C the covariance of the pixels.  Loose Sersic indices, and sizes of single
+bands, are parameters here and nowhere else; see `skyloom.scene.freedom`.
 
 Source: Huber 1967 (sandwich); Golub & Pereyra 1973.
 """
@@ -17,11 +18,29 @@ from skyloom._calls import call_at
 from skyloom._jit import exact_kernel, kernel_part, lean_exact_kernel
 
 from ._correlated_nb import correlated_products
-from ._linear_nb import add_scaled, cholesky, dot, factor_fluxes, invert, make_room
+from ._linear_nb import (
+    add_scaled,
+    backward,
+    cholesky,
+    dot,
+    factor_fluxes,
+    forward,
+    invert,
+    make_room,
+    scale_of,
+)
 from ._step_nb import make_step_room
 
 NO_DATA = -1.0
 DEGENERATE = -2.0
+
+
+@lean_exact_kernel
+def _prior(problem, entries, k):
+    """Return the inverse variance of what is known of a parameter beforehand."""
+    if entries[3, k] >= 0:
+        return problem.size_w[entries[0, k]]
+    return problem.w[entries[0, k], entries[1, k]]
 
 
 @lean_exact_kernel
@@ -39,7 +58,7 @@ def _parameter_covariance(theta, normal, entries, m, problem, room, covariance):
         s, c = owner[k], column[k]
         for h in range(k + 1, m):
             matrix[k, h] = 0.0 if held[k] or held[h] else normal.a[k, h]
-        d = normal.a[k, k] + problem.w[s, c]
+        d = normal.a[k, k] + _prior(problem, entries, k)
         matrix[k, k] = 1e30 if held[k] else d * (1.0 + 1e-9) + 1e-12
     cholesky(matrix, room.floor, room.low)
     invert(matrix, covariance)
@@ -76,7 +95,7 @@ def _estimator(normal, first, entries, m, flux, inverse, left, b, d, rows):
         for k in range(entries.shape[1]):
             to = entries[2, k]
             at = first[entries[0, k]] + 1 + entries[1, k]
-            rows[s, at] -= left[b, s, to] * flux[entries[0, k], d]
+            rows[s, at] -= left[b, s, to] * scale_of(entries, k, flux, d)
         for i in range(n_src):
             rows[s, first[i]] += dot(left[b, s], normal.gain[d, i, :m])
             if b == d:
@@ -90,7 +109,7 @@ def _parameter_rows(normal, first, entries, m, flux, covariance, d, rows):
     for p in range(m):
         for k in range(entries.shape[1]):
             at = first[entries[0, k]] + 1 + entries[1, k]
-            rows[p, at] += covariance[p, entries[2, k]] * flux[entries[0, k], d]
+            rows[p, at] += covariance[p, entries[2, k]] * scale_of(entries, k, flux, d)
         for i in range(first.shape[0] - 1):
             rows[p, first[i]] -= dot(covariance[p], normal.gain[d, i, :m])
 
@@ -107,7 +126,7 @@ def _sandwich(
     n_src, n_flux = flux.shape
     theta_cov[:] = 0.0
     for k in range(m):
-        w = problem.w[entries[0, k], entries[1, k]]
+        w = _prior(problem, entries, k)
         if w > 0.0:
             for p in range(m):
                 add_scaled(theta_cov[p], w * covariance[p, k], covariance[k])
@@ -204,7 +223,7 @@ def _sky(normal, first, entries, m, flux, images, inverse, left, covariance, out
                 h, d = normal.sky[i], images.key[i]
                 for k in range(entries.shape[1]):
                     at = first[entries[0, k]] + 1 + entries[1, k]
-                    push[entries[2, k]] += flux[entries[0, k], d] * h[at]
+                    push[entries[2, k]] += scale_of(entries, k, flux, d) * h[at]
                 for s in range(n_src):
                     add_scaled(push, -h[first[s]], normal.gain[d, s, :m])
         for s in range(n_src):
@@ -223,6 +242,44 @@ def _sky(normal, first, entries, m, flux, images, inverse, left, covariance, out
                             outcome.absorbed[level] += v * normal.sky[j, first[s]]
         for k in range(m):
             outcome.absorbed[level] += push[k] * dot(covariance[k], push)
+
+
+@exact_kernel
+def _loosen(theta, normal, entries, m, problem, covariance, shift):
+    """Fill what loose Sersic indices, and sizes of single bands, do to the fluxes, to first order.
+
+    With C the covariance of all parameters, g the gradient with that of the priors, and L the loose
+    ones, the step ``d = C g`` is ``C_L C_LL^-1 d_L`` away from the step with these held.
+    Only this difference is taken: how well the fit has converged does not enter.
+    """
+    shift[:] = 0.0
+    n_loose = 0
+    loose = np.empty(m, np.int64)
+    slope = np.empty(m)
+    for k in range(m):
+        s, c = entries[0, k], entries[1, k]
+        slope[k] = normal.g[k]
+        if entries[3, k] < 0:
+            slope[k] -= problem.w[s, c] * (theta[s, c] - problem.mu[s, c])
+        if entries[3, k] >= 0 or (c == 5 and problem.loose[s]):
+            loose[n_loose] = k
+            n_loose += 1
+    if n_loose == 0:
+        return
+    inner, step = np.empty((n_loose, n_loose)), np.empty(n_loose)
+    for i in range(n_loose):
+        step[i] = dot(covariance[loose[i]], slope)
+        for j in range(n_loose):
+            inner[i, j] = covariance[loose[i], loose[j]]
+    cholesky(inner, np.zeros(n_loose), np.empty(n_loose, np.bool_))
+    forward(inner, step)
+    backward(inner, step)
+    move = np.zeros(m)
+    for i in range(n_loose):
+        add_scaled(move, step[i], covariance[loose[i]])
+    for b in range(shift.shape[1]):
+        for s in range(shift.shape[0]):
+            shift[s, b] = -dot(normal.gain[b, s, :m], move)
 
 
 @exact_kernel
@@ -253,6 +310,7 @@ def covariances(
     covariance, inverse = np.empty((m, m)), np.empty((n_flux, n_src, n_src))
     left = np.empty((n_flux, n_src, m))
     _parameter_covariance(theta, normal, entries, m, problem, make_step_room(n_src, m), covariance)
+    _loosen(theta, normal, entries, m, problem, covariance, outcome.shift)
     room = make_room(n_src, entries.shape[1])
     _inverse_fluxes(normal, first, problem.flux_w, outcome.singular, room, inverse)
     for b in range(n_flux):
@@ -280,7 +338,7 @@ def covariances(
     outcome.param_cov[:] = 0.0
     for k in range(entries.shape[1]):
         for h in range(entries.shape[1]):
-            if entries[0, k] == entries[0, h]:
+            if entries[0, k] == entries[0, h] and entries[3, k] < 0 and entries[3, h] < 0:
                 v = theta_cov[entries[2, k], entries[2, h]]
                 outcome.param_cov[entries[0, k], entries[1, k], entries[1, h]] = v
     for s in range(n_src):

@@ -196,15 +196,23 @@ def _fold_ties(a, g, gain, target, m):
 
 
 @lean_exact_kernel
+def scale_of(entries, k, flux, b):
+    """Return by what the unit image of an entry is multiplied in the images of flux key b."""
+    if entries[3, k] >= 0 and entries[3, k] != b:
+        return 0.0
+    return flux[entries[0, k], b]
+
+
+@lean_exact_kernel
 def project(first, entries, flux, flux_mu, flux_w, normal, singular, room):
     """Eliminate the fluxes.
 
-    ``entries`` are source, column and parameter number of everything that moves; those beyond the
-    number of parameters m follow one of the first m.  ``flux`` (n, F) is replaced by the optimum
-    at this position and shape; the leading parts of ``normal.a`` (m, m), ``normal.g`` (m,) receive
-    the projected normal matrix and gradient, ``normal.gain`` (F, n, m) the K of every flux key, so
-    that ``df = -K dtheta``; ``normal.grad`` follows the fluxes.  ``room`` is from `make_room`.
-    Returns the decrease of chi-square by the flux update.
+    ``entries`` are source, column, parameter number and flux key (-1: all) of everything that
+    moves; those beyond the number of parameters m follow one of the first m.  ``flux`` (n, F) is
+    replaced by the optimum at this position and shape; the leading parts of ``normal.a`` (m, m),
+    ``normal.g`` (m,) receive the projected normal matrix and gradient, ``normal.gain`` (F, n, m)
+    the K of every flux key, so that ``df = -K dtheta``; ``normal.grad`` follows the fluxes.
+    ``room`` is from `make_room`.  Returns the decrease of chi-square by the flux update.
     """
     owner, column, target = entries[0], entries[1], entries[2]
     n_src = first.shape[0] - 1
@@ -225,7 +233,7 @@ def project(first, entries, flux, flux_mu, flux_w, normal, singular, room):
         )
         for k in range(e):
             t = first[owner[k]] + 1 + column[k]
-            scale[k] = flux[owner[k], b]
+            scale[k] = scale_of(entries, k, flux, b)
             g[k] += scale[k] * grad[t]
         for i in range(n_src):
             line = gram[first[i]]

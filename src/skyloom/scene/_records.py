@@ -129,6 +129,8 @@ class Problem(NamedTuple):
     flux_mu: Floats  # (n, F)
     flux_w: Floats
     g_max: float
+    loose: Bools  # (n,), the Sersic index is free for the covariances only
+    size_w: Floats  # (n,), inverse variance of ln r of single bands about ln r; 0: all the same
 
 
 class Correlation(NamedTuple):
@@ -152,6 +154,7 @@ class Outcome(NamedTuple):
     report: Floats  # (5,): evaluations, iterations, 1 if converged, last decrease, decrease in all
     slope: Floats  # (n, F, 2), gradient of -chi-square / 2 by a shift of the image of one key
     curvature: Floats  # (n, F, 3), its second derivatives xx, xy, yy, all else held
+    shift: Floats  # (n, F), what loose indices and sizes would do to the fluxes
 
 
 class Results(NamedTuple):
@@ -174,6 +177,7 @@ class Results(NamedTuple):
     pair_cov: Floats
     slope: Floats
     curvature: Floats
+    shift: Floats
 
 
 class Addresses(NamedTuple):
@@ -279,6 +283,7 @@ def empty_results(theta: Floats, flux: Floats, n_sky: int) -> Results:
         pair_cov=np.zeros((n, n_flux)),
         slope=np.zeros((n, n_flux, 2)),
         curvature=np.zeros((n, n_flux, 3)),
+        shift=np.zeros((n, n_flux)),
     )
 
 

@@ -23,28 +23,34 @@ TRUST = 10.0  # a step predicted to gain less than this times the tolerance need
 
 
 @exact_kernel
-def moving_parameters(members, free):
-    """Return source, column and parameter number of everything that moves, shape (3, entries).
+def moving_parameters(members, problem, n_flux):
+    """Return source, column, parameter number, flux key of everything that moves (4, entries).
 
-    Each free parameter comes once; behind them stand the positions of members that share those of
-    their anchor.
+    Each free parameter comes once, for all flux keys (-1); then sizes that differ from key to key;
+    behind them stand the positions of members that share those of their anchor.
     """
+    free = problem.free
     n_src = members.kind.shape[0]
-    n = m = 0
+    n = 0
     for s in range(n_src):
         for c in range(members.n_units[s] - 1):
-            if members.anchor[s] == s and free[s, c]:
-                m += 1
             if free[s, c] or (members.anchor[s] != s and c < 2):
                 n += 1
+        if problem.size_w[s] > 0.0:
+            n += n_flux
     number = np.full((n_src, 6), -1)
-    entries = np.empty((3, n), np.int64)
+    entries = np.full((4, n), -1)
     k = 0
     for s in range(n_src):
         for c in range(members.n_units[s] - 1):
             if free[s, c] and (members.anchor[s] == s or c > 1):
                 entries[0, k], entries[1, k], entries[2, k] = s, c, k
                 number[s, c] = k
+                k += 1
+    for s in range(n_src):
+        if problem.size_w[s] > 0.0:
+            for b in range(n_flux):
+                entries[0, k], entries[1, k], entries[2, k], entries[3, k] = s, 2, k, b
                 k += 1
     for s in range(n_src):
         if members.anchor[s] != s:
@@ -110,7 +116,7 @@ def solve_group(
         fit went.
     """
     n_src, n_flux = flux.shape
-    entries = moving_parameters(members, problem.free)
+    entries = moving_parameters(members, problem, n_flux)
     m = n_moving(entries)
     scratch = make_scratch(members, images)
     n_units, n_images = scratch.first[n_src], images.offset.shape[0]

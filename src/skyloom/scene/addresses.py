@@ -41,11 +41,14 @@ def kernel_addresses() -> Addresses:
     work = Work(plane, pixels, plane, pixels, pixels.view(np.int32), pixels, plane, plane)
     scratch = Scratch(work, number, number, number, pixels, pixels, pixels, table)
     normal = Normal(cube, table, table, line, table, line, cube)
-    problem = Problem(np.zeros((1, 6), np.bool_), table, table, table, table, table, table, 1.0)
+    problem = Problem(
+        np.zeros((1, 6), np.bool_), table, table, table, table, table, table, 1.0, flag, line
+    )  # fmt: skip
     correlation = Correlation(flag, np.zeros((1, 1, 1), np.float32))
     outcome = Outcome(
         param_cov=cube, flux_cov=cube, response=cube, absorbed=line, partner=number,
         pair_cov=table, chi2=line, singular=flag, report=line, slope=cube, curvature=cube,
+        shift=table,
     )  # fmt: skip
     spread = address_of(
         correlated_products, members, table, tables, images, scratch, correlation, cube

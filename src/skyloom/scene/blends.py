@@ -77,12 +77,13 @@ def blend_quality(
     distance = np.hypot(*(state.theta[:, :2] - state.theta[other, :2]).T)
     owner = np.arange(len(has)) if anchor is None else anchor
     close = has & (distance < CLOSE * fwhm) & (owner != owner[other])
+    flux = state.total_flux
     _, index, count = np.unique(group, return_inverse=True, return_counts=True)
     return BlendQuality(
         group_size=count[index],
         neighbour=np.where(has, state.partner, -1),
         flux_correlation=np.where(has, largest, 0.0),
         is_close=close,
-        pair_flux=np.where(has[:, None], state.flux + state.flux[other], np.nan),
+        pair_flux=np.where(has[:, None], flux + flux[other], np.nan),
         pair_flux_err=np.where(has[:, None], error, np.nan),
     )

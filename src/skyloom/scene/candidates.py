@@ -221,6 +221,8 @@ def _problem(cells: Cells, kind: Ints, side: Ints) -> Problem:
         flux_mu=none,
         flux_w=none,
         g_max=float(cells.scene.options.max_ellipticity),
+        loose=np.zeros(m, np.bool_),
+        size_w=np.zeros(m),
     )
 
 

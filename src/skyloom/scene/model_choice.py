@@ -116,7 +116,7 @@ def choose_models(
         msg = f"fit with fluxes {fit.flux.shape}: ({len(sources)}, {scene.n_flux}) is needed"
         raise ValueError(msg)
     state = SceneState.start(sources, scene.n_flux, len(scene.geometry.sky_keys))
-    state.theta, state.flux, state.flux_cov = fit.params, fit.flux, fit.flux_cov
+    state.theta, state.flux, state.flux_cov = fit.params, fit.flux - fit.flux_shift, fit.flux_cov
     state.started[:] = True
     state.side = scene.stamp_sides(state)
     sky = [0.0 if im.sky_key is None else fit.sky[im.sky_key] for im in images]

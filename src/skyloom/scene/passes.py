@@ -90,6 +90,8 @@ class ScenePass:
         self.noise = np.array([typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.correlation = white_noise(len(images))
+        self.loose = np.zeros(len(sources), np.bool_)
+        self.size_ivar = np.zeros(len(sources))
         self._stamps = StampRule(
             geometry=self.geometry,
             rings=np.stack([ring_brightness(im) for im in images]),
@@ -314,7 +316,7 @@ class ScenePass:
         blocks: Sequence[tuple[Ints, Ints]],
         prepared: tuple[Pixels, Pixels],
     ) -> SceneState:
-        """Return the state with covariances anew, everything else unchanged.
+        """Return the state with covariances, and ``shift``, anew, everything else unchanged.
 
         Parameters
         ----------
@@ -326,14 +328,18 @@ class ScenePass:
 
         Notes
         -----
-        Where `correlation` says so, the noise of neighbouring pixels is correlated.
+        Where `correlation` says so, the noise of neighbouring pixels is correlated; where `loose`
+        and ``size_ivar`` say so, index and size of single bands are nuisance parameters, see
+        `skyloom.scene.freedom`.
         """
         after = state.copy()
         free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
         tasks = [[np.concatenate(both)] for both in blocks]
         own = {int(rows[0]): len(rows) for rows, _ in blocks}
         results = self._solve(after, free, tasks, *prepared, own=own)
-        self._store_covariances(np.concatenate([rows for rows, _ in blocks]), results, after)
+        rows = np.concatenate([rows for rows, _ in blocks])
+        self._store_covariances(rows, results, after)
+        after.shift[rows] = np.where(results.healthy[rows, None], results.shift[rows], 0.0)
         return after
 
     def _solve(
@@ -416,6 +422,8 @@ class ScenePass:
             flux_mu=np.asarray(flux_mean, dtype=np.float64) if known else none,
             flux_w=np.asarray(flux_ivar, dtype=np.float64) if known else none,
             g_max=float(self.options.max_ellipticity),
+            loose=self.loose,
+            size_w=self.size_ivar,
         )
 
     def model_of(

@@ -49,6 +49,9 @@ class SceneFit:
         As in `Sources`.
     flux, flux_err : ndarray, shape (n, F)
         Total fluxes in units of the data and their marginal errors, by `flux_keys`.
+    flux_shift : ndarray, shape (n, F)
+        What ``index_scatter`` and ``size_scatter`` of `FitOptions` have added to the fluxes of the
+        models: ``model`` and ``residual`` are those of ``flux - flux_shift``.
     flux_cov : ndarray, shape (n, F, F)
         Covariance of the fluxes of each source, cross terms between bands included.
     x, y : ndarray
@@ -78,6 +81,7 @@ class SceneFit:
     anchor: Ints
     flux: Floats
     flux_err: Floats
+    flux_shift: Floats
     flux_cov: Floats
     params: Floats
     param_cov: Floats

@@ -27,7 +27,8 @@ class SceneState:
     each sky level, ``sky_absorbed`` (n, S) information on the levels that the block of a source
     takes away (in one of its rows), ``gained`` (n,) decrease of the objective at the last
     pass, of a source's block, ``side`` (n,) stamp sides of the last pass [pix] (0: none yet),
-    ``faint`` (n,) those that priors hold.
+    ``faint`` (n,) those that priors hold, ``shift`` (n, F) what has to be added to the fluxes of
+    the models because profiles may differ from their laws (see `skyloom.scene.freedom`).
     """
 
     theta: Floats
@@ -50,6 +51,7 @@ class SceneState:
     gained: Floats
     side: Ints
     faint: Bools
+    shift: Floats
 
     @classmethod
     def start(cls, sources: Sources, n_flux: int, n_sky: int = 0) -> SceneState:
@@ -78,11 +80,17 @@ class SceneState:
             gained=np.zeros(n),
             side=np.zeros(n, np.int64),
             faint=np.zeros(n, np.bool_),
+            shift=np.zeros((n, n_flux)),
         )
 
     def copy(self) -> SceneState:
         """Return an independent copy."""
         return SceneState(**{k: getattr(self, k).copy() for k in self.__dataclass_fields__})
+
+    @property
+    def total_flux(self) -> Floats:
+        """Fluxes with what their profiles' freedom adds, shape (n, F)."""
+        return self.flux + self.shift
 
     @property
     def flux_err(self) -> Floats:

@@ -10,6 +10,7 @@ from skyloom._types import Floats, Ints, Pixels
 
 from ._records import Correlation, white_noise
 from ._stats_nb import blank_products
+from .freedom import loose_sources, refine_loosely
 from .groups import BlendGroups
 from .images import SceneImage
 from .noise import WHITE_NOISE_LIMIT, measure_noise_correlation
@@ -94,13 +95,18 @@ def final_errors(
 ) -> SceneState:
     """Return the state with covariances that know of correlated noise and of all neighbours.
 
-    Nothing is done where the last pass has it all: white noise, groups solved as one block.
+    Where profiles of galaxies are loose, ``shift`` is filled.  Nothing is done where the last
+    pass has it all: white noise, groups solved as one block, galaxies that keep to their laws.
     """
     halos = partition.halos()
+    loose = loose_sources(scene, state)
     blocks: list[tuple[Ints, Ints]] = []
     for parts in partition.members().values():
         for rows in parts:
             halo = halos.get(int(rows.min()))
-            if halo is not None or scene.correlation.used.any():
+            if halo is not None or scene.correlation.used.any() or loose[rows].any():
                 blocks.append((rows, halo if halo is not None else np.zeros(0, np.int64)))
-    return scene.refine_errors(state, blocks, prepared) if blocks else state
+    if not blocks:
+        return state
+    refine = refine_loosely if loose.any() else ScenePass.refine_errors
+    return refine(scene, state, blocks, prepared)

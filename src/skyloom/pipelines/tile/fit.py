@@ -9,18 +9,21 @@ order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
 from astropy.table import Table, vstack
 from typing_extensions import override
 
+from skyloom._types import Pixels
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.scene import (
     SceneState,
+    loose_sources,
     noise_record,
+    refine_loosely,
 )
 
 from .config import TileConfig
@@ -38,6 +41,10 @@ __all__ = ["FitPass", "JoinScene", "fit_stages"]
 
 
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
+FIRST_FREE = 2  # pass whose start has been fitted with free shapes
+_OF_ERRORS = (
+    *("theta_cov", "flux_cov", "partner", "pair_cov", "sky_response", "singular", "shift"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,15 +114,41 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             prepared=(residual, weight),
             tolerance=loose * patch.scene.options.tolerance,
         )
-        if number == last and "rho" in part.sky:
-            rho, used = part.sky["rho"], part.sky["correlated"]
-            patch.scene.correlation = noise_record(
-                [r if u else None for r, u in zip(rho, used, strict=True)]
-            )
-            blocks = [(b, np.zeros(0, np.int64)) for g in patch.own_groups().values() for b in g]
-            if blocks and used.any():
-                after = patch.scene.refine_errors(after, blocks, (residual, weight))
+        if number == last:
+            after = _final_errors(part, patch, state, after, (residual, weight), number=number)
         return after
+
+
+def _final_errors(
+    part: FitPart,
+    patch: PatchScene,
+    before: SceneState,
+    after: SceneState,
+    prepared: tuple[Pixels, Pixels],
+    *,
+    number: int,
+) -> SceneState:
+    """Return the state after the last pass with errors for correlated noise and loose profiles.
+
+    ``prepared`` is the residual of all sources as they were before the pass: the same for every
+    patch.  What loose profiles do is therefore linearised about that state, which has to be a fit.
+    """
+    scene, nobody = patch.scene, np.zeros(0, np.int64)
+    is_correlated = "rho" in part.sky and part.sky["correlated"].any()
+    if is_correlated:
+        pairs = zip(part.sky["rho"], part.sky["correlated"], strict=True)
+        scene.correlation = noise_record([rho if used else None for rho, used in pairs])
+    loose = loose_sources(scene, after) & (number >= FIRST_FREE)
+    blocks = [(b, nobody) for g in patch.own_groups().values() for b in g]
+    if is_correlated and (others := [b for b in blocks if not loose[b[0]].any()]):
+        after = scene.refine_errors(after, others, prepared)
+    if freed := [b for b in blocks if loose[b[0]].any()]:
+        start = replace(before, frozen=after.frozen, faint=after.faint, side=after.side)
+        found = refine_loosely(scene, start, freed, prepared)
+        rows = np.concatenate([own for own, _ in freed])
+        for name in _OF_ERRORS:
+            getattr(after, name)[rows] = getattr(found, name)[rows]
+    return after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

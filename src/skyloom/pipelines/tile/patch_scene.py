@@ -52,6 +52,8 @@ FIT_KEYS = (
     "skyloom.profile",
     "skyloom.correlated_noise",
     "skyloom.psf_error",
+    "skyloom.galaxy_index_scatter",
+    "skyloom.galaxy_size_scatter",
     "skyloom.fit_passes",
     "skyloom.bright_stars",
     *FALLBACK_KEYS,
@@ -134,6 +136,8 @@ class PatchScene:
             offset_snr=OFFSET_SNR,
             profile=config.skyloom.profile,
             psf_error=config.skyloom.psf_error,
+            index_scatter=config.skyloom.galaxy_index_scatter,
+            size_scatter=config.skyloom.galaxy_size_scatter,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
         )

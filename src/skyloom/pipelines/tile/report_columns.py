@@ -115,7 +115,7 @@ def add_fluxes(fit: Table, patch: PatchScene, state: SceneState, local: Ints) ->
     for b, band in enumerate(patch.bands):
         variance = state.flux_cov[local, b, b]
         extra = (np.nan_to_num(state.sky_response[local, b, b]) * sky_error[:, b]) ** 2
-        fit[f"FLUX_{band}_fit"] = state.flux[local, b]
+        fit[f"FLUX_{band}_fit"] = state.total_flux[local, b]
         fit[f"FLUXERR_{band}_fit"] = np.sqrt(variance + extra)
 
 

@@ -43,6 +43,7 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
         table[f"cov_{PARAMETERS[i]}_{PARAMETERS[j]}"] = state.theta_cov[local, i, j]
     for b, band in enumerate(bands):
         table[f"flux_{band}"] = state.flux[local, b]
+        table[f"shift_{band}"] = state.shift[local, b]
         table[f"variance_{band}"] = state.flux_cov[local, b, b]
         own = state.offset[local, b] - state.offset_mean[local, b]
         table[f"dx_{band}"], table[f"dy_{band}"] = own.T
@@ -80,6 +81,7 @@ def state_from_table(
         state.theta_cov[have, j, i] = state.theta_cov[have, i, j]
     for b, band in enumerate(bands):
         state.flux[have, b] = column(f"flux_{band}")
+        state.shift[have, b] = column(f"shift_{band}")
         state.flux_cov[have, b, b] = column(f"variance_{band}")
         state.offset[have, b, 0] = column(f"dx_{band}")
         state.offset[have, b, 1] = column(f"dy_{band}")
