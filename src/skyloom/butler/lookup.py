@@ -248,6 +248,8 @@ class Finder:
         rows = self.rows(table.name, known)
         holding = [row for row in rows if _holds(row, time)]
         if not holding:
+            for name in kind.tables:  # a wrong filter is no lack of calibrations
+                self._from_table(kind, self.layout.tables[name], full, [])
             ranges = ", ".join(
                 f"{row.get('calibDate')} ({row.get('validStart')} to {row.get('validEnd')})"
                 for row in rows[:_SHOWN]
