@@ -265,6 +265,16 @@ def test_calibrations_are_exposures_whatever_the_file_holds(kind: str, tmp_path:
     assert butler.query("bias", "ccd") == [4, 5]
 
 
+def test_a_flat_in_the_wrong_filter_is_a_mistake_in_the_data_id(tmp_path: Path) -> None:
+    butler = Butler(tmp_path, "hsc", writeable=True)
+    raw = {**ONE, "field": "COSMOS", "dateObs": "2014-03-31", "taiObs": "2014-03-31T10:00:00"}
+    butler.put(ExposureF(3, 2), "raw", raw)
+    with pytest.raises(DataNotFound, match="none holds at 2014-03-31"):
+        butler.get("flat", SHORT)
+    with pytest.raises(BadDataId, match="has filter=HSC-I, not filter=HSC-G"):
+        butler.get("flat", SHORT, filter="HSC-G")
+
+
 @pytest.mark.parametrize("name", ["exposure", "calibration", "source_catalog"])
 def test_equal_content_is_equal_bytes(name: str, afw: Path, tmp_path: Path) -> None:
     file = "sourceCatalog-hsc-v2" if name == "source_catalog" else "HSC-0908120-056-small"

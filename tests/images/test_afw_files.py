@@ -195,6 +195,19 @@ def test_a_file_that_cannot_be_written(tmp_path):
         sample().write(tmp_path / "no" / "such" / "directory.fits")
 
 
+def test_mask_planes_of_elsewhere_do_not_leak(tmp_path):
+    exposure = Exposure(np.zeros((2, 3), np.float32))
+    exposure.metadata["MP_FOO"] = 3
+    exposure.metadata["HIERARCH MP_SOMETHING_LONG"] = 4
+    exposure.mask.metadata["MP_BAR"] = 5
+    exposure.metadata["MPIXEL"] = 6  # another thing
+    exposure.write(tmp_path / "e.fits")
+    with fits.open(tmp_path / "e.fits") as hdus:
+        assert hdus[0].header["MPIXEL"] == 6
+        found = {key for hdu in hdus for key in hdu.header if key.startswith("MP_")}
+    assert found == {f"MP_{name}" for name in exposure.mask.planes}
+
+
 def test_images_masks_and_masked_images_by_themselves(tmp_path):
     for dtype in (
         np.uint8,

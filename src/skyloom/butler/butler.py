@@ -146,7 +146,8 @@ class Butler:
         """Tell whether the file of a dataset exists."""
         kind = self._split(name)[0]
         try:
-            return self._locator.locate(kind, _merged(data_id, more))[1].is_file()
+            values = _merged(data_id, more)
+            return self._locator.locate(kind, values, only_existing=True)[1].is_file()
         except DataNotFound:
             return False
 

@@ -31,31 +31,43 @@ class Locator:
     finder: Finder
     external: Mapping[str, Mapping[DataId, Path]]  # the user's files by type
 
-    def locate(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
-        """Return the complete data ID and the path: the first that exists, else our own."""
+    def locate(
+        self, kind: DatasetType, values: Mapping[str, Value], *, only_existing: bool = False
+    ) -> tuple[DataId, Path]:
+        """Return the complete data ID and the path: the first that exists, else our own.
+
+        ``only_existing`` saves the search for what belongs to a visit of which there is no such
+        file.
+        """
         if kind.is_external:
             return self._external_file(kind, values)
         for other in kind.first_of:
-            found = self.locate(self.layout[other], values)
+            found = self.locate(self.layout[other], values, only_existing=only_existing)
             if found[1].is_file():
                 return found
         if kind.first_of:
-            return self.locate(self.layout[kind.first_of[0]], values)
+            first = self.layout[kind.first_of[0]]
+            return self.locate(first, values, only_existing=only_existing)
         if kind.component_of:
-            return self._part(kind, values)
-        return self._file(kind, values)
+            return self._part(kind, values, only_existing=only_existing)
+        return self._file(kind, values, only_existing=only_existing)
 
-    def _part(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
+    def _part(
+        self, kind: DatasetType, values: Mapping[str, Value], *, only_existing: bool
+    ) -> tuple[DataId, Path]:
         """Return the file of its own that a part has, or else that of the whole."""
         if kind.template is not None:
             with contextlib.suppress(DataNotFound):
-                found = self._file(kind, values)
+                found = self._file(kind, values, only_existing=True)
                 if found[1].is_file():
                     return found
-        return self.locate(self.layout[kind.component_of], values)
+        whole = self.layout[kind.component_of]
+        return self.locate(whole, values, only_existing=only_existing)
 
-    def _file(self, kind: DatasetType, values: Mapping[str, Value]) -> tuple[DataId, Path]:
-        full = self.finder.complete(kind.name, values)
+    def _file(
+        self, kind: DatasetType, values: Mapping[str, Value], *, only_existing: bool
+    ) -> tuple[DataId, Path]:
+        full = self.finder.complete(kind.name, values, only_existing=only_existing)
         place = self.layout.place(kind.name, full)
         if len(self.roots) > 1:
             for root in self.roots:

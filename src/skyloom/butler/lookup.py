@@ -41,7 +41,14 @@ class Finder:
         self.foreign = tuple(foreign)
         self._read: dict[tuple[str, Path], list[dict[str, Value]]] = {}
 
-    def complete(self, name: str, given: Mapping[str, Value], *, existing: bool = True) -> DataId:
+    def complete(
+        self,
+        name: str,
+        given: Mapping[str, Value],
+        *,
+        existing: bool = True,
+        only_existing: bool = False,
+    ) -> DataId:
         """Return the data ID of a dataset: checked, complete, in the order of the template.
 
         Parameters
@@ -52,6 +59,9 @@ class Finder:
             Some of its keys, and others of the layout.
         existing : bool
             Whether files that exist may tell what is lacking (not for one that will be written).
+        only_existing : bool
+            Whether only a file of this type is of interest: where there is no registry, none was
+            found, and what other files tell cannot change that.
 
         Raises
         ------
@@ -80,7 +90,8 @@ class Finder:
         if lacking and existing and not doubtful:
             full = self._from_files(kind, full, lacking)
             lacking = [key for key in lacking if key not in full]
-        if lacking and not doubtful:
+        is_absent = only_existing and not any(r.is_there for r in self.registries)
+        if lacking and not doubtful and not is_absent:
             full = self._from_others(kind, full, lacking)
             lacking = [key for key in lacking if key not in full]
         if lacking:
@@ -159,7 +170,7 @@ class Finder:
             if table.reader or not want or len(identity) < len(table.identity):
                 continue
             given = full.subset(table.keys)
-            for other in self._relatives(kind, {*identity, *want}):
+            for other in self._relatives(kind, table, {*identity, *want}):
                 rows = self.existing(other, identity)
                 if rows and not any(given.agrees(row) for row in rows):
                     raise _contradicts(kind, given, identity, rows)
@@ -169,16 +180,20 @@ class Finder:
                     break
         return full
 
-    def _relatives(self, kind: DatasetType, keys: Collection[str]) -> list[str]:
-        """Return the types whose file names hold some keys: the type itself first."""
-        types = [kind, *(other for other in self.layout.types.values() if other is not kind)]
-        return [
-            other.name
-            for other in types
+    def _relatives(self, kind: DatasetType, table: Lookup, keys: Collection[str]) -> list[str]:
+        """Return types whose file names hold some keys of a table, and no others.
+
+        The type itself comes first, then those that are soon searched.
+        """
+        found = [
+            (other is not kind, other.template.count("/"), other.name)
+            for other in self.layout.types.values()
             if other.template is not None
             and not other.validity
             and all(key in other.dimensions for key in keys)
+            and (other is kind or all(key in table.keys for key in other.dimensions))
         ]
+        return [name for *_, name in sorted(found)]
 
     def existing(self, name: str, known: Mapping[str, Value]) -> list[DataId]:
         """Return the data IDs of the datasets of a type, from all roots."""
@@ -233,6 +248,8 @@ class Finder:
         rows = self.rows(table.name, known)
         holding = [row for row in rows if _holds(row, time)]
         if not holding:
+            for name in kind.tables:  # a wrong filter is no lack of calibrations
+                self._from_table(kind, self.layout.tables[name], full, [])
             ranges = ", ".join(
                 f"{row.get('calibDate')} ({row.get('validStart')} to {row.get('validEnd')})"
                 for row in rows[:_SHOWN]

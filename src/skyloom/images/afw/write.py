@@ -196,9 +196,13 @@ def _primary_header() -> fits.Header:
 
 
 def _extend(header: fits.Header, cards: fits.Header) -> None:
-    """Append cards as they are, duplicates and order included."""
+    """Append cards as they are, duplicates and order included, but for mask planes of elsewhere.
+
+    A stale ``MP_NAME`` would become a plane of the mask, whose header inherits the primary one.
+    """
     for card in cards.cards:
-        header.append(card, end=True)
+        if not card.keyword.startswith("MP_"):
+            header.append(card, end=True)
 
 
 def _metadata(exposure: Exposure) -> fits.Header:
