@@ -60,6 +60,7 @@ FIT_KEYS = (
 )
 
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
+STAMP_MARGIN = 4.0  # pix: stamps are centred on whole pixels, bands are shifted against each other
 
 
 class PatchScene:
@@ -196,6 +197,18 @@ class PatchScene:
             strict=True,
         )
         return np.stack([noise_sums(r, w, m, inner) for r, w, m in planes])
+
+    def near_base(self, state: SceneState) -> SceneState:
+        """Return a state without the light of sources whose stamps end before the base box."""
+        box = self.base_box
+        x, y = state.theta[:, 0], state.theta[:, 1]
+        away_x = np.maximum(box.x0 - x, x - box.x1)
+        away_y = np.maximum(box.y0 - y, y - box.y1)
+        side = np.maximum(state.side, self.scene.stamp_sides(state))
+        reach = 0.5 * side + STAMP_MARGIN
+        seen = state.copy()
+        seen.flux[np.maximum(away_x, away_y) > reach] = 0.0
+        return seen
 
     def sky_statistics(
         self, residual: npt.NDArray[Any], weight: npt.NDArray[Any], after: SceneState

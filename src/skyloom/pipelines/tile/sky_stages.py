@@ -80,7 +80,7 @@ class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
         sums, noise = [], [np.zeros(0)]
         for part, patch in patch_scenes(self.config, inputs, level):
             state = patch.state(state_of_part(inputs.scene, part.band))
-            residual, weight = patch.scene.residual(state)
+            residual, weight = patch.scene.residual(patch.near_base(state))
             sums.append(patch.sky_statistics(residual, weight, state))
             if measures_noise:
                 noise.append(patch.noise_statistics(residual, weight))
