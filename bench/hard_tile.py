@@ -1,9 +1,11 @@
 """Truth: the hard GalSim tile, each nuisance alone and all together, in one table.
 
     python bench/hard_tile.py [--only none psf noise ... all] [--seed N] [--bands 5] [--dir DIR]
+                              [--scatter N R]
 
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
-`tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already.
+`tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
+``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``.
 """
 
 from __future__ import annotations
@@ -33,10 +35,22 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="keep the tiles here (default: temporary)")
     parser.add_argument("--fresh", action="store_true", help="simulate and run again")
     parser.add_argument("--executor", default="serial")
+    parser.add_argument(
+        "--scatter",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("N", "R"),
+        help="of the Sersic index, and of the size per band, of galaxies",
+    )
     options = parser.parse_args()
 
     from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
 
+    scatter = dict(
+        zip(("galaxy_index_scatter", "galaxy_size_scatter"), options.scatter, strict=True)
+    )
+    settings = {"skyloom": {"plots": "none", **scatter}}
     config, clean = hard_config(size=options.size, bands=options.bands), {}
     found: dict[str, HardNumbers] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -45,7 +59,9 @@ def main() -> None:
             begin = time.perf_counter()
             if options.fresh or not (folder / "work" / "output_catalog.csv").exists():
                 hard = HardTile(on=named(name), config=config)
-                path = make_hard_tile(folder, hard, seed=options.seed, clean=clean)
+                path = make_hard_tile(
+                    folder, hard, seed=options.seed, clean=clean, settings=settings
+                )
                 cpu = time.process_time()
                 run_tile(path, executor=options.executor, progress="quiet")
                 print(f"{name}: {time.perf_counter() - begin:.0f} s, of them "
