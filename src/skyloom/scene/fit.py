@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.flags import FitFlag
 
+from ._neighbours_nb import mark_touched
 from ._solver_nb import TRUST
 from .blends import blend_quality
 from .checks import check_scene
@@ -204,11 +203,13 @@ def _iterate(
     partition = _groups(scene, grouped)
     groups = partition.members()
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
-    prepared = None
+    prepared, sides = None, None
     for number in range(options.passes + 1):
         prepared = scene.residual(state, levels.of_images, reuse=prepared)
-        if number > 0 and levels.update(state, *prepared):
-            prepared = scene.residual(state, levels.of_images, reuse=prepared)
+        if number > 0:
+            before = levels.of_images
+            levels.update(state, *prepared)
+            scene.lower(prepared[0], levels.of_images - before)
         state = scene.run(
             state,
             groups,
@@ -216,7 +217,9 @@ def _iterate(
             prepared=prepared,
             tolerance=options.tolerance * EARLY_TOLERANCE.get(number, 1.0),
             hold=number > 2,
+            sides=sides,
         )
+        sides = None
         grown = (scene.sources.kind != SourceType.STAR) & (
             state.theta[:, 2] > grouped[:, 2] + GROWN
         )
@@ -230,10 +233,10 @@ def _iterate(
                 groups, state, partition, np.inf if seen else TRUST * options.tolerance
             )
             # A source that turned out brighter or larger than its stamp allows is fitted again.
-            outgrown = scene.stamp_sides(state) > 1.1 * state.side
-            moving = sorted({*moving, *(int(g) for g in partition.group[outgrown])})
+            sides = scene.stamp_sides(state)
+            outgrown = partition.group[sides > 1.1 * state.side].tolist()
             division = partition.members(other=number % 2 == 0)
-            groups = {g: division[g] for g in moving}
+            groups = {g: division[g] for g in sorted({*moving, *outgrown})}
         if not groups:
             break
     for blocks in groups.values():
@@ -261,22 +264,11 @@ def _unsettled(
     number[rows] = np.repeat(np.arange(len(solved)), size)
     near[rows] = ~state.converged[rows] | (state.gained[rows] > limit)
     is_moved = state.gained[rows[first]] > np.minimum(SETTLED_GROUP, SETTLED_BLOCK * size)
-    moved = rows[np.repeat(is_moved, size)]
-    if moved.size:
-        mover, other = _overlapping(moved, state)
-        same = partition.group[mover] == partition.group[other]
-        near[other[~same & (state.gained[mover] > SETTLED_GROUP)]] = True
-        near[other[same & (number[mover] != number[other])]] = True
+    moved = np.zeros(len(near), np.bool_)
+    moved[rows] = np.repeat(is_moved, size)
+    place = np.ascontiguousarray(state.theta[:, :2])
+    far = moved & (state.gained > SETTLED_GROUP)
+    mark_touched(
+        np.argsort(place[:, 0]), place, state.side, moved, far, partition.group, number, near
+    )
     return [int(g) for g in np.unique(partition.group[near])]
-
-
-def _overlapping(rows: Ints, state: SceneState) -> tuple[Ints, Ints]:
-    """Return all pairs of one of the rows with any row whose stamp overlaps its own."""
-    tree = cKDTree(state.theta[:, :2])
-    reach = (state.side[rows] + state.side.max()) / np.sqrt(2.0)
-    found = tree.query_ball_point(tree.data[rows], reach)
-    first = np.repeat(rows, [len(f) for f in found])
-    second = np.fromiter(chain.from_iterable(found), np.int64, len(first))
-    distance = np.abs(tree.data[first] - tree.data[second]).max(axis=1)
-    keep = distance < 0.5 * (state.side[first] + state.side[second])
-    return first[keep], second[keep]

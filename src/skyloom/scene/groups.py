@@ -8,6 +8,7 @@ subtracted as a model, pass by pass.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -15,6 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from skyloom._types import Floats, Ints
+
+from ._neighbours_nb import join_pairs
 
 __all__ = ["BlendGroups", "blend_groups"]
 
@@ -39,6 +42,11 @@ class BlendGroups:
     block: Ints
     pairs: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     other: Ints | None = None
+
+    @property
+    def is_divided(self) -> bool:
+        """True if any group has more than one block."""
+        return bool((self.block != self.group).any())
 
     def halos(self) -> dict[int, Ints]:
         """Return, by block, the rows outside it whose light its errors have to take into account.
@@ -148,18 +156,14 @@ def _overlaps(
     tree = cKDTree(np.column_stack([x[finite], y[finite]]))
     # The overlap of two Gaussians falls below the threshold beyond this distance.
     reach = np.sqrt(2.0 * (sigma2[finite] + sigma2[finite].max()) * np.log(1.0 / coupling))
-    found = tree.query_ball_point(tree.data, reach, return_sorted=True)
-    pairs = [
-        (finite[i], finite[j])
-        for i, near in enumerate(found)
-        for j in near
-        if finite[j] != finite[i]
-    ]
-    if not pairs:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, np.zeros(0)
-    both = np.unique(np.sort(np.array(pairs, dtype=np.int64), axis=1), axis=0)
-    i, j = both[:, 0], both[:, 1]
+    found = tree.query_ball_point(tree.data, reach)
+    first = np.repeat(np.arange(len(finite)), [len(near) for near in found])
+    second = np.fromiter(chain.from_iterable(found), np.int64, len(first))
+    lower, upper = np.minimum(first, second), np.maximum(first, second)
+    # Each pair once, in order: a wide source may reach a narrow one that does not reach it.
+    code = np.unique((lower * len(finite) + upper)[first != second])
+    lower, upper = np.divmod(code, len(finite))
+    i, j = finite[lower], finite[upper]
     total = sigma2[i] + sigma2[j]
     distance2 = (x[i] - x[j]) ** 2 + (y[i] - y[j]) ** 2
     value = 2.0 * np.sqrt(sigma2[i] * sigma2[j]) / total * np.exp(-0.5 * distance2 / total)
@@ -169,21 +173,10 @@ def _overlaps(
 
 def _blocks(n: int, i: Ints, j: Ints, strength: Floats, block_size: int) -> Ints:
     """Join pairs, strongest first, as long as no block exceeds ``block_size``."""
+    order = np.lexsort((j, i, -strength))
     parent = np.arange(n)
-    size = np.ones(n, np.int64)
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = parent[parent[k]]
-            k = int(parent[k])
-        return k
-
-    for e in np.lexsort((j, i, -strength)):
-        a, b = sorted((root(int(i[e])), root(int(j[e]))))
-        if a != b and size[a] + size[b] <= block_size:
-            parent[b] = a
-            size[a] += size[b]
-    return _lowest_row(np.array([root(k) for k in range(n)], dtype=np.int64))
+    join_pairs(i[order], j[order], block_size, parent, np.ones(n, np.int64))
+    return parent
 
 
 def _lowest_row(label: Ints) -> Ints:

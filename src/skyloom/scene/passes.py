@@ -73,6 +73,8 @@ class ScenePass:
         self.geometry = SceneGeometry(images, self.reference[:, 0], self.reference[:, 1], bank=bank)
         self.data = np.zeros(self.geometry.length, np.float32)
         self.ivar = np.zeros(self.geometry.length, np.float32)
+        self.noise = np.ones(len(images))
+        unusable = [np.zeros(0, np.int64)] * len(images)
 
         def prepare(b: int) -> None:
             start, area = self.spans()[b]
@@ -82,12 +84,13 @@ class ScenePass:
             usable = np.isfinite(data) & np.isfinite(ivar) & (ivar > 0)
             np.copyto(self.data[start : start + area], data, where=usable)
             np.copyto(self.ivar[start : start + area], ivar, where=usable)
+            self.noise[b] = typical_noise(images[b].ivar)
+            unusable[b] = start + np.flatnonzero(~usable)
 
         self.in_threads = Threads(options.threads)
         self.in_threads(prepare, range(len(images)))
-        self._unusable = np.flatnonzero(self.ivar == 0.0)
+        self._unusable = np.concatenate(unusable)
         self.source_variance = [im.source_variance for im in images]
-        self.noise = np.array([typical_noise(im.ivar) for im in images])
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.correlation = white_noise(len(images))
         self.loose = np.zeros(len(sources), np.bool_)
@@ -131,6 +134,16 @@ class ScenePass:
         self._subtract(residual, state, sky)
         residual[self._unusable] = 0.0
         return residual, self._weight(residual, sky, reuse)
+
+    def lower(self, residual: Pixels, step: Floats) -> None:
+        """Subtract changes ``step`` (B,) of the sky levels from a residual, in place."""
+
+        def subtract(b: int) -> None:
+            start, area = self.spans()[b]
+            residual[start : start + area] -= np.float32(step[b])
+
+        self.in_threads(subtract, np.flatnonzero(step).tolist())
+        residual[self._unusable] = 0.0
 
     def residual_after(
         self, residual: Pixels, before: SceneState, after: SceneState, rows: Ints
@@ -261,6 +274,7 @@ class ScenePass:
         prepared: tuple[Pixels, Pixels] | None = None,
         tolerance: float | None = None,
         hold: bool = False,
+        sides: Ints | None = None,
     ) -> SceneState:
         """Return the state after solving some groups.
 
@@ -280,10 +294,12 @@ class ScenePass:
         hold : bool
             Let stamps only grow, and keep which sources are too faint to move, or held by priors;
             otherwise a source at such a limit may change its answer from pass to pass for ever.
+        sides : ndarray, shape (n,), optional
+            What `stamp_sides` returns for this state, if it is known already.
         """
         residual, weight = prepared if prepared is not None else self.residual(state, sky)
         after = state.copy()
-        side = self.stamp_sides(state)
+        side = self.stamp_sides(state) if sides is None else sides
         after.side = np.maximum(state.side, side) if hold else side
         if not hold:
             snr = state.object_snr(self.sources.anchor)

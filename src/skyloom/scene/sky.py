@@ -29,23 +29,30 @@ class SkyLevels:
         """Level of every image; 0 where none is fitted."""
         return np.array([0.0 if k is None else self.level[k] for k in self._keys])
 
-    def update(self, state: SceneState, residual: Pixels, weight: Pixels) -> bool:
-        """Move every level to its optimum; tell whether there is any.
+    def update(self, state: SceneState, residual: Pixels, weight: Pixels) -> None:
+        """Move every level to its optimum.
 
         With the sources free to follow, the information on a level is what its pixels hold less
         what the sources absorb.
         """
+        sums = np.zeros((len(self._keys), 2))
+        spans = self._scene.spans()
+
+        def add_up(b: int) -> None:
+            start, area = spans[b]
+            w = weight[start : start + area].astype(np.float64)
+            sums[b] = w.sum(), (w * residual[start : start + area]).sum()
+
+        self._scene.in_threads(add_up, [b for b, k in enumerate(self._keys) if k is not None])
         for number, key in enumerate(self.level):
             total, weighted = -float(state.sky_absorbed[:, number].sum()), 0.0
-            for (start, area), image_key in zip(self._scene.spans(), self._keys, strict=True):
+            for image_key, (information, residue) in zip(self._keys, sums.tolist(), strict=True):
                 if image_key == key:
-                    w = weight[start : start + area].astype(np.float64)
-                    total += float(w.sum())
-                    weighted += float((w * residual[start : start + area]).sum())
+                    total += information
+                    weighted += residue
             if total > 0.0:
                 self.level[key] += weighted / total
                 self.error[key] = total**-0.5
-        return bool(self.level)
 
     def add_errors(self, flux_cov: Floats, state: SceneState) -> None:
         """Add the variance that uncertain sky levels give to the fluxes."""

@@ -98,15 +98,15 @@ def final_errors(
     Where profiles of galaxies are loose, ``shift`` is filled.  Nothing is done where the last
     pass has it all: white noise, groups solved as one block, galaxies that keep to their laws.
     """
-    halos = partition.halos()
     loose = loose_sources(scene, state)
+    if not (partition.is_divided or scene.correlation.used.any() or loose.any()):
+        return state
+    halos = partition.halos()
     blocks: list[tuple[Ints, Ints]] = []
     for parts in partition.members().values():
         for rows in parts:
             halo = halos.get(int(rows.min()))
             if halo is not None or scene.correlation.used.any() or loose[rows].any():
                 blocks.append((rows, halo if halo is not None else np.zeros(0, np.int64)))
-    if not blocks:
-        return state
     refine = refine_loosely if loose.any() else ScenePass.refine_errors
     return refine(scene, state, blocks, prepared)
