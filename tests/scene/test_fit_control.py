@@ -314,6 +314,19 @@ def test_the_residual_after_a_pass_is_that_of_the_state_after_it(pair: Scene) ->
     np.testing.assert_array_equal(first, kept)
 
 
+def test_stamps_of_the_last_pass_do_not_move_the_next(pair: Scene) -> None:
+    start = start_at(pair, 0.3)
+    scene = ScenePass(pair.images, start, FitOptions())
+    groups = {0: [np.arange(2)]}
+    state = scene.run(SceneState.start(start, scene.n_flux), groups, linear=True)
+    after = []
+    for side in (32, 64):
+        state.side[:] = side
+        after.append(scene.run(state, groups))
+    assert_array_equal(after[0].theta, after[1].theta)
+    assert_array_equal(after[0].flux, after[1].flux)
+
+
 def test_a_failed_block_keeps_the_state(pair: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(order: np.ndarray, *rest: object) -> None:
         results = next(part for part in rest if isinstance(part, Results))

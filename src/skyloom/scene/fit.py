@@ -205,6 +205,8 @@ def _iterate(
     state = SceneState.start(scene.sources, scene.n_flux, len(scene.geometry.sky_keys))
     prepared, sides = None, None
     for number in range(options.passes + 1):
+        hold = number > 2
+        state = scene.resized(state, hold=hold, sides=sides)
         prepared = scene.residual(state, levels.of_images, reuse=prepared)
         if number > 0:
             before = levels.of_images
@@ -216,8 +218,7 @@ def _iterate(
             linear=linear or number == 0,
             prepared=prepared,
             tolerance=options.tolerance * EARLY_TOLERANCE.get(number, 1.0),
-            hold=number > 2,
-            sides=sides,
+            hold=hold,
         )
         sides = None
         grown = (scene.sources.kind != SourceType.STAR) & (

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from skyloom._types import Floats, Ints
@@ -134,9 +132,7 @@ def blend_groups(
         turned = np.where(is_cut & np.isfinite(strength), strength + 2.0, strength)
         other = _blocks(n, i[inside], j[inside], turned[inside], block_size)
     rows = np.arange(n)
-    ends = np.concatenate([i[link], rows]), np.concatenate([j[link], block])
-    _, label = connected_components(coo_array((np.ones(len(ends[0])), ends), shape=(n, n)))
-    group = _lowest_row(label.astype(np.int64))
+    group = _joined(n, np.concatenate([i[link], rows]), np.concatenate([j[link], block]), n)
     near = (strength > HALO) & (block[i] != block[j]) & (group[i] == group[j])
     return BlendGroups(
         group=group,
@@ -174,12 +170,11 @@ def _overlaps(
 def _blocks(n: int, i: Ints, j: Ints, strength: Floats, block_size: int) -> Ints:
     """Join pairs, strongest first, as long as no block exceeds ``block_size``."""
     order = np.lexsort((j, i, -strength))
-    parent = np.arange(n)
-    join_pairs(i[order], j[order], block_size, parent, np.ones(n, np.int64))
-    return parent
+    return _joined(n, i[order], j[order], block_size)
 
 
-def _lowest_row(label: Ints) -> Ints:
-    """Rename each label to the lowest row that carries it."""
-    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
-    return np.asarray(first[inverse], dtype=np.int64)
+def _joined(n: int, i: Ints, j: Ints, largest: int) -> Ints:
+    """Join pairs in their order to sets of at most so many rows; return the lowest row of each."""
+    lowest = np.arange(n)
+    join_pairs(i, j, largest, lowest, np.ones(n, np.int64))
+    return lowest

@@ -264,6 +264,27 @@ class ScenePass:
             share, [(h, number) for h in range(len(halves)) for number in range(len(pairs))]
         )
 
+    def resized(
+        self, state: SceneState, *, hold: bool = False, sides: Ints | None = None
+    ) -> SceneState:
+        """Return the state with the stamps that its next pass has to have.
+
+        They are chosen before the residual is made: light that only the larger of two stamps holds
+        would be missing in one of model and residual, and sources would move to make up for it.
+
+        Parameters
+        ----------
+        state : SceneState
+        hold : bool
+            Let stamps only grow.
+        sides : ndarray, shape (n,), optional
+            What `stamp_sides` returns for this state, if it is known already.
+        """
+        sides = self.stamp_sides(state) if sides is None else sides
+        after = state.copy()
+        after.side = np.maximum(state.side, sides) if hold else sides
+        return after
+
     def run(
         self,
         state: SceneState,
@@ -274,7 +295,6 @@ class ScenePass:
         prepared: tuple[Pixels, Pixels] | None = None,
         tolerance: float | None = None,
         hold: bool = False,
-        sides: Ints | None = None,
     ) -> SceneState:
         """Return the state after solving some groups.
 
@@ -288,19 +308,19 @@ class ScenePass:
         linear : bool
             Solve the fluxes only.
         prepared : tuple of ndarray, optional
-            What `residual` returned for this state and sky, if it is known already.
+            What `residual` returned for this state and sky, if it is known already; the stamps are
+            then those of the state, see `resized`.
         tolerance : float, optional
             Instead of that of the options.
         hold : bool
             Let stamps only grow, and keep which sources are too faint to move, or held by priors;
             otherwise a source at such a limit may change its answer from pass to pass for ever.
-        sides : ndarray, shape (n,), optional
-            What `stamp_sides` returns for this state, if it is known already.
         """
-        residual, weight = prepared if prepared is not None else self.residual(state, sky)
+        if prepared is None:
+            state = self.resized(state, hold=hold)
+            prepared = self.residual(state, sky)
+        residual, weight = prepared
         after = state.copy()
-        side = self.stamp_sides(state) if sides is None else sides
-        after.side = np.maximum(state.side, side) if hold else side
         if not hold:
             snr = state.object_snr(self.sources.anchor)
             after.frozen = (snr < self.options.frozen_snr) & state.started

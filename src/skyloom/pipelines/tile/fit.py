@@ -75,7 +75,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 4
+    version = 5
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -93,7 +93,9 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         level = inputs.sky if inputs.sky is not None else first_sky(inputs.start, inputs.frames)
         for part, patch in patch_scenes(self.config, inputs, level):
             before = state_of_part(inputs.before, part.band)
-            state = patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
+            state = patch.scene.resized(
+                patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
+            )
             after = self._fit(int(inputs.unit["pass"]), part, patch, state)
             own = patch.own_groups()
             groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)

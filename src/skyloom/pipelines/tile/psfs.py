@@ -109,7 +109,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 4
+    version = 5
     dimensions = ("band",)
     config_keys = (
         "epsf",
