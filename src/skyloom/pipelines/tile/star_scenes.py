@@ -152,7 +152,11 @@ class _Chunk:
         self.absent = start.x[absent], start.y[absent]
         self.hidden_radius = HIDDEN * psf.fwhm
         rows = catalogue[near]
-        neighbours = scene_sources(start, rows, kind=start.kind[rows], max_shift=3.0)
+        # Light of what this scene does not hold must not make a galaxy of any size.
+        everyone = np.ones(len(rows), np.bool_)
+        neighbours = scene_sources(
+            start, rows, kind=start.kind[rows], max_shift=3.0, near_halo=everyone
+        )
         stars = Sources.create(np.full(len(x), int(SourceType.STAR)), x, y, max_shift=3.0)
         sources = _joined(stars, neighbours)
         image = SceneImage(
