@@ -108,15 +108,17 @@ def in_noise(
     noise: Callable[[tuple[int, int]], np.ndarray],
     rng: np.random.Generator,
     repeats: int,
+    *,
+    sigma: float,
 ) -> Pulls:
-    """Fit several realisations of fields in some noise."""
+    """Fit several realisations of fields in some noise; ``sigma`` as in `Pulls.against`."""
     parts = []
     for _ in range(repeats):
         field = make()
         shape = field.images[0].data.shape
         images = field.with_noise([noise(shape) for _ in field.images])
         parts.append(fit_field(field, rng, images=images))
-    return pool(parts)
+    return pool(parts).against(sigma)
 
 
 def correlated(copies: int) -> None:
@@ -127,11 +129,12 @@ def correlated(copies: int) -> None:
     lone += [lone_template(rng, EXP, 5.0, fwhm) for _ in range(3)]
     blends = [blend_template(rng, fwhm) for _ in range(6)]
     noises = {
-        "white": rng.standard_normal,
-        "shifted by half a pixel": lambda shape: shifted_noise(shape, (0.5, 0.5), rng),
-        "shifted by 0.3, 0.4 pixel": lambda shape: shifted_noise(shape, (0.3, 0.4), rng),
-        "turned by 2 degrees, pixels of 1.05": lambda shape: resampled_noise(
-            shape, degrees=2.0, scale=1.05, rng=rng
+        "white": (rng.standard_normal, 1.0),
+        "shifted by half a pixel": (lambda shape: shifted_noise(shape, (0.5, 0.5), rng), 1.0),
+        "shifted by 0.3, 0.4 pixel": (lambda shape: shifted_noise(shape, (0.3, 0.4), rng), 1.0),
+        "turned by 2 degrees, pixels of 1.05": (
+            lambda shape: resampled_noise(shape, degrees=2.0, scale=1.05, rng=rng),
+            1.05,
         ),
     }
 
@@ -145,12 +148,12 @@ def correlated(copies: int) -> None:
         fluxes = [spread_fluxes(t, 2 * copies, (6.0, 200.0), rng) for t in blends]
         return make_field(blends, fluxes)
 
-    for name, noise in noises.items():
+    for name, (noise, sigma) in noises.items():
         with section(f"lone sources, {name}; exp: r_e = 5 px"):
-            print_bins(in_noise(lone_field, noise, rng, 4), {"star": STAR, "exp": EXP})
+            print_bins(in_noise(lone_field, noise, rng, 4, sigma=sigma), {"star": STAR, "exp": EXP})
         if not name.startswith("turned"):
             with section(f"blends, {name}"):
-                print_bins(in_noise(blend_field, noise, rng, 1), KINDS)
+                print_bins(in_noise(blend_field, noise, rng, 1, sigma=sigma), KINDS)
 
 
 def types(copies: int) -> None:

@@ -296,6 +296,15 @@ class Pulls:
         """Return the entries with a true S/N in a range."""
         return self.take((self.snr >= low) & (self.snr < high))
 
+    def against(self, sigma: float) -> Pulls:
+        """Return all with the bound in noise of another rms than 1, which the images have.
+
+        Resampling moves noise beyond the frequencies of the sources only: what counts is the rms
+        that white noise on pixels of this size has at the same power per area.  Pixels of 1.05
+        with unit noise hold 1.05 squared times the power of unit pixels.
+        """
+        return replace(self, bound=self.bound * sigma, snr=self.snr / sigma)
+
     def of(self, kind: int) -> Pulls:
         """Return the entries of one kind of source."""
         return self.take(self.kind == kind)
