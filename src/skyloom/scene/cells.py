@@ -14,7 +14,8 @@ from ._products_nb import SPARE
 from ._records import Images, Members, Problem, Results, empty_results, unit_counts, white_noise
 from ._values_nb import subtract_models
 from .addresses import kernel_addresses
-from .passes import COMPACT_RADIUS, FOLD_SNR, ScenePass
+from .passes import ScenePass
+from .prepared import COMPACT_RADIUS, FOLD_SNR
 from .sources import SourceType
 from .state import SceneState
 
