@@ -417,7 +417,7 @@ def test_the_current_layout(shared_data):
     assert [a.name for a in exposure.detector.amplifiers] == ["amp 1", "amp 2", "amp 3"]
     assert exposure.visit_info.exposure_time == 30.0
     assert exposure.visit_info.exposure_id == 12345
-    assert not exposure.wcs.is_fits_exact
+    assert exposure.wcs.is_fits_exact  # the header agrees with the archive
     x, y = np.meshgrid(np.linspace(-500, 500, 7), np.linspace(-500, 500, 7))
     archived = exposure.wcs.pixel_to_sky(x, y)
     header = exposure.wcs.to_astropy().all_pix2world(x, y, 0)
@@ -436,13 +436,16 @@ def test_a_wcs_that_is_not_known_is_taken_from_the_header(shared_data, tmp_path,
     assert "f.fits: the archived WCS (SkyWcs) holds a mapping that is not known" in caplog.text
 
 
-def test_an_old_photo_calib_is_refused(shared_data, tmp_path):
+def test_an_old_photo_calib_counts_in_maggies(shared_data, tmp_path):
     exposure = Exposure.read(real(shared_data, REAL[0]))
     data = exposure.stored.archive.sources[2].data  # version is the last of its row
     whole = real(shared_data, REAL[0]).read_bytes()
     (tmp_path / "f.fits").write_bytes(whole.replace(data, data[:-1] + b"\0"))
-    with pytest.raises(MissingComponent, match="version 0 counts in maggies"):
-        read_component(tmp_path / "f.fits", "photo_calib")
+    found = read_component(tmp_path / "f.fits", "photo_calib")
+    assert found.mean == pytest.approx(1e6 * 3.6307805477e12, rel=1e-9)
+    (tmp_path / "g.fits").write_bytes(whole.replace(data, data[:-1] + b"\2"))
+    with pytest.raises(MissingComponent, match="version 2 is newer than those that are known"):
+        read_component(tmp_path / "g.fits", "photo_calib")
 
 
 def test_a_new_calibration_of_a_real_file(shared_data, tmp_path):
@@ -477,5 +480,5 @@ def test_a_wcs_that_cannot_be_a_card_is_refused(written):
     from skyloom.images import SkyWcs  # noqa: PLC0415
 
     exposure.wcs = SkyWcs(exposure.wcs.projection)
-    with pytest.raises(MissingComponent, match="no FITS form"):
+    with pytest.raises(MissingComponent, match="neither a FITS form nor one in the archive"):
         exposure.write(path)

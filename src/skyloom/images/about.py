@@ -12,6 +12,7 @@ from skyloom.images.dates import header_mjd
 __all__ = ["Amplifier", "ArchivedObject", "Detector", "FilterLabel", "VisitInfo"]
 
 _BANDS = {"u", "g", "r", "i", "z", "y", "SH", "PH", "VR", "white"}
+_PICKLED = {"PiffPsf"}  # classes of archived objects that are stored as Python pickles
 _NO_FILTER = {"_unknown_", ""}
 
 
@@ -108,3 +109,12 @@ class ArchivedObject:
     name: str  # of its class
     module: str
     parts: tuple[Any, ...]  # `skyloom.images.afw.Rows`
+
+    def __getattr__(self, wanted: str) -> Any:
+        if wanted.startswith("_") or wanted in self.__slots__:
+            raise AttributeError(wanted)
+        is_pickle = self.name in _PICKLED
+        why = "is a pickle, which could run code and is not opened" if is_pickle else "is not known"
+        raise AttributeError(
+            f"{self.name} {why}: it has no {wanted!r} here, and is kept and rewritten unchanged"
+        )

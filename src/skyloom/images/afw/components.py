@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from skyloom.geometry import Box
 from skyloom.images.about import ArchivedObject, FilterLabel, VisitInfo
-from skyloom.images.afw import decode_psf  # noqa: F401 - registers its classes
+from skyloom.images.afw import decode_fields, decode_psf  # noqa: F401 - register their classes
 from skyloom.images.afw.archive import Archive
 from skyloom.images.afw.decode import Decoder, header_wcs
 from skyloom.images.afw.hdus import damaged, quiet
@@ -76,7 +77,10 @@ class FileComponents:
             return of_header
         if of_header is None:
             return archived  # type: ignore[no-any-return]
-        return archived.with_fits(of_header)  # type: ignore[no-any-return]
+        ny, nx = self.layout.shape
+        x0, y0 = self.layout.xy0
+        box = Box(x0, x0 + nx, y0, y0 + ny)
+        return archived.with_fits(of_header, box)  # type: ignore[no-any-return]
 
     def _keyword(self, name: str) -> Any:
         image = self.layout.image.value(name)

@@ -9,13 +9,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, Sip
 
-from skyloom.errors import MissingComponent, UnreadableFile
+from skyloom.errors import MissingComponent, NotCalibrated, UnreadableFile
 from skyloom.geometry import Box
 from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel
 from skyloom.images.afw.archive import Archive, Rows
-from skyloom.images.afw.ast_maps import AstProjection, UnsupportedMapping
-from skyloom.images.fields import ApCorrMap, ChebyshevField
-from skyloom.images.photo_calib import PhotoCalib
+from skyloom.images.afw.ast_maps import AstProjection
+from skyloom.images.afw.coordinate_map import UnsupportedMapping
 from skyloom.images.sky_wcs import SkyWcs
 
 __all__ = ["DECODERS", "Decoder", "box_of", "header_wcs", "one"]
@@ -78,7 +77,7 @@ class Decoder:
                 return maker(self, parts)
             except UnsupportedMapping:
                 pass  # it stays opaque
-            except (UnreadableFile, MissingComponent):
+            except (UnreadableFile, MissingComponent, NotCalibrated):
                 raise
             except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
                 reason = " ".join(str(error).split())[:200]
@@ -101,39 +100,6 @@ def box_of(row: Rows, name: str, at: int = 0) -> Box:
     x0, y0 = row.point(f"{name}_min", at)
     x1, y1 = row.point(f"{name}_max", at)
     return Box(int(x0), int(x1) + 1, int(y0), int(y1) + 1)
-
-
-def _photo_calib(decoder: Decoder, parts: list[Rows]) -> PhotoCalib:
-    row = one(parts)
-    if "version" not in row or row.get("version") < 1:
-        raise MissingComponent(
-            f"{row.table.where}: a PhotoCalib of version 0 counts in maggies, which is not "
-            "supported; set photo_calib yourself",
-            component="photo_calib",
-        )
-    field = None
-    if not row.get("isConstant"):
-        field = decoder.need(int(row.get("field")), ChebyshevField)
-    return PhotoCalib(mean=row.get("calibrationMean"), err=row.get("calibrationErr"), field=field)
-
-
-def _chebyshev(_: Decoder, parts: list[Rows]) -> ChebyshevField:
-    row = one(parts)
-    values = np.atleast_1d(np.asarray(row.get("coefficients"), np.float64))
-    nx = row.get("order_x") + 1
-    if nx < 1 or values.size % nx:
-        raise ValueError(f"{values.size} coefficients do not fit order_x = {nx - 1}")
-    box = box_of(row, "bbox")
-    if values.size > 1 and box.is_empty:
-        raise ValueError("the box is empty")
-    return ChebyshevField(box=box, coefficients=values.reshape(-1, nx))
-
-
-def _ap_corr_map(decoder: Decoder, parts: list[Rows]) -> ApCorrMap:
-    rows = parts[0]
-    return ApCorrMap(
-        {rows.get("name", i): decoder.get(int(rows.get("field", i))) for i in range(len(rows))}
-    )
 
 
 def _filter(_: Decoder, parts: list[Rows]) -> FilterLabel:
@@ -205,11 +171,8 @@ def _square(values: Any) -> Any:
 
 
 DECODERS: dict[str, Callable[[Decoder, list[Rows]], Any]] = {
-    "ApCorrMap": _ap_corr_map,
-    "ChebyshevBoundedField": _chebyshev,
     "Detector": _detector,
     "FilterLabel": _filter,
-    "PhotoCalib": _photo_calib,
     "SkyWcs": _sky_wcs,
     "TanWcs": _tan_wcs,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from skyloom._types import Floats
 from skyloom.images.about import ArchivedObject
 from skyloom.images.afw.archive import Rows
-from skyloom.images.afw.ast_maps import UnsupportedMapping
+from skyloom.images.afw.coordinate_map import UnsupportedMapping
 from skyloom.images.afw.decode import DECODERS, Decoder, box_of, one
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf
 from skyloom.images.kernel_psf import (
