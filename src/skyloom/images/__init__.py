@@ -14,7 +14,13 @@ from skyloom.images.exposure import (
     ExposureL,
     ExposureU,
 )
-from skyloom.images.fields import ApCorrMap, ChebyshevField
+from skyloom.images.fields import (
+    ApCorrMap,
+    ChebyshevField,
+    MappedField,
+    PixelAreaField,
+    ProductField,
+)
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.frame import (
     Frame,
@@ -34,6 +40,7 @@ from skyloom.images.kernel_psf import (
     PolynomialFunction,
     PsfexPsf,
 )
+from skyloom.images.legacy import read_psfex, read_sky
 from skyloom.images.maps import MapFile, PixelMaps, check_maps
 from skyloom.images.mask import UNUSABLE, MaskBit
 from skyloom.images.masked_image import (
@@ -50,6 +57,7 @@ from skyloom.images.mosaic import FFP_FORMAT, FluxFitParams, MosaicCalib
 from skyloom.images.photo_calib import AB_ZERO_NJY, PhotoCalib, magnitude_errors
 from skyloom.images.planes import DEFAULT_PLANES, MASK_ALIASES, Mask
 from skyloom.images.sky_wcs import SkyWcs
+from skyloom.images.spline_sky import SplineSky
 from skyloom.images.statistics import PixelStatistics, pixel_statistics
 
 __all__ = [
@@ -90,6 +98,7 @@ __all__ = [
     "ImageU",
     "KernelPsf",
     "MapFile",
+    "MappedField",
     "Mask",
     "MaskBit",
     "MaskedImage",
@@ -101,11 +110,14 @@ __all__ = [
     "MaskedImageU",
     "MosaicCalib",
     "PhotoCalib",
+    "PixelAreaField",
     "PixelMaps",
     "PixelStatistics",
     "PolynomialFunction",
+    "ProductField",
     "PsfexPsf",
     "SkyWcs",
+    "SplineSky",
     "VisitInfo",
     "adaptive_moments",
     "check_maps",
@@ -123,5 +135,7 @@ __all__ = [
     "read_metadata",
     "read_pixels",
     "read_psf",
+    "read_psfex",
+    "read_sky",
     "scaled_pixels",
 ]
