@@ -341,6 +341,61 @@ def test_tiles_of_other_programs_are_read_as_astropy_reads_them(tmp_path, method
     assert same_planes(part, exposure[part.box])
 
 
+@pytest.fixture
+def hcompress(tmp_path):
+    """Return pixels and the file that holds them in tiles of HCOMPRESS_1."""
+    pixels = np.random.default_rng(5).normal(100, 5, (70, 90)).round().astype(np.int32)
+    packed = fits.CompImageHDU(
+        pixels, name="IMAGE", compression_type="HCOMPRESS_1", tile_shape=(35, 30)
+    )
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "h.fits")
+    return pixels, tmp_path / "h.fits"
+
+
+def test_tiles_that_another_process_unpacks(hcompress):
+    pixels, path = hcompress
+    assert np.array_equal(read_component(path, "image").array, pixels)
+    part = Exposure.read(path, Box(20, 50, 10, 40)).image
+    assert part.array.dtype == np.int32
+    assert np.array_equal(part.array, pixels[10:40, 20:50])
+
+
+def test_damage_that_breaks_the_unpacking_breaks_nothing_else(hcompress):
+    """Its library crashed on such files; here the other process ends, with a message."""
+    _, path = hcompress
+    with fits.open(path, disable_image_compression=True) as hdus:
+        start, stop = hdus[1].fileinfo()["datLoc"], hdus[1].fileinfo()["datLoc"] + 2000
+    rng = np.random.default_rng(7)
+    whole = path.read_bytes()
+    for _ in range(3):
+        data = bytearray(whole)
+        for at in rng.integers(start + 300, stop, 300):
+            data[at] = rng.integers(0, 256)
+        path.write_bytes(data)
+        with pytest.raises(UnreadableFile, match=r"h.fits\[1\]: its tiles cannot be unpacked"):
+            read_component(path, "image")
+
+
+def test_an_unpacking_that_does_not_end_is_ended(hcompress, monkeypatch):
+    monkeypatch.setattr("skyloom.images.afw.unpack._PATIENCE", 0.001)
+    with pytest.raises(UnreadableFile, match="its tiles were not unpacked"):
+        read_component(hcompress[1], "image")
+
+
+def test_integer_maps_of_the_legacy_surveys(shared_data):
+    """Theirs are HCOMPRESS_1."""
+    path = shared_data / "legacysurvey/peer_products/mzlsbass2/coadd/177/1773p595"
+    path = path / "legacysurvey-1773p595-maskbits.fits.fz"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    with fits.open(path, disable_image_compression=True) as hdus:
+        assert hdus[1].header["ZCMPTYPE"] == "HCOMPRESS_1"
+    with fits.open(path) as hdus:
+        expected = hdus[1].data
+    found = read_component(path, "image")
+    assert np.array_equal(found.array, expected)
+
+
 # ---- real files
 
 
