@@ -26,6 +26,7 @@ from skyloom.images import (
     COMPONENTS,
     DEFAULT_PLANES,
     Exposure,
+    ExposureF,
     FilterLabel,
     Image,
     ImageL,
@@ -489,6 +490,39 @@ def test_a_wcs_that_is_not_known_is_taken_from_the_header(shared_data, tmp_path,
     assert exposure.wcs.pixel_to_sky(3, 4) == pytest.approx(known.wcs.pixel_to_sky(3, 4), abs=1e-9)
     assert exposure.wcs.is_fits_exact
     assert "f.fits: the archived WCS (SkyWcs) holds a mapping that is not known" in caplog.text
+
+
+def test_our_tables_have_the_columns_of_a_real_file(shared_data, tmp_path):
+    """Names, formats and order, flags among the others: afw lays its records out by them."""
+    exposure = ExposureF(20, 10)
+    exposure.wcs = sky()
+    exposure.photo_calib = PhotoCalib(mean=3.0, err=0.1)
+    exposure.filter = FilterLabel(band="i", physical="HSC-I2")
+    exposure.write(tmp_path / "e.fits")
+
+    def columns(path):
+        found = {}
+        with fits.open(path) as hdus:
+            for hdu in hdus[4:]:
+                cards = [c for c in hdu.header.cards if c.keyword[:5] in {"TTYPE", "TFLAG"}]
+                forms = [hdu.header[k] for k in hdu.header if k.startswith("TFORM")]
+                forms = [form.partition("(")[0] for form in forms]  # length of the longest text
+                classes = [hdu.header[k] for k in hdu.header if k.startswith("TCCLS")]
+                name = hdu.header.get("AR_NAME", "index")
+                found[name] = ([(c.keyword, c.value) for c in cards], forms, classes)
+        return found
+
+    ours, theirs = columns(tmp_path / "e.fits"), columns(real(shared_data, REAL[0]))
+    assert set(ours) == {"index", "SkyWcs", "PhotoCalib", "ChebyshevBoundedField", "FilterLabel"}
+    for name, found in ours.items():
+        assert found == theirs[name], name
+
+
+def test_texts_that_are_too_long_are_not_cut(tmp_path):
+    exposure = ExposureF(20, 10)
+    exposure.filter = FilterLabel(physical="x" * 33)
+    with pytest.raises(MissingComponent, match="column 'physical' holds 32 letters"):
+        exposure.write(tmp_path / "e.fits")
 
 
 def test_an_old_photo_calib_counts_in_maggies(shared_data, tmp_path):

@@ -134,9 +134,9 @@ def _photo_calib(encoder: Encoder, value: PhotoCalib) -> Written:
     mean, err = value.mean, value.err
     return [
         [
-            scalar("isConstant", "flag", "Is this spatially-constant?", is_constant),
             scalar("calibrationMean", "1D", "mean calibration on this domain", mean, "count"),
             scalar("calibrationErr", "1D", "1-sigma error on calibrationMean", err, "count"),
+            scalar("isConstant", "flag", "Is this spatially-constant?", is_constant),
             scalar("field", "1J", "archive ID of the BoundedField object", encoder.put(field)),
             scalar("version", "1J", "version of this PhotoCalib", 1),
         ]
@@ -180,8 +180,8 @@ def _filter(_: Encoder, value: FilterLabel) -> Written:
     return [
         [
             scalar("band_exists", "flag", "Is a band given?", value.band is not None),
-            scalar("physical_exists", "flag", "Is a filter given?", value.physical is not None),
             scalar("band", "32A", "name of the band", value.band or ""),
+            scalar("physical_exists", "flag", "Is a filter given?", value.physical is not None),
             scalar("physical", "32A", "name of the physical filter", value.physical or ""),
         ]
     ]

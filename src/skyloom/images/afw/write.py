@@ -264,7 +264,12 @@ def _archive_of(exposure: Exposure) -> tuple[Archive, dict[str, int]]:
         next_id = max(o[0] for o in objects) + 1
         key = COMPONENT_KEYS[name][0]
         ids[f"{key}_ID"] = ids[f"ARCHIVE_ID_{key}"] = id_
-    return archive.extended(objects), ids
+    try:
+        return archive.extended(objects), ids
+    except ValueError as error:
+        parts = ", ".join(new)
+        message = f"{parts} cannot be written ({error}); change what is set"
+        raise MissingComponent(message, component=parts) from error
 
 
 def _of_header(exposure: Exposure, name: str) -> Any:
