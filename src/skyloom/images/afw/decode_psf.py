@@ -197,6 +197,7 @@ def _coadd_input(decoder: Decoder, rows: Rows, at: int) -> CoaddInput:
 DECODERS.update(
     {
         "Chebyshev1Function2D": _chebyshev,
+        "Chebyshev1Function2F": _chebyshev,
         "CoaddPsf": _coadd,
         "DoubleGaussianPsf": _gaussians("sigma1", "sigma2"),
         "FixedKernel": _fixed_kernel,
@@ -205,6 +206,7 @@ DECODERS.update(
         "PcaPsf": _kernel_psf,
         "Polygon": _polygon,
         "PolynomialFunction2D": _polynomial,
+        "PolynomialFunction2F": _polynomial,
         "PsfexPsf": _psfex,
         "SingleGaussianPsf": _gaussians("sigma"),
     }
