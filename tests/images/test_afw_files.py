@@ -482,6 +482,30 @@ def test_the_current_layout(shared_data):
     assert np.allclose(exposure.wcs.sky_to_pixel(*archived), (x, y), rtol=0, atol=1e-8)
 
 
+def test_where_the_pixels_of_a_real_detector_are(shared_data):
+    """Pixels of 0.02 mm from (-0.5, -0.5); radial polynomials of the optics and of the device."""
+    frames = Exposure.read(real(shared_data, REAL[0])).detector.frames
+    assert frames.systems == ("ActualPixels", "FocalPlane", "Pixels", "TanPixels")
+    x, y = np.array([0.0, 3.0, 9.0]), np.array([7.0, 4.0, 9.0])
+    mm = 0.02 * (x + 0.5), 0.02 * (y + 0.5)
+    assert np.allclose(frames.transform(x, y), mm, rtol=0, atol=1e-15)
+    assert np.allclose(frames.transform(*mm, "FocalPlane", "Pixels"), (x, y), rtol=0, atol=1e-13)
+    # 10313.24 r + 9539.747 r**3, times 0.00484813681 = 1000 arcsec, from (-0.5, -0.5)
+    r2 = mm[0] ** 2 + mm[1] ** 2
+    factor = np.radians(1000 / 3600) * (10313.240312354817 + 9539.7472889282071 * r2)
+    expected = mm[0] * factor - 0.5, mm[1] * factor - 0.5
+    found = frames.transform(x, y, end="TanPixels")
+    assert np.allclose(found, expected, rtol=0, atol=1e-12)
+    assert np.allclose(frames.transform(*found, "TanPixels", "Pixels"), (x, y), rtol=0, atol=1e-9)
+    device = 0.95 + 0.01 * np.hypot(x, y)
+    found = frames.transform(x, y, end="ActualPixels")
+    assert np.allclose(found, (x * device, y * device), rtol=0, atol=1e-14)
+    both = frames.transform(*found, "ActualPixels", "FocalPlane")
+    assert np.allclose(both, mm, rtol=0, atol=1e-12)
+    with pytest.raises(MissingComponent, match="nothing joins Pixels and FieldAngle"):
+        frames.transform(1.0, 2.0, end="FieldAngle")
+
+
 def test_a_wcs_that_is_not_known_is_taken_from_the_header(shared_data, tmp_path, caplog):
     data = real(shared_data, REAL[0]).read_bytes()
     (tmp_path / "f.fits").write_bytes(data.replace(b"Begin WinMap", b"Begin SlaMap"))

@@ -29,6 +29,11 @@ def chebyshev_table(*rows):
     ]
 
 
+def text_field(name, *texts):
+    """Return a column of texts as arrays of bytes of any length."""
+    return field(name, "1QB()", [np.frombuffer(text.encode(), "u1") for text in texts], "Array")
+
+
 def value_of(coefficients, x, y):
     """Evaluate a field over `WHOLE`, whose outer edges are -1 and 1."""
     u, v = (x + 0.5) / 1000.0 - 1.0, (y + 0.5) / 2000.0 - 1.0
@@ -136,30 +141,29 @@ TAN = """1 SkyWcs 0  Begin FrameSet
  End FrameSet
 """
 
-PLANE = """1 Transform 0 Begin FrameSet
- IsA Frame
-    Nframe = 2
-    Currnt = 2
-    Lnk2 = 1
-    Map2 =
-       Begin PolyMap
-          Nin = 2
-          Nout = 1
-       IsA Mapping
-          NCF1 = 3
-          CF1 = 2
-          CF2 = 0.001
-          CF3 = -0.0005
-          PF3 = 1
-          PF6 = 1
-          NCI1 = 1
-          CI1 = 0
-       End PolyMap
- End FrameSet
+POLYNOMIAL = """Begin PolyMap
+    Nin = 2
+    Nout = 1
+ IsA Mapping
+    NCF1 = 3
+    CF1 = 2
+    CF2 = 0.001
+    CF3 = -0.0005
+    PF3 = 1
+    PF6 = 1
+    NCI1 = 1
+    CI1 = 0
+ End PolyMap
 """
+PLANES = {  # a mapping by itself, as transforms are written now, and between frames
+    "mapping": "1 TransformPoint2ToGeneric " + POLYNOMIAL,
+    "frames": "1 TransformPoint2ToGeneric Begin FrameSet\n IsA Frame\n Nframe = 2\n Currnt = 2\n"
+    " Lnk2 = 1\n Map2 =\n" + POLYNOMIAL + " End FrameSet\n",
+}
 
 
-def test_products_of_fields_areas_and_mappings(tmp_path):
+@pytest.mark.parametrize("form", PLANES)
+def test_products_of_fields_areas_and_mappings(form, tmp_path):
     """As calibrations of the photometric fits are: polynomial x area of pixels x plane."""
     terms = np.array([[3.0, 0.5]])
     path = write_exposure(
@@ -195,12 +199,14 @@ def test_products_of_fields_areas_and_mappings(tmp_path):
                 ],
                 (),
             ),
-            ("SkyWcs", [field("wcs", "1QB()", [np.frombuffer(TAN.encode(), "u1")], "Array")], ()),
+            ("SkyWcs", [text_field("wcs", TAN)], ()),
             (
                 "TransformBoundedField",
                 [
                     *box("bbox", *WHOLE),
-                    field("frameSet", "1QB()", [np.frombuffer(PLANE.encode(), "u1")], "Array"),
+                    field(
+                        "frameSet", "1QB()", [np.frombuffer(PLANES[form].encode(), "u1")], "Array"
+                    ),
                 ],
                 (),
             ),
@@ -414,7 +420,7 @@ def test_coadds(tmp_path):
             (7, "CoaddPsf", "lsst.meas.algorithms", [(5, 0, 1), (6, 0, 2)]),
         ],
         [
-            ("SkyWcs", [field("wcs", "1QB()", [np.frombuffer(TAN.encode(), "u1")], "Array")], ()),
+            ("SkyWcs", [text_field("wcs", TAN)], ()),
             ("FixedKernel", kernel_fields([wide, narrow], (10, 10), 2), ()),
             (
                 "KernelPsf",
@@ -437,6 +443,59 @@ def test_coadds(tmp_path):
         inner = stamp[edge : stamp.shape[0] - edge, edge : stamp.shape[0] - edge]
         # pixel positions through the sky and back: 1e-7 pix; stamps are normalised
         assert np.allclose(inner, expected / expected.sum(), rtol=0, atol=1e-6)
+
+
+def angle_map(kind, *values):
+    lines = "".join(f"    {name} = {value}\n" for name, value in values)
+    return (
+        f"1 TransformPoint2ToPoint2 Begin {kind}\n    Nin = 2\n IsA Mapping\n{lines} End {kind}\n"
+    )
+
+
+def test_angles_from_the_optical_axis(tmp_path):
+    """FieldAngle is in radians in the file; a mapping that is not known is left out."""
+    texts = [
+        angle_map("ZoomMap", ("Zoom", 2e-4)),  # mm to rad
+        angle_map("WinMap", ("Sft1", -30.0), ("Scl1", 0.015), ("Sft2", 10.0), ("Scl2", 0.015)),
+        angle_map("MathMap", ("Fwd1", '"x=y"')),
+    ]
+    detector = [
+        field("name", "10A", ["1_53"], "String"),
+        field("id", "1J", [50]),
+        field("serial", "10A", ["s"], "String"),
+        *box("bbox", (0, 0), (2047, 4175)),
+        *point("pixelSize", "1D", [(0.015, 0.015)], unit="mm"),
+        field("transformMap", "1J", [5]),
+    ]
+    names = ("FocalPlane", "Pixels", "Pixels"), ("FieldAngle", "FocalPlane", "TanPixels")
+    rows = [
+        field("fromSysName", "20A", names[0], "String"),
+        field("fromSysDetectorName", "20A", ["", "1_53", "1_53"], "String"),
+        field("toSysName", "20A", names[1], "String"),
+        field("toSysDetectorName", "20A", ["", "", "1_53"], "String"),
+        field("transform", "1J", [1, 2, 3]),
+    ]
+    maps = [text_field("bytes", *texts)]
+    point2 = "TransformPoint2ToPoint2"
+    path = write_exposure(
+        tmp_path / "e.fits",
+        {"DETECTOR": 6},
+        [
+            *((i + 1, point2, "lsst.afw.geom", [(1, i, 1)]) for i in range(3)),
+            (5, "TransformMap", "lsst.afw.cameraGeom", [(2, 0, 3)]),
+            (6, "Detector", "lsst.afw.cameraGeom", [(3, 0, 1)]),
+        ],
+        [(point2, maps, ()), ("TransformMap", rows, ()), ("Detector", detector, ())],
+    )
+    found = Exposure.read(path).detector
+    assert found.number == 50
+    assert found.frames.systems == ("FieldAngle", "FocalPlane", "Pixels")
+    mm = (-30.0 + 0.015 * 1000.0, 10.0 + 0.015 * 2000.0)
+    assert found.frames.transform(1000.0, 2000.0) == pytest.approx(mm)
+    angles = found.frames.transform(1000.0, 2000.0, end="FieldAngle")
+    assert angles == pytest.approx(np.degrees(2e-4 * np.array(mm)))
+    back = found.frames.transform(*angles, "FieldAngle", "Pixels")
+    assert back == pytest.approx((1000.0, 2000.0))
 
 
 def test_piff_is_kept_and_never_opened(tmp_path):

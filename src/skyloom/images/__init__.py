@@ -4,6 +4,7 @@ from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabe
 from skyloom.images.afw.read import read_component, read_metadata, read_psf
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf, GridPsf
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
+from skyloom.images.detector_frames import DetectorFrames
 from skyloom.images.exposure import (
     COMPONENTS,
     Exposure,
@@ -76,6 +77,7 @@ __all__ = [
     "CoaddInput",
     "CoaddPsf",
     "Detector",
+    "DetectorFrames",
     "Exposure",
     "ExposureD",
     "ExposureF",

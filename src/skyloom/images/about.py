@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from skyloom.geometry import Box
 from skyloom.images.dates import header_mjd
+from skyloom.images.detector_frames import DetectorFrames
 
 __all__ = ["Amplifier", "ArchivedObject", "Detector", "FilterLabel", "VisitInfo"]
 
@@ -59,6 +60,7 @@ class Detector:
     box: Box
     pixel_size: tuple[float, float]  # mm
     amplifiers: tuple[Amplifier, ...] = ()
+    frames: DetectorFrames | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from skyloom.images.afw.ast_polynomials import axes_of, chebyshev_map, polynomia
 from skyloom.images.afw.ast_text import AstObject, parse_ast
 from skyloom.images.afw.coordinate_map import CoordinateMap, Transform, UnsupportedMapping
 
-__all__ = ["AstProjection", "frame_set_map", "make_map"]
+__all__ = ["AstProjection", "frame_set_map", "make_map", "read_map"]
 
 
 class AstProjection:
@@ -75,6 +75,12 @@ def _check_sky(frames: AstObject) -> None:
     axes = [sky.integer(f"Axp{i}", i) for i in (1, 2)]
     if system != "ICRS" or axes != [1, 2]:
         raise UnsupportedMapping(f"the sky is in {system}, with axes {axes}")
+
+
+def read_map(text: str) -> CoordinateMap:
+    """Read the text of a mapping: one by itself, or that of a FrameSet."""
+    part = parse_ast(text)
+    return frame_set_map(part) if part.kind == "FrameSet" else make_map(part)
 
 
 def make_map(part: AstObject, invert: int | None = None) -> CoordinateMap:

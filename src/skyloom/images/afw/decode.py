@@ -13,8 +13,9 @@ from skyloom.errors import MissingComponent, NotCalibrated, UnreadableFile
 from skyloom.geometry import Box
 from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel
 from skyloom.images.afw.archive import Archive, Rows
-from skyloom.images.afw.ast_maps import AstProjection
-from skyloom.images.afw.coordinate_map import UnsupportedMapping
+from skyloom.images.afw.ast_maps import AstProjection, read_map
+from skyloom.images.afw.coordinate_map import CoordinateMap, UnsupportedMapping
+from skyloom.images.detector_frames import DetectorFrames
 from skyloom.images.sky_wcs import SkyWcs
 
 __all__ = ["DECODERS", "Decoder", "box_of", "header_wcs", "one"]
@@ -110,8 +111,9 @@ def _filter(_: Decoder, parts: list[Rows]) -> FilterLabel:
     )
 
 
-def _detector(_: Decoder, parts: list[Rows]) -> Detector:
+def _detector(decoder: Decoder, parts: list[Rows]) -> Detector:
     row = one(parts)
+    frames = decoder.get(int(row.get("transformMap"))) if "transformMap" in row else None
     amplifiers = []
     for part in parts[1:]:
         for i in range(len(part)):
@@ -133,7 +135,25 @@ def _detector(_: Decoder, parts: list[Rows]) -> Detector:
         box=box_of(row, "bbox"),
         pixel_size=row.point("pixelSize"),
         amplifiers=tuple(amplifiers),
+        frames=frames if isinstance(frames, DetectorFrames) else None,
     )
+
+
+def _point_map(_: Decoder, parts: list[Rows]) -> CoordinateMap:
+    mapping = read_map(bytes(one(parts).get("bytes")).decode("ascii"))
+    if (mapping.n_in, mapping.n_out) != (2, 2):
+        raise UnsupportedMapping("the mapping is not from two axes to two")
+    return mapping
+
+
+def _frames(decoder: Decoder, parts: list[Rows]) -> DetectorFrames:
+    rows = parts[0]
+    maps = {}
+    for i in range(len(rows)):
+        made = decoder.get(int(rows.get("transform", i)))
+        if isinstance(made, CoordinateMap):  # else its mapping is not known
+            maps[rows.get("fromSysName", i), rows.get("toSysName", i)] = made
+    return DetectorFrames(maps=maps)
 
 
 def _sky_wcs(_: Decoder, parts: list[Rows]) -> SkyWcs:
@@ -175,6 +195,8 @@ DECODERS: dict[str, Callable[[Decoder, list[Rows]], Any]] = {
     "FilterLabel": _filter,
     "SkyWcs": _sky_wcs,
     "TanWcs": _tan_wcs,
+    "TransformMap": _frames,
+    "TransformPoint2ToPoint2": _point_map,
 }
 """Class -> what makes it."""
 

@@ -10,8 +10,7 @@ import numpy as np
 from skyloom.errors import MissingComponent
 from skyloom.images.about import ArchivedObject
 from skyloom.images.afw.archive import Rows
-from skyloom.images.afw.ast_maps import frame_set_map
-from skyloom.images.afw.ast_text import parse_ast
+from skyloom.images.afw.ast_maps import read_map
 from skyloom.images.afw.coordinate_map import UnsupportedMapping
 from skyloom.images.afw.decode import DECODERS, Decoder, box_of, one
 from skyloom.images.fields import (
@@ -115,7 +114,7 @@ def _pixel_area(decoder: Decoder, parts: list[Rows]) -> PixelAreaField:
 def _mapped(_: Decoder, parts: list[Rows]) -> MappedField:
     row = one(parts)
     text = bytes(row.get("frameSet")).decode("ascii")
-    mapping = frame_set_map(parse_ast(text))
+    mapping = read_map(text)
     if (mapping.n_in, mapping.n_out) != (2, 1):
         raise UnsupportedMapping("the mapping is not from two axes to one")
     return MappedField(box=box_of(row, "bbox"), mapping=mapping.forward, text=text)
