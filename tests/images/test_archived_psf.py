@@ -170,6 +170,8 @@ def test_unknown_classes_stay_as_they_are():
     assert isinstance(found, ArchivedObject)
     assert found.name == "KernelPsf"
     assert found.parts[0].get("kernel") == 1
+    with pytest.raises(AttributeError, match=r"not known \(the class DeltaFunctionKernel is not"):
+        found.at(1.0, 2.0)
 
 
 # ---- coadds

@@ -111,12 +111,14 @@ class ArchivedObject:
     name: str  # of its class
     module: str
     parts: tuple[Any, ...]  # `skyloom.images.afw.Rows`
+    reason: str = ""  # what in it is not known, where its class is
 
     def __getattr__(self, wanted: str) -> Any:
         if wanted.startswith("_") or wanted in self.__slots__:
             raise AttributeError(wanted)
         is_pickle = self.name in _PICKLED
         why = "is a pickle, which could run code and is not opened" if is_pickle else "is not known"
+        why += f" ({self.reason})" if self.reason else ""
         raise AttributeError(
             f"{self.name} {why}: it has no {wanted!r} here, and is kept and rewritten unchanged"
         )

@@ -67,10 +67,11 @@ class FileComponents:
         of_header = header_wcs(wcs_cards(self.layout.image), self.layout.xy0)
         if isinstance(archived, ArchivedObject):
             log.warning(
-                "%s: the archived WCS (%s) holds a mapping that is not known; that of the header "
-                "is used, which may be an approximation",
+                "%s: the archived %s is not known (%s); the WCS of the header is used, which may "
+                "be an approximation",
                 self.layout.path,
                 archived.name,
+                archived.reason or "no such class",
             )
             archived = None
         if archived is None:

@@ -73,20 +73,21 @@ class Decoder:
         name = self.archive.class_of(id_)
         parts = self.archive.parts(id_)
         maker = DECODERS.get(name)
+        reason = ""
         if maker is not None:
             try:
                 return maker(self, parts)
-            except UnsupportedMapping:
-                pass  # it stays opaque
+            except UnsupportedMapping as unknown:
+                reason = str(unknown)  # it stays opaque
             except (UnreadableFile, MissingComponent, NotCalibrated):
                 raise
             except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
-                reason = " ".join(str(error).split())[:200]
+                wrong = " ".join(str(error).split())[:200]
                 raise self.archive.index.error(
-                    f"object {id_} ({name}) cannot be understood ({reason})"
+                    f"object {id_} ({name}) cannot be understood ({wrong})"
                 ) from error
         module = self.archive.entries[id_][0].module
-        return ArchivedObject(name=name, module=module, parts=tuple(parts))
+        return ArchivedObject(name=name, module=module, parts=tuple(parts), reason=reason)
 
 
 def one(parts: list[Rows], number: int = 0) -> Rows:
