@@ -280,3 +280,12 @@ def test_a_polynomial_without_an_answer_gives_nan():
     mapping = make_map(parse_ast(poly([[(1.0, 2, 0)], [(1.0, 0, 1)]])))
     found = mapping.inverse(np.array([[-1.0], [0.0]]))  # no real root
     assert np.isnan(found).any()
+
+
+def test_many_points_are_mapped_as_one_is(monkeypatch):
+    projection = AstProjection.parse(frame_set([to_sky((150.0, 2.0))]))
+    x, y = np.linspace(-1, 1, 11), np.linspace(2, -2, 11)
+    whole = projection.to_sky(x, y)
+    monkeypatch.setattr("skyloom.images.afw.ast_maps._BLOCK", 4)
+    assert np.array_equal(projection.to_sky(x, y), whole)
+    assert np.allclose(projection.to_pixel(*whole), (x, y), rtol=0, atol=1e-12)

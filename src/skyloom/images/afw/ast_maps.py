@@ -17,6 +17,8 @@ from skyloom.images.afw.coordinate_map import CoordinateMap, Transform, Unsuppor
 
 __all__ = ["AstProjection", "frame_set_map", "make_map", "read_map"]
 
+_BLOCK = 1 << 12  # points; 36 terms of a polynomial for each are 1.2 MB
+
 
 class AstProjection:
     """A mapping from parent pixels to right ascension and declination, and its text."""
@@ -37,13 +39,22 @@ class AstProjection:
 
     def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return right ascension and declination [deg] of parent positions [pix]."""
-        lon, lat = self.mapping.forward(np.stack([x, y]))
+        lon, lat = _in_blocks(self.mapping.forward, np.stack([x, y]))
         return np.degrees(lon) % 360.0, np.degrees(lat)
 
     def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Return parent positions [pix] of sky positions [deg]; NaN where there is none."""
-        x, y = self.mapping.inverse(np.radians(np.stack([ra, dec])))
+        x, y = _in_blocks(self.mapping.inverse, np.radians(np.stack([ra, dec])))
         return x, y
+
+
+def _in_blocks(function: Transform, points: Floats) -> Floats:
+    """Map many points, some at a time: the terms of a polynomial would not fit into the cache."""
+    n = points.shape[1]
+    if n <= _BLOCK:
+        return function(points)
+    blocks = [function(points[:, at : at + _BLOCK]) for at in range(0, n, _BLOCK)]
+    return np.concatenate(blocks, axis=1)
 
 
 def frame_set_map(frames: AstObject) -> CoordinateMap:
