@@ -62,12 +62,12 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 }
 
 
-# these are in test_butler_exposures.py and test_butler_legacysurvey.py
-ELSEWHERE = {"exposure", "calibration", "psf", "psfex_model", "sky_model", "source_catalog"}
+ELSEWHERE = {"exposure", "calibration", "psf", "source_catalog"}  # test_butler_exposures.py
 
 
 def test_every_format_has_an_example() -> None:
-    assert set(EXAMPLES) | ELSEWHERE == set(FORMATS)
+    of_surveys = {"psfex_model", "sky_model"}  # test_butler_legacysurvey.py
+    assert set(EXAMPLES) | ELSEWHERE | of_surveys == set(FORMATS)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
