@@ -369,3 +369,25 @@ def test_the_sums_of_images_are_those_of_galsim(surveys: Path) -> None:
             ours = np.tensordot(psf.factors(np.array([x]), np.array([y]))[0], psf.components, 1)
             theirs = other.getPSFArray(galsim.PositionD(x, y))
             assert np.allclose(ours, theirs, rtol=0, atol=1e-6 * theirs.max())  # float32 there
+
+
+def test_damaged_files_raise_documented_errors_only(tmp_path: Path) -> None:
+    stacked(tmp_path / "p.fits", [psf_row("N1", 1, 9, 2.0)] * 2, {"psf_mask": (3, 9, 9)})
+    grid = {"gridvals": (9, 6), "xgrid": (6,), "ygrid": (9,)}
+    stacked(tmp_path / "s.fits", [sky_row("N1", 6, 9)], grid)
+    rng = np.random.default_rng(12)
+    refused = 0
+    for name, read in (("p.fits", read_psfex), ("s.fits", read_sky)):
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(60):
+            data = bytearray(whole)
+            for at in rng.integers(2880, len(data), 4):
+                data[at] = rng.integers(32, 127) if rng.random() < 0.8 else rng.integers(0, 256)
+            size = rng.integers(2880, len(data)) if rng.random() < 0.2 else len(data)
+            (tmp_path / "d.fits").write_bytes(bytes(data[:size]))
+            try:
+                model = read(tmp_path / "d.fits", expnum=7, ccdname="N1")
+                model.at(3.0, 4.0) if read is read_psfex else model(3.0, 4.0)
+            except (UnreadableFile, MissingComponent):
+                refused += 1
+    assert refused > 60  # two rows of the same CCD, unless damage made them differ
