@@ -75,6 +75,40 @@ def test_a_psfex_model_is_sampled_at_native_pixels():
     assert (wide * y**2).sum() == pytest.approx(moment, rel=1e-9)
 
 
+@pytest.mark.parametrize(("step", "n", "side"), [(0.7, 50, 35), (0.5, 41, 21), (1.0, 63, 63)])
+def test_the_stamp_of_a_psfex_model_has_the_size_that_afw_gives_it(step, n, side):
+    """The whole part of samples times step in float32, made odd."""
+    step = float(np.float32(step))
+    psf = PsfexPsf(
+        [gaussian(n, 2.0, step)], step=step, group=[0, 0], degree=[0], offset=[0, 0], scale=[1, 1]
+    )
+    assert psf.at(0.0, 0.0).shape == (side, side)
+
+
+def test_a_psfex_model_is_resampled_by_ten_taps_of_lanczos_5():
+    """Sample by sample, as PSFEx does it: cut at the edge, with sum one."""
+    rng = np.random.default_rng(8)
+    image, step = rng.uniform(0.5, 1.0, (31, 31)), 0.8
+    psf = PsfexPsf([image], step=step, group=[0, 0], degree=[0], offset=[0, 0], scale=[1, 1])
+    image = image.astype(np.float32).astype(float)
+    side = 25
+
+    def taps(j):
+        place = 31 // 2 + (j - side // 2) / step
+        samples = [k for k in range(int(place) - 4, int(place) + 6) if 0 <= k < 31]
+        t = np.array(samples) - place
+        weights = np.sinc(t) * np.sinc(t / 5) * (np.abs(t) <= 5)
+        return samples, weights / weights.sum()
+
+    expected = np.zeros((side, side))
+    for row in range(side):
+        for column in range(side):
+            (ys, wy), (xs, wx) = taps(row), taps(column)
+            expected[row, column] = wy @ image[np.ix_(ys, xs)] @ wx
+    stamp = psf.at(0.0, 0.0)
+    assert np.allclose(stamp, expected / expected.sum(), rtol=0, atol=1e-15)
+
+
 def test_a_psfex_model_keeps_its_orientation():
     # a component that is long in x: rows of the array are y
     y, x = np.indices((25, 25)) - 12
@@ -170,6 +204,8 @@ def test_unknown_classes_stay_as_they_are():
     assert isinstance(found, ArchivedObject)
     assert found.name == "KernelPsf"
     assert found.parts[0].get("kernel") == 1
+    with pytest.raises(AttributeError, match=r"not known \(the class DeltaFunctionKernel is not"):
+        found.at(1.0, 2.0)
 
 
 # ---- coadds

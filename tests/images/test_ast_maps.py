@@ -7,8 +7,9 @@ import pytest
 from afw_tools import sky
 from astropy.wcs import WCS
 
-from skyloom.images.afw.ast_maps import AstProjection, UnsupportedMapping, make_map
+from skyloom.images.afw.ast_maps import AstProjection, make_map
 from skyloom.images.afw.ast_text import parse_ast
+from skyloom.images.afw.coordinate_map import UnsupportedMapping
 
 
 def block(kind, values=(), parts=()):
@@ -86,6 +87,114 @@ def test_a_tan_sip_wcs_agrees_with_astropy():
     assert np.allclose(found, expected, rtol=0, atol=1e-11)  # deg: rounding of two ways to compute
     back = projection.to_pixel(*found)
     assert np.allclose(back, (x, y), rtol=0, atol=1e-7)  # pix: 1e-14 rad of the sky
+
+
+def test_pixels_focal_plane_gnomonic_plane_and_sky():
+    """Four frames in a chain, as joint astrometric fits have them; inverses are given as well."""
+    focal = [("Nin", 2), ("MPF1", 1), ("MPF2", 1), ("NCF1", 2), ("NCF2", 2)]
+    focal += [("CF1", 206.0), ("CF2", -0.015), ("CF3", -135.0), ("CF4", -0.015), ("PF3", 1)]
+    focal += [("PF8", 1), ("MPI1", 1), ("MPI2", 1), ("NCI1", 2), ("NCI2", 2)]
+    focal += [("CI1", 206.0 / 0.015), ("CI2", -1 / 0.015), ("CI3", -135.0 / 0.015)]
+    focal += [("CI4", -1 / 0.015), ("PI3", 1), ("PI8", 1), ("IterInv", 0)]
+    plane = poly([[(-0.003, 1, 0), (2e-9, 2, 1)], [(0.003, 0, 1), (1e-9, 0, 3)]])
+    steps = [block("PolyMap", focal), plane, to_sky((339.3, 0.7))]
+    projection = AstProjection.parse(frame_set(steps))
+    x, y = np.array([0.0, 1000.0, 2047.0]), np.array([4175.0, 17.0, 2000.0])
+    u, v = 206.0 - 0.015 * x, -135.0 - 0.015 * y
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [339.3, 0.7]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [1.0, 1.0], [1.0, 1.0]
+    expected = wcs.all_pix2world(-0.003 * u + 2e-9 * u**2 * v, 0.003 * v + 1e-9 * v**3, 0)
+    found = projection.to_sky(x, y)
+    assert np.allclose(found, expected, rtol=0, atol=1e-12)  # deg, rounding
+    assert np.allclose(projection.to_pixel(*found), (x, y), rtol=0, atol=1e-7)  # of 1e-13 rad
+
+
+@pytest.mark.parametrize("name", ["ARC", "SIN", "STG", "TAN", "ZEA"])
+def test_projections_agree_with_astropy(name):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = [f"RA---{name}", f"DEC--{name}"], [150.0, 2.0]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [1.0, 1.0], [1.0, 1.0]
+    text = to_sky(wcs.wcs.crval).replace('"TAN"', f'"{name}"')
+    projection = AstProjection.parse(frame_set([text]))
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(-25, 25, 6), np.linspace(-30, 30, 7)))
+    ra, dec = wcs.all_pix2world(x, y, 0)
+    found = projection.to_sky(x, y)
+    assert np.allclose(found, (ra, dec), rtol=0, atol=1e-12)  # deg, rounding
+    assert np.allclose(projection.to_pixel(ra, dec), (x, y), rtol=0, atol=1e-11)
+
+
+def test_polynomials_of_chebyshev():
+    """Boxes are mapped to -1 to 1 by a scale and an offset; beyond them there is no value."""
+    values = [("Nin", 2), ("NCF1", 3), ("NCF2", 2)]
+    values += [("CF1", 5.0), ("CF2", 2.0), ("CF3", 0.25), ("PF3", 1), ("PF5", 2), ("PF6", 1)]
+    values += [("CF4", 3.0), ("CF5", -0.5), ("PF8", 1), ("PF9", 3)]
+    values += [("FSCL1", 0.01), ("FSCL2", 0.02), ("FOFF1", -2.0), ("FOFF2", 0.5)]
+    mapping = make_map(parse_ast(block("ChebyMap", [*values, ("IterInv", 1)])))
+    points = np.array([[120.0, 200.0, 299.0], [-70.0, -25.0, 24.0]])
+    u, v = 0.01 * points[0] - 2.0, 0.02 * points[1] + 0.5
+    one = 5.0 + 2.0 * u + 0.25 * (2 * u**2 - 1) * v
+    two = 3.0 * v - 0.5 * (4 * u**3 - 3 * u)
+    assert np.allclose(mapping.forward(points), [one, two], rtol=1e-14)
+    # the Jacobian is that of 3 v - 0.5 T3(u), never singular here
+    assert np.allclose(mapping.inverse(np.array([one, two])), points, rtol=0, atol=1e-9)
+    outside = mapping.forward(np.array([[301.0, 200.0], [0.0, 26.0]]))
+    assert np.isnan(outside).all()
+    same = [item for item in values if not item[0].startswith(("FSCL", "FOFF"))]
+    powers = make_map(parse_ast(block("ChebyMap", same)))
+    assert np.allclose(powers.forward(points)[1], 3.0 * points[1] - 0.5 * points[0] ** 3)
+
+
+def test_axes_that_change_places():
+    swap = {"Nin": 2, "In1": 2, "In2": 1, "Out1": 2, "Out2": 1}
+    mapping = make_map(parse_ast(block("PermMap", swap)))
+    points = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert mapping.forward(points).tolist() == [[3, 4], [1, 2]]
+    assert mapping.inverse(points).tolist() == [[3, 4], [1, 2]]
+    with pytest.raises(UnsupportedMapping, match="with constants"):
+        make_map(parse_ast(block("PermMap", {**swap, "Out1": -1})))
+
+
+def radial(terms):
+    """Return a mapping of radii about the origin: direction and length, length by polynomial."""
+    values = [("Nin", 1), ("NCF1", len(terms)), ("IterInv", 1)]
+    for n, (c, k) in enumerate(terms, start=1):
+        values += [(f"CF{n}", repr(c)), (f"PF{n}", k)]
+    lengths = block("PolyMap", values)
+    split = block("UnitNormMap", {"Nin": 2, "Ctr1": 3.0})
+    both = compound(block("UnitMap", {"Nin": 2}), lengths, Series=0)
+    return compound(compound(split, both), split, InvB=1)
+
+
+def test_a_radial_distortion_as_cameras_have_it():
+    """r becomes r + k r**3 about (3, 0); jointed with a TranMap whose inverse is another."""
+    mapping = make_map(parse_ast(radial([(1.0, 1), (1e-4, 3)])))
+    points = np.array([[3.0, 5.0, -8.0], [2.0, -7.0, 6.0]])
+    dx, dy = points[0] - 3.0, points[1]
+    factor = 1.0 + 1e-4 * (dx**2 + dy**2)
+    expected = np.stack([3.0 + dx * factor, dy * factor])
+    assert np.allclose(mapping.forward(points), expected, rtol=1e-14)
+    assert np.allclose(mapping.inverse(expected), points, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (block("WcsMap", {"Nin": 2, "Type": '"TPN"'}), "TPN"),
+        (block("WcsMap", {"Nin": 2, "Type": '"SIN"', "PV2_1": 0.1}), "with parameters"),
+        (block("WcsMap", {"Nin": 2, "Type": '"TAN"', "WcsAx1": 2, "WcsAx2": 1}), "other axes"),
+    ],
+)
+def test_projections_that_are_not_known(text, match):
+    with pytest.raises(UnsupportedMapping, match=match):
+        make_map(parse_ast(text))
+
+
+def test_a_sky_that_is_not_icrs_is_not_taken_for_it():
+    text = frame_set([to_sky((10.0, 20.0))])
+    frame = "   Frm2 =\n" + block("SkyFrame", {"System": '"FK5"'}) + "\n   Lnk2"
+    with pytest.raises(UnsupportedMapping, match="the sky is in FK5"):
+        AstProjection.parse(text.replace("   Lnk2", frame))
 
 
 def test_positions_behind_the_plane_have_no_pixel():
@@ -171,3 +280,12 @@ def test_a_polynomial_without_an_answer_gives_nan():
     mapping = make_map(parse_ast(poly([[(1.0, 2, 0)], [(1.0, 0, 1)]])))
     found = mapping.inverse(np.array([[-1.0], [0.0]]))  # no real root
     assert np.isnan(found).any()
+
+
+def test_many_points_are_mapped_as_one_is(monkeypatch):
+    projection = AstProjection.parse(frame_set([to_sky((150.0, 2.0))]))
+    x, y = np.linspace(-1, 1, 11), np.linspace(2, -2, 11)
+    whole = projection.to_sky(x, y)
+    monkeypatch.setattr("skyloom.images.afw.ast_maps._BLOCK", 4)
+    assert np.array_equal(projection.to_sky(x, y), whole)
+    assert np.allclose(projection.to_pixel(*whole), (x, y), rtol=0, atol=1e-12)

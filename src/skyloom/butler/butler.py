@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, final, overload
@@ -9,6 +10,7 @@ from typing import Any, Self, final, overload
 from skyloom.errors import (
     BadDataId,
     DataNotFound,
+    MissingComponent,
     ReadOnlyError,
     UnknownDatasetType,
     Unwritable,
@@ -188,9 +190,9 @@ class Butler:
         ----------
         name : str
             A dataset type; or one with a suffix: ``_filename`` (the path, of a file that may not
-            exist), ``_md`` (header cards, without pixels), ``_len``, ``_schema``, ``_sub`` (the
-            part in ``bbox=``, in parent coordinates), ``_wcs``, ``_photo_calib``, ``_psf``,
-            ``_mask``, ``_variance``, ``_image``.
+            exist), ``_md`` (header cards, without pixels), ``_len``, ``_schema``, ``_table`` (all
+            rows of a file of models), ``_sub`` (the part in ``bbox=``, in parent coordinates),
+            ``_wcs``, ``_photo_calib``, ``_psf``, ``_mask``, ``_variance``, ``_image``.
         data_id : mapping, optional
             Which one.  Keys that are not given are looked up: in the registry, or in the names of
             the files that exist.
@@ -222,11 +224,16 @@ class Butler:
         if part:
             check_part(kind, part)
         for key in kind.picks if not part else ():
-            options.update(self._picked(kind, key, values))
+            options.update(self.finder.picked(kind, key, values))
         try:
             return read_file(
                 base, full, path, kind.format, ours=self._is_ours(kind), part=part, **options
             )
+        except MissingComponent:
+            for other in self._locator.others(base, kind.name):  # a file without this CCD
+                with contextlib.suppress(DataNotFound, MissingComponent):
+                    return self.get(f"{other}_{part}" if part else other, data_id, **more)
+            raise
         except DataNotFound as error:
             wrong = self.finder.contradiction(base, full)
             if wrong is not None:
@@ -273,15 +280,6 @@ class Butler:
         correction = MosaicCalib.from_metadata(cards, wcs=wcs if jacobian else None)
         exposure.photo_calib = correction.photo_calib(exposure.box)
         return exposure
-
-    def _picked(self, kind: DatasetType, key: str, values: Mapping[str, Value]) -> dict[str, Value]:
-        for name in kind.tables:
-            table = self.layout.tables[name]
-            rows = self.finder.rows(name, self.layout.check(values).subset(table.keys))
-            found = {row[key] for row in rows if key in row}
-            if len(found) == 1:
-                return {key: found.pop()}
-        return {}
 
     def _is_ours(self, kind: DatasetType) -> bool:
         return not (kind.is_external or kind.input or self.layout.registry)

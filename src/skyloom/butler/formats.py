@@ -39,6 +39,7 @@ from pydantic import BaseModel
 from skyloom.errors import InputError
 
 from . import formats_exposures as exposures
+from . import formats_models as models
 from . import formats_tables as tables
 from .files import Written, write_atomic
 from .formats_fits import Array, read_fits, read_header, write_fits
@@ -239,6 +240,18 @@ FORMATS: Final[Mapping[str, Format]] = {
             parts={**exposures.EXPOSURE_PARTS, "sub": exposures.read_calibration},
         ),
         Format(name="psf", read=exposures.read_psf, write=exposures.write_psf, parts=_FITS_PARTS),
+        Format(
+            name="psfex_model",
+            read=models.read_psfex_model,
+            write=tables.write_fits_rows,
+            parts=models.MODEL_PARTS,
+        ),
+        Format(
+            name="sky_model",
+            read=models.read_sky_model,
+            write=tables.write_fits_rows,
+            parts=models.MODEL_PARTS,
+        ),
         Format(name="text", read=_read_text, write=_write_text),
         Format(name="bytes", read=Path.read_bytes, write=_write_bytes),
         Format(name="png", read=Path.read_bytes, write=_write_bytes),

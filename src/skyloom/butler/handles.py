@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, final
 
-from skyloom.errors import DataDamaged, DataNotFound, SkyloomError, UnreadableFile
+from skyloom.errors import (
+    DataDamaged,
+    DataNotFound,
+    MissingComponent,
+    SkyloomError,
+    UnreadableFile,
+)
 
 from .data_id import DataId
 from .formats import read_dataset
@@ -73,7 +79,7 @@ def read_file(
     except MemoryError:
         raise
     except Exception as error:
-        if isinstance(error, SkyloomError) and not ours:
+        if isinstance(error, MissingComponent) or (isinstance(error, SkyloomError) and not ours):
             raise
         what = f"{path}: cannot be read as {format_} ({type(error).__name__}: {error})"
         if ours:

@@ -42,9 +42,10 @@ class Locator:
         if kind.is_external:
             return self._external_file(kind, values)
         for other in kind.first_of:
-            found = self.locate(self.layout[other], values, only_existing=only_existing)
-            if found[1].is_file():
-                return found
+            with contextlib.suppress(DataNotFound):
+                found = self.locate(self.layout[other], values, only_existing=only_existing)
+                if found[1].is_file():
+                    return found
         if kind.first_of:
             first = self.layout[kind.first_of[0]]
             return self.locate(first, values, only_existing=only_existing)
@@ -85,6 +86,11 @@ class Locator:
                 f"dataset {kind.name}({full}) is the user's own file, and none was given",
                 name=kind.name,
             ) from None
+
+    def others(self, name: str, tried: str) -> tuple[str, ...]:
+        """Return the types that hold the same as one that was tried, and come after it."""
+        first_of = self.layout[name].first_of
+        return first_of[first_of.index(tried) + 1 :] if tried in first_of else ()
 
     def stored(self, kind: DatasetType, part: str, path: Path) -> tuple[DatasetType, str]:
         """Return the type whose format a file has, and which part of it is wanted."""

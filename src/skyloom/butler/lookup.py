@@ -111,6 +111,16 @@ class Finder:
             return error
         return None
 
+    def picked(self, kind: DatasetType, key: str, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the value of a key that tells the reader what to read; nothing if none does."""
+        for name in kind.tables:
+            table = self.layout.tables[name]
+            rows = self.rows(name, self.layout.check(values).subset(table.keys))
+            found = {row[key] for row in rows if key in row}
+            if len(found) == 1:
+                return {key: found.pop()}
+        return {key: values[key]} if key in values else {}
+
     def rows(self, table: str, known: Mapping[str, Value]) -> list[dict[str, Value]]:
         """Return the rows of a lookup table of all roots that agree with ``known``."""
         lookup = self.layout.tables[table]

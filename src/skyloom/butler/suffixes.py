@@ -17,6 +17,7 @@ SUFFIXES: Final = (
     "md",
     "len",
     "schema",
+    "table",
     "sub",
     "wcs",
     "photo_calib",

@@ -46,6 +46,12 @@ _GROUPS: Final = (
     ("coord", ("ra", "dec")),
     ("point", ("x", "y")),
 )
+_OLD_ENDINGS: Final = {
+    **dict.fromkeys(("_instFlux", "_flux"), ""),
+    **dict.fromkeys(("_instFluxErr", "_fluxErr", "_fluxSigma"), "err"),
+    "_flag": "flags",
+}
+"""Modern ending of a name -> what stands there in table version 0, behind a dot."""
 _APERTURE_NAME: Final = re.compile(rf"{APERTURES}_(instFlux|instFluxErr|flag)")
 
 
@@ -135,7 +141,22 @@ class Lookup:
         modern = modern_name(target)
         if modern.startswith("slot_"):
             return self._find_slot(modern)
-        return self._find_modern(modern, name)
+        return self._find_modern(modern, name) or self._find_old(target)
+
+    def _find_old(self, target: str) -> Part | Group | None:
+        """Find what the modern ending of a field of an old table means there.
+
+        A flux of version 0 has the name itself, ``err`` and ``flags`` behind it.
+        """
+        for ending, old in _OLD_ENDINGS.items():
+            base = target.removesuffix(ending)
+            if base == target or not (old or "flux" in base):
+                continue
+            for dot in (".", "_"):
+                field = self._fields.get(f"{base}{dot}{old}" if old else base)
+                if field is not None:
+                    return _whole(field)
+        return None
 
     def _find_slot(self, modern: str) -> Part | Group | None:
         """Find a slot under its other name, or where it is by default."""

@@ -4,6 +4,7 @@ from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabe
 from skyloom.images.afw.read import read_component, read_metadata, read_psf
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf, GridPsf
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
+from skyloom.images.detector_frames import DetectorFrames
 from skyloom.images.exposure import (
     COMPONENTS,
     Exposure,
@@ -14,7 +15,13 @@ from skyloom.images.exposure import (
     ExposureL,
     ExposureU,
 )
-from skyloom.images.fields import ApCorrMap, ChebyshevField
+from skyloom.images.fields import (
+    ApCorrMap,
+    ChebyshevField,
+    MappedField,
+    PixelAreaField,
+    ProductField,
+)
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.frame import (
     Frame,
@@ -34,6 +41,7 @@ from skyloom.images.kernel_psf import (
     PolynomialFunction,
     PsfexPsf,
 )
+from skyloom.images.legacy import read_psfex, read_sky
 from skyloom.images.maps import MapFile, PixelMaps, check_maps
 from skyloom.images.mask import UNUSABLE, MaskBit
 from skyloom.images.masked_image import (
@@ -50,6 +58,7 @@ from skyloom.images.mosaic import FFP_FORMAT, FluxFitParams, MosaicCalib
 from skyloom.images.photo_calib import AB_ZERO_NJY, PhotoCalib, magnitude_errors
 from skyloom.images.planes import DEFAULT_PLANES, MASK_ALIASES, Mask
 from skyloom.images.sky_wcs import SkyWcs
+from skyloom.images.spline_sky import SplineSky
 from skyloom.images.statistics import PixelStatistics, pixel_statistics
 
 __all__ = [
@@ -68,6 +77,7 @@ __all__ = [
     "CoaddInput",
     "CoaddPsf",
     "Detector",
+    "DetectorFrames",
     "Exposure",
     "ExposureD",
     "ExposureF",
@@ -90,6 +100,7 @@ __all__ = [
     "ImageU",
     "KernelPsf",
     "MapFile",
+    "MappedField",
     "Mask",
     "MaskBit",
     "MaskedImage",
@@ -101,11 +112,14 @@ __all__ = [
     "MaskedImageU",
     "MosaicCalib",
     "PhotoCalib",
+    "PixelAreaField",
     "PixelMaps",
     "PixelStatistics",
     "PolynomialFunction",
+    "ProductField",
     "PsfexPsf",
     "SkyWcs",
+    "SplineSky",
     "VisitInfo",
     "adaptive_moments",
     "check_maps",
@@ -123,5 +137,7 @@ __all__ = [
     "read_metadata",
     "read_pixels",
     "read_psf",
+    "read_psfex",
+    "read_sky",
     "scaled_pixels",
 ]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from skyloom.geometry import Box
 from skyloom.images.dates import header_mjd
+from skyloom.images.detector_frames import DetectorFrames
 
 __all__ = ["Amplifier", "ArchivedObject", "Detector", "FilterLabel", "VisitInfo"]
 
 _BANDS = {"u", "g", "r", "i", "z", "y", "SH", "PH", "VR", "white"}
+_PICKLED = {"PiffPsf"}  # classes of archived objects that are stored as Python pickles
 _NO_FILTER = {"_unknown_", ""}
 
 
@@ -58,6 +60,7 @@ class Detector:
     box: Box
     pixel_size: tuple[float, float]  # mm
     amplifiers: tuple[Amplifier, ...] = ()
+    frames: DetectorFrames | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +111,14 @@ class ArchivedObject:
     name: str  # of its class
     module: str
     parts: tuple[Any, ...]  # `skyloom.images.afw.Rows`
+    reason: str = ""  # what in it is not known, where its class is
+
+    def __getattr__(self, wanted: str) -> Any:
+        if wanted.startswith("_") or wanted in self.__slots__:
+            raise AttributeError(wanted)
+        is_pickle = self.name in _PICKLED
+        why = "is a pickle, which could run code and is not opened" if is_pickle else "is not known"
+        why += f" ({self.reason})" if self.reason else ""
+        raise AttributeError(
+            f"{self.name} {why}: it has no {wanted!r} here, and is kept and rewritten unchanged"
+        )

@@ -1,10 +1,13 @@
-"""Numbers that vary over an image, as Chebyshev polynomials, and aperture corrections of them."""
+"""Numbers that vary over an image: Chebyshev polynomials, products, areas of pixels, mappings.
+
+And aperture corrections, which are made of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,20 @@ from skyloom._types import Floats
 from skyloom.geometry import Box
 from skyloom.images.photo_calib import Field
 
-__all__ = ["ApCorrMap", "ChebyshevField"]
+if TYPE_CHECKING:
+    from skyloom.images.sky_wcs import SkyWcs
+
+__all__ = [
+    "ApCorrMap",
+    "ChebyshevField",
+    "InverseField",
+    "MappedField",
+    "PixelAreaField",
+    "ProductField",
+    "scaled_field",
+]
+
+_RADIAN = 180.0 * 3600.0 / np.pi  # arcsec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +77,79 @@ class ChebyshevField:
         """Return the mean over the box."""
         ny, nx = self.coefficients.shape
         return float(_integrals(ny) @ self.coefficients @ _integrals(nx))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProductField:
+    """A product of fields, such as a polynomial times the area of pixels."""
+
+    factors: tuple[Field, ...]
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
+        """Return the values at parent positions [pix]."""
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        result = np.ones(x.shape)
+        for factor in self.factors:
+            result = result * factor(x, y)
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PixelAreaField:
+    """The area of pixels on the sky times a number."""
+
+    box: Box  # parent coordinates
+    wcs: SkyWcs
+    scaling: float  # per rad**2
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
+        """Return the values at parent positions [pix]."""
+        return np.asarray(self.wcs.pixel_area(x, y) * (self.scaling / _RADIAN**2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MappedField:
+    """What a mapping from two axes to one gives; kept with the text that it was read from."""
+
+    box: Box  # parent coordinates
+    mapping: Callable[[Floats], Floats]  # points of shape (2, n) -> (1, n)
+    text: str  # as AST writes mappings
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
+        """Return the values at parent positions [pix]."""
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        values = self.mapping(np.stack([x.ravel(), y.ravel()]))[0]
+        return np.asarray(values.reshape(x.shape), np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InverseField:
+    """A number over a field."""
+
+    numerator: float
+    field: Field
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Floats:
+        """Return the values at parent positions [pix]."""
+        return np.asarray(self.numerator / self.field(x, y))
+
+
+def scaled_field(field: Field, scale: float) -> Field:
+    """Return a field times a number, as a field of the same kind where there is such."""
+    if isinstance(field, ChebyshevField):
+        return replace(field, coefficients=field.coefficients * scale)
+    if isinstance(field, PixelAreaField):
+        return replace(field, scaling=field.scaling * scale)
+    if isinstance(field, InverseField):
+        return replace(field, numerator=field.numerator * scale)
+    constant = ChebyshevField(box=Box(0, 0, 0, 0), coefficients=np.array([[scale]]))
+    box = getattr(field, "box", None)
+    factors = field.factors if isinstance(field, ProductField) else (field,)
+    for factor in factors:
+        box = getattr(factor, "box", box)
+    if box is not None:
+        constant = replace(constant, box=box)
+    return ProductField(factors=(*factors, constant))
 
 
 class ApCorrMap(Mapping[str, Any]):

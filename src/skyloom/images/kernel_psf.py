@@ -232,7 +232,8 @@ def _psfex_terms(group: Sequence[int], degree: Sequence[int]) -> list[tuple[int,
 
 def _resampled(images: Floats, step: float) -> Floats:
     """Sample images at native pixels about their central samples."""
-    side = max(int(n * step) for n in images.shape[1:])
+    # In single precision, as afw counts its pixels: 50 samples of 0.7 are 35 pixels, not 34.
+    side = max(int(np.float32(n) * np.float32(step)) for n in images.shape[1:])
     side += 1 - side % 2
     rows = _resampling(images.shape[1], side, step)
     columns = _resampling(images.shape[2], side, step)

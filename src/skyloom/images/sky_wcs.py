@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Projection", "SkyWcs", "as_sky_wcs"]
 
+_PLACES = 5  # along each side of a box, to compare two WCS
+_SAME = np.radians(1e-6 / 3600.0)  # rad; headers hold 15 digits, which is a hundredth of it
+
 
 class Projection(Protocol):
     """What turns parent pixel positions into sky positions and back; one-dimensional arrays."""
@@ -59,9 +62,11 @@ class SkyWcs:
         The cards it was read from, for an array with its first pixel at `cards_xy0`.
     cards_xy0 : (int, int)
         See `cards`.
+    is_fits_exact : bool
+        Whether `fits` is the WCS itself, not an approximation of it.
     """
 
-    __slots__ = ("_cards", "_cards_xy0", "_fits", "projection")
+    __slots__ = ("_cards", "_cards_xy0", "_fits", "is_fits_exact", "projection")
 
     def __init__(
         self,
@@ -70,8 +75,10 @@ class SkyWcs:
         fits: WCS | None = None,
         cards: Header | None = None,
         cards_xy0: tuple[int, int] = (0, 0),
+        is_fits_exact: bool = False,
     ) -> None:
         self.projection = projection
+        self.is_fits_exact = is_fits_exact
         self._fits = fits
         self._cards = cards
         self._cards_xy0 = cards_xy0
@@ -87,21 +94,40 @@ class SkyWcs:
         celestial = wcs.celestial
         parent = cropped_wcs(celestial, Box(-xy0[0], -xy0[0] + 1, -xy0[1], -xy0[1] + 1))
         parent.pixel_shape = None
-        return cls(_FitsProjection(parent), fits=parent, cards=cards, cards_xy0=xy0)
-
-    def with_fits(self, approximation: SkyWcs) -> SkyWcs:
-        """Return it with the FITS form of another, which approximates it."""
-        return SkyWcs(
-            self.projection,
-            fits=approximation._fits,
-            cards=approximation._cards,
-            cards_xy0=approximation._cards_xy0,
+        return cls(
+            _FitsProjection(parent), fits=parent, cards=cards, cards_xy0=xy0, is_fits_exact=True
         )
 
-    @property
-    def is_fits_exact(self) -> bool:
-        """Whether the FITS form is the WCS itself, not an approximation of it."""
-        return isinstance(self.projection, _FitsProjection)
+    def with_fits(self, other: SkyWcs, box: Box) -> SkyWcs:
+        """Return it with the FITS form of another: the same in a box, or an approximation.
+
+        One that has an exact FITS form keeps it, unless the other is the same.
+
+        Parameters
+        ----------
+        other : SkyWcs
+            Has the FITS form.
+        box : Box
+            Where the two are compared, at 25 places; a microarcsecond apart is the same.
+        """
+        is_same = self.agrees(other, box)
+        if self.is_fits_exact and not is_same:
+            return self
+        return SkyWcs(
+            self.projection,
+            fits=other._fits,
+            cards=other._cards,
+            cards_xy0=other._cards_xy0,
+            is_fits_exact=is_same,
+        )
+
+    def agrees(self, other: SkyWcs, box: Box) -> bool:
+        """Tell whether two give the same sky positions, at 25 places of a box of pixels."""
+        x, y = np.meshgrid(
+            np.linspace(box.x0, box.x1 - 1, _PLACES), np.linspace(box.y0, box.y1 - 1, _PLACES)
+        )
+        apart = _directions(*self.pixel_to_sky(x, y)) - _directions(*other.pixel_to_sky(x, y))
+        return bool(np.all(np.linalg.norm(apart, axis=0) < _SAME))
 
     def pixel_to_sky(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Any, Any]:
         """Return right ascension and declination [deg] of parent positions [pix]."""
@@ -176,13 +202,19 @@ class SkyWcs:
         return header
 
     def __repr__(self) -> str:
-        kind = "FITS" if self.is_fits_exact else type(self.projection).__name__
+        kind = "FITS" if self.is_fits_exact else type(self.projection).__name__.strip("_")
         return f"<SkyWcs, {kind}>"
 
 
 def as_sky_wcs(wcs: Any, xy0: tuple[int, int]) -> SkyWcs:
     """Return a SkyWcs; an astropy WCS counts from the first pixel of an array at `xy0`."""
     return wcs if isinstance(wcs, SkyWcs) else SkyWcs.from_astropy(wcs, xy0=xy0)
+
+
+def _directions(ra: Floats, dec: Floats) -> Floats:
+    """Return unit vectors, shape (3, ...), of sky positions [deg]."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
 
 
 def _shaped(function: Any, a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Coordinate mappings made from their text: affine, polynomial, gnomonic, and chains of them.
+"""Coordinate mappings made from their text: affine, polynomial, projections, chains of them.
 
 Points are arrays of shape (axes, n).  A mapping that is not known here raises
 `UnsupportedMapping`; who reads it then falls back on the FITS header.
@@ -7,63 +7,54 @@ Points are arrays of shape (axes, n).  A mapping that is not known here raises
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from skyloom._types import Bools, Floats
+from skyloom._types import Floats
+from skyloom.images.afw.ast_polynomials import axes_of, chebyshev_map, polynomial_map
 from skyloom.images.afw.ast_text import AstObject, parse_ast
+from skyloom.images.afw.coordinate_map import CoordinateMap, Transform, UnsupportedMapping
 
-__all__ = ["AstProjection", "CoordinateMap", "UnsupportedMapping", "frame_set_map", "make_map"]
+__all__ = ["AstProjection", "frame_set_map", "make_map", "read_map"]
 
-_ITERATIONS = 50  # of Newton's method; it converges quadratically
-_TOLERANCE = 1e-13  # relative change of a point at which it has converged
-_MOST_AXES = 8
-_MOST_TERMS = 5000  # of a polynomial
-
-Transform = Callable[[Floats], Floats]
-
-
-class UnsupportedMapping(ValueError):  # noqa: N818 - as in errors.py
-    """A kind of mapping that is not known here."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CoordinateMap:
-    """A mapping and its inverse."""
-
-    n_in: int
-    n_out: int
-    forward: Transform
-    inverse: Transform
-
-    def inverted(self) -> CoordinateMap:
-        """Return the mapping the other way round."""
-        return CoordinateMap(self.n_out, self.n_in, self.inverse, self.forward)
+_BLOCK = 1 << 12  # points; 36 terms of a polynomial for each are 1.2 MB
 
 
 class AstProjection:
-    """A mapping from parent pixels to right ascension and declination."""
+    """A mapping from parent pixels to right ascension and declination, and its text."""
 
-    def __init__(self, mapping: CoordinateMap) -> None:
+    def __init__(self, mapping: CoordinateMap, text: str) -> None:
         if (mapping.n_in, mapping.n_out) != (2, 2):
             raise UnsupportedMapping("the mapping is not from two axes to two")
         self.mapping = mapping
+        self.text = text
 
     @classmethod
     def parse(cls, text: str) -> AstProjection:
-        """Read the text of a FrameSet."""
-        return cls(frame_set_map(parse_ast(text)))
+        """Read the text of a FrameSet whose current frame is the sky in ICRS."""
+        frames = parse_ast(text)
+        mapping = frame_set_map(frames)
+        _check_sky(frames)
+        return cls(mapping, text)
 
     def to_sky(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return right ascension and declination [deg] of parent positions [pix]."""
-        lon, lat = self.mapping.forward(np.stack([x, y]))
+        lon, lat = _in_blocks(self.mapping.forward, np.stack([x, y]))
         return np.degrees(lon) % 360.0, np.degrees(lat)
 
     def to_pixel(self, ra: Floats, dec: Floats) -> tuple[Floats, Floats]:
         """Return parent positions [pix] of sky positions [deg]; NaN where there is none."""
-        x, y = self.mapping.inverse(np.radians(np.stack([ra, dec])))
+        x, y = _in_blocks(self.mapping.inverse, np.radians(np.stack([ra, dec])))
         return x, y
+
+
+def _in_blocks(function: Transform, points: Floats) -> Floats:
+    """Map many points, some at a time: the terms of a polynomial would not fit into the cache."""
+    n = points.shape[1]
+    if n <= _BLOCK:
+        return function(points)
+    blocks = [function(points[:, at : at + _BLOCK]) for at in range(0, n, _BLOCK)]
+    return np.concatenate(blocks, axis=1)
 
 
 def frame_set_map(frames: AstObject) -> CoordinateMap:
@@ -84,6 +75,23 @@ def frame_set_map(frames: AstObject) -> CoordinateMap:
     if result is None:
         raise UnsupportedMapping("the base frame is the current frame")
     return result
+
+
+def _check_sky(frames: AstObject) -> None:
+    """Refuse a sky that is not in ICRS, which SkyWcs needs, or has its axes swapped."""
+    sky = frames.parts.get(f"Frm{frames.integer('Currnt', 1)}")
+    if sky is None or sky.kind != "SkyFrame":
+        return  # what it is, is not said
+    system = sky.values.get("System", "ICRS")
+    axes = [sky.integer(f"Axp{i}", i) for i in (1, 2)]
+    if system != "ICRS" or axes != [1, 2]:
+        raise UnsupportedMapping(f"the sky is in {system}, with axes {axes}")
+
+
+def read_map(text: str) -> CoordinateMap:
+    """Read the text of a mapping: one by itself, or that of a FrameSet."""
+    part = parse_ast(text)
+    return frame_set_map(part) if part.kind == "FrameSet" else make_map(part)
 
 
 def make_map(part: AstObject, invert: int | None = None) -> CoordinateMap:
@@ -139,15 +147,8 @@ def _transposed(part: AstObject) -> CoordinateMap:
     return CoordinateMap(first.n_in, first.n_out, first.forward, second.inverse)
 
 
-def _axes(part: AstObject, name: str = "Nin", default: int | None = None) -> int:
-    n = part.integer(name, default)
-    if not 1 <= n <= _MOST_AXES:
-        raise UnsupportedMapping(f"{name} = {n} is an impossible number of axes")
-    return n
-
-
 def _unit(part: AstObject) -> CoordinateMap:
-    n = _axes(part)
+    n = axes_of(part)
     return CoordinateMap(n, n, lambda p: p, lambda p: p)
 
 
@@ -158,7 +159,7 @@ def _affine(scale: Floats, shift: Floats) -> CoordinateMap:
 
 
 def _window(part: AstObject) -> CoordinateMap:
-    axes = range(1, _axes(part) + 1)
+    axes = range(1, axes_of(part) + 1)
     return _affine(
         np.array([part.number(f"Scl{i}", 1.0) for i in axes]),
         np.array([part.number(f"Sft{i}", 0.0) for i in axes]),
@@ -166,18 +167,18 @@ def _window(part: AstObject) -> CoordinateMap:
 
 
 def _zoom(part: AstObject) -> CoordinateMap:
-    n = _axes(part)
+    n = axes_of(part)
     return _affine(np.full(n, part.number("Zoom")), np.zeros(n))
 
 
 def _shift(part: AstObject) -> CoordinateMap:
-    n = _axes(part)
+    n = axes_of(part)
     return _affine(np.ones(n), np.array([part.number(f"Sft{i}", 0.0) for i in range(1, n + 1)]))
 
 
 def _matrix(part: AstObject) -> CoordinateMap:
-    n_in = _axes(part)
-    n_out = _axes(part, "Nout", n_in)
+    n_in = axes_of(part)
+    n_out = axes_of(part, "Nout", n_in)
     form = part.values.get("Form", "Full")
     if form == "Full":
         values = [part.number(f"M{i}", 0.0) for i in range(n_in * n_out)]
@@ -215,27 +216,49 @@ def _sphere(part: AstObject) -> CoordinateMap:
     return CoordinateMap(3, 2, to_angles, to_vector)
 
 
-def _gnomonic(part: AstObject) -> CoordinateMap:
-    """Make a WcsMap of the kind TAN: from native spherical to plane coordinates [rad]."""
-    if part.values.get("Type") != "TAN":
-        raise UnsupportedMapping(f"projections {part.values.get('Type')} are not known")
+_POLE = 0.5 * np.pi
+
+_ZENITHAL: dict[str, tuple[Transform, Transform]] = {
+    "ARC": (lambda t: _POLE - t, lambda r: _POLE - r),
+    "SIN": (np.cos, np.arccos),
+    "STG": (lambda t: 2.0 * np.tan(0.5 * (_POLE - t)), lambda r: _POLE - 2.0 * np.arctan(0.5 * r)),
+    "TAN": (lambda t: 1.0 / np.tan(t), lambda r: np.arctan2(1.0, r)),
+    "ZEA": (lambda t: 2.0 * np.sin(0.5 * (_POLE - t)), lambda r: _POLE - 2.0 * np.arcsin(0.5 * r)),
+}
+"""Radius from the native pole in the plane [rad] of a native latitude [rad], and back."""
+
+_ONE_SIDED = {"SIN", "TAN"}  # projections that show half of the sky
+
+
+def _zenithal(part: AstObject) -> CoordinateMap:
+    """Make a WcsMap: from native spherical to plane coordinates [rad]."""
+    name = part.values.get("Type", "")
+    if name not in _ZENITHAL:
+        raise UnsupportedMapping(f"projections {name!r} are not known")
+    axes = [part.integer(f"WcsAx{i}", i) for i in (1, 2)]
+    if axes != [1, 2] or any(key.upper().startswith(("PV", "PROJP")) for key in part.values):
+        raise UnsupportedMapping(f"a projection {name} with parameters or other axes is not known")
+    radius_of, latitude_of = _ZENITHAL[name]
 
     def project(p: Floats) -> Floats:
         lon, lat = p
         with np.errstate(divide="ignore", invalid="ignore"):
-            radius = np.where(np.sin(lat) > 0.0, np.cos(lat) / np.sin(lat), np.nan)
+            radius = radius_of(lat)
+            if name in _ONE_SIDED:
+                radius = np.where(np.sin(lat) > 0.0, radius, np.nan)
         return np.stack([radius * np.sin(lon), -radius * np.cos(lon)])
 
     def deproject(p: Floats) -> Floats:
         x, y = p
-        return np.stack([np.arctan2(x, -y), np.arctan2(1.0, np.hypot(x, y))])
+        with np.errstate(invalid="ignore"):
+            return np.stack([np.arctan2(x, -y), latitude_of(np.hypot(x, y))])
 
     return CoordinateMap(2, 2, project, deproject)
 
 
 def _unit_norm(part: AstObject) -> CoordinateMap:
     """Make a UnitNormMap: a vector as direction and length."""
-    n = _axes(part)
+    n = axes_of(part)
     centre = np.array([part.number(f"Ctr{i}", 0.0) for i in range(1, n + 1)])[:, None]
 
     def split(p: Floats) -> Floats:
@@ -247,122 +270,30 @@ def _unit_norm(part: AstObject) -> CoordinateMap:
     return CoordinateMap(n, n + 1, split, lambda p: p[:-1] * p[-1] + centre)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Polynomial:
-    """Polynomials of several variables, one per output axis."""
-
-    coefficients: list[Floats]  # of each output
-    powers: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]]  # (terms, n_in) of each output
-
-    def __call__(self, p: Floats) -> Floats:
-        rows = []
-        for c, k in zip(self.coefficients, self.powers, strict=True):
-            rows.append(c @ _terms(p, k))
-        return np.stack(rows)
-
-    def derivative(self, p: Floats) -> Floats:
-        """Return the Jacobian, shape (n_out, n_in, n)."""
-        rows = []
-        for c, k in zip(self.coefficients, self.powers, strict=True):
-            row = []
-            for axis in range(k.shape[1]):
-                lower = k.copy()
-                lower[:, axis] = np.maximum(k[:, axis] - 1, 0)
-                row.append((c * k[:, axis]) @ _terms(p, lower))
-            rows.append(np.stack(row))
-        return np.stack(rows)
-
-    def solved(self, target: Floats) -> Floats:
-        """Find the points that are mapped to `target`, by Newton's method."""
-        n = self.powers[0].shape[1]
-        linear, constant = np.zeros((n, n)), np.zeros(n)
-        for out, (c, k) in enumerate(zip(self.coefficients, self.powers, strict=True)):
-            degree = k.sum(axis=1)
-            constant[out] = c[degree == 0].sum()
-            for axis in range(n):
-                linear[out, axis] = c[(degree == 1) & (k[:, axis] == 1)].sum()
-        if abs(np.linalg.det(linear)) > 0.0:
-            p: Floats = np.asarray(np.linalg.solve(linear, target - constant[:, None]))
-        else:
-            p = np.zeros_like(target)
-        for _ in range(_ITERATIONS):
-            step = _newton_step(self.derivative(p), self(p) - target)
-            p = p - step
-            is_moving = np.abs(step).max(axis=0) > _TOLERANCE * (1.0 + np.abs(p).max(axis=0))
-            if not is_moving.any():
-                break
-        else:
-            p = np.where(is_moving, np.nan, p)
-        return np.asarray(p, np.float64)
-
-
-def _newton_step(jacobian: Floats, off: Floats) -> Floats:
-    """Solve for steps, (n, points); NaN where the Jacobian, (n, n, points), is singular."""
-    matrices, right = np.moveaxis(jacobian, -1, 0), np.moveaxis(off, -1, 0)
-    is_finite = np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
-    usable: Bools = np.asarray(is_finite)
-    unit = np.eye(matrices.shape[1])
-    matrices = np.where(usable[:, None, None], matrices, unit)
-    usable &= np.linalg.det(matrices) != 0.0
-    matrices = np.where(usable[:, None, None], matrices, unit)
-    step = np.linalg.solve(matrices, right[..., None])[..., 0]
-    return np.asarray(np.where(usable[:, None], step, np.nan).T)
-
-
-def _terms(p: Floats, powers: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Floats:
-    """Return the products of powers, shape (terms, n)."""
-    result = np.ones((len(powers), p.shape[1]))
-    for axis in range(powers.shape[1]):
-        highest = int(powers[:, axis].max(initial=0))
-        table = np.ones((highest + 1, p.shape[1]))
-        for k in range(1, highest + 1):
-            table[k] = table[k - 1] * p[axis]
-        result *= table[powers[:, axis]]
-    return result
-
-
-def _polynomial(part: AstObject) -> CoordinateMap:
-    n_in = _axes(part)
-    n_out = _axes(part, "Nout", n_in)
-
-    def read(letter: str, n_from: int, n_to: int) -> _Polynomial | None:
-        counts = [part.integer(f"NC{letter}{i}", 0) for i in range(1, n_to + 1)]
-        if not any(counts):
-            return None
-        if min(counts) < 0 or sum(counts) > _MOST_TERMS:
-            raise UnsupportedMapping("a polynomial has too many terms")
-        coefficients, powers, number = [], [], 0
-        for count in counts:
-            terms = range(number + 1, number + count + 1)
-            coefficients.append(np.array([part.number(f"C{letter}{t}", 0.0) for t in terms]))
-            rows = [
-                [part.integer(f"P{letter}{(t - 1) * n_from + i}", 0) for i in range(1, n_from + 1)]
-                for t in terms
-            ]
-            powers.append(np.array(rows, np.int64).reshape(count, n_from))
-            number += count
-        if any((k < 0).any() or (k > 100).any() for k in powers):
-            raise UnsupportedMapping("a polynomial has impossible powers")
-        return _Polynomial(coefficients, powers)
-
-    forward, backward = read("F", n_in, n_out), read("I", n_out, n_in)
-    if forward is None or (backward is None and n_in != n_out):
-        raise UnsupportedMapping("a polynomial has no forward coefficients")
-    use_iteration = backward is None or bool(part.integer("IterInv", 0))
-    inverse = forward.solved if use_iteration or backward is None else backward
-    return CoordinateMap(n_in, n_out, forward, inverse)
+def _permutation(part: AstObject) -> CoordinateMap:
+    """Make a PermMap whose axes all come from axes."""
+    n_in = axes_of(part)
+    n_out = axes_of(part, "Nout", n_in)
+    to_out = [part.integer(f"Out{i}", 0) for i in range(1, n_out + 1)]
+    to_in = [part.integer(f"In{i}", 0) for i in range(1, n_in + 1)]
+    if not all(1 <= k <= n_in for k in to_out) or not all(1 <= k <= n_out for k in to_in):
+        raise UnsupportedMapping("a permutation with constants is not known")
+    out, back = [k - 1 for k in to_out], [k - 1 for k in to_in]
+    return CoordinateMap(n_in, n_out, lambda p: p[out], lambda p: p[back])
 
 
 _MAKERS: dict[str, Callable[[AstObject], CoordinateMap]] = {
+    "ChebyMap": chebyshev_map,
     "CmpMap": _compound,
     "MatrixMap": _matrix,
-    "PolyMap": _polynomial,
+    "PermMap": _permutation,
+    "PolyMap": polynomial_map,
     "ShiftMap": _shift,
     "SphMap": _sphere,
     "TranMap": _transposed,
     "UnitMap": _unit,
     "UnitNormMap": _unit_norm,
-    "WcsMap": _gnomonic,
+    "WcsMap": _zenithal,
     "WinMap": _window,
     "ZoomMap": _zoom,
 }

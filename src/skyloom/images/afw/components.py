@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from skyloom.geometry import Box
 from skyloom.images.about import ArchivedObject, FilterLabel, VisitInfo
-from skyloom.images.afw import decode_psf  # noqa: F401 - registers its classes
+from skyloom.images.afw import decode_fields, decode_psf  # noqa: F401 - register their classes
 from skyloom.images.afw.archive import Archive
 from skyloom.images.afw.decode import Decoder, header_wcs
 from skyloom.images.afw.hdus import damaged, quiet
@@ -66,17 +67,21 @@ class FileComponents:
         of_header = header_wcs(wcs_cards(self.layout.image), self.layout.xy0)
         if isinstance(archived, ArchivedObject):
             log.warning(
-                "%s: the archived WCS (%s) holds a mapping that is not known; that of the header "
-                "is used, which may be an approximation",
+                "%s: the archived %s is not known (%s); the WCS of the header is used, which may "
+                "be an approximation",
                 self.layout.path,
                 archived.name,
+                archived.reason or "no such class",
             )
             archived = None
         if archived is None:
             return of_header
         if of_header is None:
             return archived  # type: ignore[no-any-return]
-        return archived.with_fits(of_header)  # type: ignore[no-any-return]
+        ny, nx = self.layout.shape
+        x0, y0 = self.layout.xy0
+        box = Box(x0, x0 + nx, y0, y0 + ny)
+        return archived.with_fits(of_header, box)  # type: ignore[no-any-return]
 
     def _keyword(self, name: str) -> Any:
         image = self.layout.image.value(name)

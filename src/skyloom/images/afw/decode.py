@@ -9,13 +9,13 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, Sip
 
-from skyloom.errors import MissingComponent, UnreadableFile
+from skyloom.errors import MissingComponent, NotCalibrated, UnreadableFile
 from skyloom.geometry import Box
 from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel
 from skyloom.images.afw.archive import Archive, Rows
-from skyloom.images.afw.ast_maps import AstProjection, UnsupportedMapping
-from skyloom.images.fields import ApCorrMap, ChebyshevField
-from skyloom.images.photo_calib import PhotoCalib
+from skyloom.images.afw.ast_maps import AstProjection, read_map
+from skyloom.images.afw.coordinate_map import CoordinateMap, UnsupportedMapping
+from skyloom.images.detector_frames import DetectorFrames
 from skyloom.images.sky_wcs import SkyWcs
 
 __all__ = ["DECODERS", "Decoder", "box_of", "header_wcs", "one"]
@@ -73,20 +73,21 @@ class Decoder:
         name = self.archive.class_of(id_)
         parts = self.archive.parts(id_)
         maker = DECODERS.get(name)
+        reason = ""
         if maker is not None:
             try:
                 return maker(self, parts)
-            except UnsupportedMapping:
-                pass  # it stays opaque
-            except (UnreadableFile, MissingComponent):
+            except UnsupportedMapping as unknown:
+                reason = str(unknown)  # it stays opaque
+            except (UnreadableFile, MissingComponent, NotCalibrated):
                 raise
             except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
-                reason = " ".join(str(error).split())[:200]
+                wrong = " ".join(str(error).split())[:200]
                 raise self.archive.index.error(
-                    f"object {id_} ({name}) cannot be understood ({reason})"
+                    f"object {id_} ({name}) cannot be understood ({wrong})"
                 ) from error
         module = self.archive.entries[id_][0].module
-        return ArchivedObject(name=name, module=module, parts=tuple(parts))
+        return ArchivedObject(name=name, module=module, parts=tuple(parts), reason=reason)
 
 
 def one(parts: list[Rows], number: int = 0) -> Rows:
@@ -103,39 +104,6 @@ def box_of(row: Rows, name: str, at: int = 0) -> Box:
     return Box(int(x0), int(x1) + 1, int(y0), int(y1) + 1)
 
 
-def _photo_calib(decoder: Decoder, parts: list[Rows]) -> PhotoCalib:
-    row = one(parts)
-    if "version" not in row or row.get("version") < 1:
-        raise MissingComponent(
-            f"{row.table.where}: a PhotoCalib of version 0 counts in maggies, which is not "
-            "supported; set photo_calib yourself",
-            component="photo_calib",
-        )
-    field = None
-    if not row.get("isConstant"):
-        field = decoder.need(int(row.get("field")), ChebyshevField)
-    return PhotoCalib(mean=row.get("calibrationMean"), err=row.get("calibrationErr"), field=field)
-
-
-def _chebyshev(_: Decoder, parts: list[Rows]) -> ChebyshevField:
-    row = one(parts)
-    values = np.atleast_1d(np.asarray(row.get("coefficients"), np.float64))
-    nx = row.get("order_x") + 1
-    if nx < 1 or values.size % nx:
-        raise ValueError(f"{values.size} coefficients do not fit order_x = {nx - 1}")
-    box = box_of(row, "bbox")
-    if values.size > 1 and box.is_empty:
-        raise ValueError("the box is empty")
-    return ChebyshevField(box=box, coefficients=values.reshape(-1, nx))
-
-
-def _ap_corr_map(decoder: Decoder, parts: list[Rows]) -> ApCorrMap:
-    rows = parts[0]
-    return ApCorrMap(
-        {rows.get("name", i): decoder.get(int(rows.get("field", i))) for i in range(len(rows))}
-    )
-
-
 def _filter(_: Decoder, parts: list[Rows]) -> FilterLabel:
     row = one(parts)
     return FilterLabel(
@@ -144,8 +112,9 @@ def _filter(_: Decoder, parts: list[Rows]) -> FilterLabel:
     )
 
 
-def _detector(_: Decoder, parts: list[Rows]) -> Detector:
+def _detector(decoder: Decoder, parts: list[Rows]) -> Detector:
     row = one(parts)
+    frames = decoder.get(int(row.get("transformMap"))) if "transformMap" in row else None
     amplifiers = []
     for part in parts[1:]:
         for i in range(len(part)):
@@ -167,7 +136,25 @@ def _detector(_: Decoder, parts: list[Rows]) -> Detector:
         box=box_of(row, "bbox"),
         pixel_size=row.point("pixelSize"),
         amplifiers=tuple(amplifiers),
+        frames=frames if isinstance(frames, DetectorFrames) else None,
     )
+
+
+def _point_map(_: Decoder, parts: list[Rows]) -> CoordinateMap:
+    mapping = read_map(bytes(one(parts).get("bytes")).decode("ascii"))
+    if (mapping.n_in, mapping.n_out) != (2, 2):
+        raise UnsupportedMapping("the mapping is not from two axes to two")
+    return mapping
+
+
+def _frames(decoder: Decoder, parts: list[Rows]) -> DetectorFrames:
+    rows = parts[0]
+    maps = {}
+    for i in range(len(rows)):
+        made = decoder.get(int(rows.get("transform", i)))
+        if isinstance(made, CoordinateMap):  # else its mapping is not known
+            maps[rows.get("fromSysName", i), rows.get("toSysName", i)] = made
+    return DetectorFrames(maps=maps)
 
 
 def _sky_wcs(_: Decoder, parts: list[Rows]) -> SkyWcs:
@@ -205,13 +192,12 @@ def _square(values: Any) -> Any:
 
 
 DECODERS: dict[str, Callable[[Decoder, list[Rows]], Any]] = {
-    "ApCorrMap": _ap_corr_map,
-    "ChebyshevBoundedField": _chebyshev,
     "Detector": _detector,
     "FilterLabel": _filter,
-    "PhotoCalib": _photo_calib,
     "SkyWcs": _sky_wcs,
     "TanWcs": _tan_wcs,
+    "TransformMap": _frames,
+    "TransformPoint2ToPoint2": _point_map,
 }
 """Class -> what makes it."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from skyloom._types import Floats
 from skyloom.images.about import ArchivedObject
 from skyloom.images.afw.archive import Rows
-from skyloom.images.afw.ast_maps import UnsupportedMapping
+from skyloom.images.afw.coordinate_map import UnsupportedMapping
 from skyloom.images.afw.decode import DECODERS, Decoder, box_of, one
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf
 from skyloom.images.kernel_psf import (
@@ -197,6 +197,7 @@ def _coadd_input(decoder: Decoder, rows: Rows, at: int) -> CoaddInput:
 DECODERS.update(
     {
         "Chebyshev1Function2D": _chebyshev,
+        "Chebyshev1Function2F": _chebyshev,
         "CoaddPsf": _coadd,
         "DoubleGaussianPsf": _gaussians("sigma1", "sigma2"),
         "FixedKernel": _fixed_kernel,
@@ -205,6 +206,7 @@ DECODERS.update(
         "PcaPsf": _kernel_psf,
         "Polygon": _polygon,
         "PolynomialFunction2D": _polynomial,
+        "PolynomialFunction2F": _polynomial,
         "PsfexPsf": _psfex,
         "SingleGaussianPsf": _gaussians("sigma"),
     }

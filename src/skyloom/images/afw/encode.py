@@ -11,10 +11,26 @@ from skyloom.errors import MissingComponent
 from skyloom.geometry import Box
 from skyloom.images.about import FilterLabel
 from skyloom.images.afw.tables import FieldSpec
-from skyloom.images.fields import ApCorrMap, ChebyshevField
+from skyloom.images.fields import (
+    ApCorrMap,
+    ChebyshevField,
+    MappedField,
+    PixelAreaField,
+    ProductField,
+)
 from skyloom.images.photo_calib import PhotoCalib
 
-__all__ = ["WRITERS", "Encoder", "Written", "array", "box_fields", "encode", "point", "scalar"]
+__all__ = [
+    "WRITERS",
+    "Encoder",
+    "Written",
+    "array",
+    "box_fields",
+    "encode",
+    "point",
+    "scalar",
+    "text_bytes",
+]
 
 Written = Sequence[Sequence[FieldSpec]]
 Objects = list[tuple[int, str, str, Written]]
@@ -50,8 +66,8 @@ class Encoder:
                 return id_
         raise MissingComponent(
             f"a component of the class {type(value).__name__} has no place in the archive; "
-            "calibrations, filters, aperture corrections, and PSFs that are a KernelPsf, a "
-            "PsfexPsf or constant have",
+            "calibrations, filters, aperture corrections, gnomonic WCS, and PSFs that are a "
+            "KernelPsf, a PsfexPsf or constant have",
             component=type(value).__name__,
         )
 
@@ -96,6 +112,13 @@ def array(name: str, letter: str, doc: str, values: Any) -> FieldSpec:
     return FieldSpec(name=name, form=f"{flat.size}{letter}", doc=doc, kind="Array", values=[flat])
 
 
+def text_bytes(name: str, doc: str, text: str) -> FieldSpec:
+    """Return a column of one text, as an array of bytes of any length."""
+    data = np.frombuffer(text.encode("ascii"), np.uint8)
+    form = f"1QB({data.size})"
+    return FieldSpec(name=name, form=form, doc=doc, kind="Array", values=[data])
+
+
 def scalar(name: str, form: str, doc: str, value: Any, unit: str = "") -> FieldSpec:
     """Return a column of one number, text or flag."""
     kind = "String" if form.endswith("A") else "Scalar"
@@ -111,9 +134,9 @@ def _photo_calib(encoder: Encoder, value: PhotoCalib) -> Written:
     mean, err = value.mean, value.err
     return [
         [
-            scalar("isConstant", "flag", "Is this spatially-constant?", is_constant),
             scalar("calibrationMean", "1D", "mean calibration on this domain", mean, "count"),
             scalar("calibrationErr", "1D", "1-sigma error on calibrationMean", err, "count"),
+            scalar("isConstant", "flag", "Is this spatially-constant?", is_constant),
             scalar("field", "1J", "archive ID of the BoundedField object", encoder.put(field)),
             scalar("version", "1J", "version of this PhotoCalib", 1),
         ]
@@ -132,12 +155,33 @@ def _chebyshev(_: Encoder, value: ChebyshevField) -> Written:
     ]
 
 
+def _product(encoder: Encoder, value: ProductField) -> Written:
+    ids = [encoder.put(factor) for factor in value.factors]
+    doc = "Archive ID of a BoundedField factor."
+    return [[FieldSpec(name="id", form="1J", doc=doc, values=ids)]]
+
+
+def _pixel_area(encoder: Encoder, value: PixelAreaField) -> Written:
+    return [
+        [
+            *box_fields("bbox", value.box),
+            scalar("wcs", "1J", "Archive ID for SkyWcs instance.", encoder.put(value.wcs)),
+            scalar("scaling", "1D", "Scaling factor", value.scaling),
+        ]
+    ]
+
+
+def _mapped(_: Encoder, value: MappedField) -> Written:
+    doc = "FrameSet contained in the Transform"
+    return [[*box_fields("bbox", value.box), text_bytes("frameSet", doc, value.text)]]
+
+
 def _filter(_: Encoder, value: FilterLabel) -> Written:
     return [
         [
             scalar("band_exists", "flag", "Is a band given?", value.band is not None),
-            scalar("physical_exists", "flag", "Is a filter given?", value.physical is not None),
             scalar("band", "32A", "name of the band", value.band or ""),
+            scalar("physical_exists", "flag", "Is a filter given?", value.physical is not None),
             scalar("physical", "32A", "name of the physical filter", value.physical or ""),
         ]
     ]
@@ -158,6 +202,9 @@ def _ap_corr_map(encoder: Encoder, value: ApCorrMap) -> Written:
 WRITERS: dict[type[Any], tuple[str, str, Callable[..., Written]]] = {
     PhotoCalib: ("PhotoCalib", "", _photo_calib),
     ChebyshevField: ("ChebyshevBoundedField", "lsst.afw.math", _chebyshev),
+    MappedField: ("TransformBoundedField", "lsst.afw.math", _mapped),
+    PixelAreaField: ("PixelAreaBoundedField", "lsst.afw.math", _pixel_area),
+    ProductField: ("ProductBoundedField", "lsst.afw.math", _product),
     FilterLabel: ("FilterLabel", "lsst.afw.image", _filter),
     ApCorrMap: ("ApCorrMap", "lsst.afw.image", _ap_corr_map),
 }

@@ -13,6 +13,7 @@ from typing_extensions import override
 from skyloom.errors import WrongType
 from skyloom.geometry import Box
 from skyloom.images.afw.hdus import BLOCK, Hdu, damaged, quiet
+from skyloom.images.afw.unpack import unpacked_apart
 
 __all__ = ["image_header", "image_shape", "is_image", "pixel_bytes", "read_pixels", "stored_form"]
 
@@ -20,8 +21,9 @@ _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _CHUNK = 1 << 18  # byte; put into native order while still in the cache (1.1 times plain reading)
 _MOST_FIELDS = 999  # of a table; FITS allows no more
 # The unpacking of RICE_1 in C trusts these settings, that of HCOMPRESS_1 trusts the data: damaged
-# ones would write outside their memory.
-_METHODS = {"GZIP_1", "GZIP_2", "NOCOMPRESS", "PLIO_1", "RICE_1", "RICE_ONE"}
+# ones would write outside their memory, so that is done in another process.
+_APART = {"HCOMPRESS_1"}
+_METHODS = {"GZIP_1", "GZIP_2", "NOCOMPRESS", "PLIO_1", "RICE_1", "RICE_ONE", *_APART}
 _SETTINGS = {"BLOCKSIZE": {16, 32}, "BYTEPIX": {1, 2, 4}}
 _MOST_SETTINGS = 20
 _MOST_PACKED = 10_000  # pixels per byte of a packed image
@@ -168,6 +170,11 @@ def _number(hdu: Hdu, name: str, default: float) -> float:
 
 def _read_tiles(file: BinaryIO, hdu: Hdu, part: Box) -> npt.NDArray[Any]:
     _check_tiles(hdu)
+    if hdu.text("ZCMPTYPE") in _APART:
+        pixels = unpacked_apart(hdu, hdu.read_data(file), part)
+        if pixels.shape != part.shape:
+            raise hdu.error(f"pixels of shape {pixels.shape} came out of the tiles")
+        return pixels
     with damaged(hdu.path, hdu.number), quiet():
         table = fits.BinTableHDU.readfrom(_Window(file, hdu.start, hdu.stop))
         pixels = np.asarray(fits.CompImageHDU(bintable=table).section[part.slices])

@@ -173,7 +173,8 @@ def make_table(
     Parameters
     ----------
     fields : sequence of FieldSpec
-        The columns; fields of the form "flag" are packed into a first column ``flags``.
+        The columns, in the order of afw; fields of the form "flag" are packed into a first column
+        ``flags``.
     cards : sequence of (keyword, value, comment)
         More cards of the header (EXTTYPE, AR_NAME, ...).
     where : str
@@ -204,10 +205,14 @@ def make_table(
         header["TTYPE1"] = "flags"
         header["TFORM1"] = f"{len(flags)}X"
         header["FLAGCOL"] = (1, "Column number of the bitflags.")
-        for bit, spec in enumerate(flags, start=1):
+    bit, number = 0, int(bool(flags))
+    for spec in fields:  # in this order afw lays its records out, flags among the others
+        if spec.form == "flag":
+            bit += 1
             header[f"TFLAG{bit}"] = spec.name
             header[f"TFDOC{bit}"] = spec.doc
-    for number, spec in enumerate(plain, start=1 + bool(flags)):
+            continue
+        number += 1
         header[f"TTYPE{number}"] = spec.name
         header[f"TFORM{number}"] = spec.form
         header[f"TDOC{number}"] = spec.doc
@@ -300,7 +305,9 @@ def _encoded(column: Column, value: Any, heap: bytearray) -> bytes:
         heap += data
         return pointer
     if column.kind == "A":
-        return data[:count].ljust(count, b"\0")
+        if len(data) > count:
+            raise ValueError(f"column {column.name!r} holds {count} letters, {value!r} has more")
+        return data.ljust(count, b"\0")
     if len(data) != column.size:
         raise ValueError(f"column {column.name!r} holds {count} values, {np.size(value)} given")
     return data

@@ -17,6 +17,7 @@ from skyloom.images.afw import encode_psf  # noqa: F401 - registers its classes
 from skyloom.images.afw.archive import Archive
 from skyloom.images.afw.components import FileComponents
 from skyloom.images.afw.encode import encode
+from skyloom.images.afw.encode_wcs import sky_wcs_text
 from skyloom.images.afw.hdus import BLOCK
 from skyloom.images.afw.layout import COMPONENT_KEYS, LAYOUT_VERSION
 from skyloom.images.afw.pixels import pixel_bytes, stored_form
@@ -34,7 +35,7 @@ __all__ = [
     "write_masked_image",
 ]
 
-_ONLY_IN_HEADERS = {"wcs", "visit_info"}  # set components that are written as cards
+_ONLY_IN_HEADERS = {"visit_info"}  # set components that are written as cards
 _FIRST_ID = 1
 _TILE = 128  # pix, side of compressed tiles: 100 x 100 pixels touch four
 
@@ -223,10 +224,10 @@ def _sky_cards(exposure: Exposure) -> fits.Header:
     if wcs is None:
         return fits.Header()
     cards = wcs.fits_cards(exposure.xy0)
-    if cards is None and "wcs" in exposure.replaced:
+    if cards is None and "wcs" in exposure.replaced and sky_wcs_text(wcs) is None:
         raise MissingComponent(
-            "the wcs that was set has no FITS form and cannot be written; set one that is made "
-            "from an astropy WCS",
+            "the wcs that was set has neither a FITS form nor one in the archive and cannot be "
+            "written; set one that is made from an astropy WCS",
             component="wcs",
         )
     return fits.Header() if cards is None else cards
@@ -243,7 +244,10 @@ def _archive_of(exposure: Exposure) -> tuple[Archive, dict[str, int]]:
         for key in COMPONENT_KEYS.get(name, ()):
             ids.pop(f"{key}_ID", None)
             ids.pop(f"ARCHIVE_ID_{key}", None)
-        if value is not None and name not in _ONLY_IN_HEADERS:
+        has_place = name not in _ONLY_IN_HEADERS
+        if name == "wcs" and value is not None:
+            has_place = sky_wcs_text(value) is not None  # else it is in the cards alone
+        if value is not None and has_place:
             new[name] = value
     for name in ("photo_calib", "filter"):  # files of version 2 have these in the archive
         keys = COMPONENT_KEYS[name]
@@ -260,7 +264,12 @@ def _archive_of(exposure: Exposure) -> tuple[Archive, dict[str, int]]:
         next_id = max(o[0] for o in objects) + 1
         key = COMPONENT_KEYS[name][0]
         ids[f"{key}_ID"] = ids[f"ARCHIVE_ID_{key}"] = id_
-    return archive.extended(objects), ids
+    try:
+        return archive.extended(objects), ids
+    except ValueError as error:
+        parts = ", ".join(new)
+        message = f"{parts} cannot be written ({error}); change what is set"
+        raise MissingComponent(message, component=parts) from error
 
 
 def _of_header(exposure: Exposure, name: str) -> Any:
