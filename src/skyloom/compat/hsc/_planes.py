@@ -125,9 +125,20 @@ class OnePlane(Planes):
         """Use ``image.array[y, x]``."""
         return self.new.array[y, x]
 
-    def set(self, x: int, y: int, value: Any) -> None:
-        """Use ``image.array[y, x] = value``."""
-        self.new.array[y, x] = value
+    def set(self, x: Any, y: int | None = None, value: Any = None) -> None:
+        """Use ``image.array[y, x] = value``; with one value, ``image.array[:] = value``."""
+        if y is None:
+            self.new.array[:] = x
+        else:
+            self.new.array[y, x] = value
+
+    def assign(self, other: Any) -> None:
+        """Use ``image.array[:] = other.array``."""
+        self.new.array[:] = _pixels(other)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        part = self if key == slice(None) else self[key]
+        part.new.array[:] = _pixels(value)
 
 
 @final
@@ -284,12 +295,27 @@ class MaskedImage(Planes):
             )
         return _pixels(other)
 
+    @property
+    def image(self) -> Image:
+        """Use ``masked_image.image``."""
+        return self.getImage()
+
+    @property
+    def mask(self) -> Mask:
+        """Use ``masked_image.mask``."""
+        return self.getMask()
+
+    @property
+    def variance(self) -> Image:
+        """Use ``masked_image.variance``."""
+        return self.getVariance()
+
     def getArrays(self) -> tuple[Any, Any, Any]:
         """Use ``masked_image.image.array`` and those of mask and variance."""
         return self.new.image.array, self.new.mask.array, self.new.variance.array
 
 
 def _pixels(other: Any) -> Any:
-    """Return the pixels of an image, or the number."""
+    """Return the pixels of an image or a mask, or the number."""
     found = new_of(other)
-    return found.array if isinstance(found, NewImage) else found
+    return found.array if isinstance(found, (NewImage, NewMask)) else found
