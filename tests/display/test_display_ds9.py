@@ -27,8 +27,10 @@ def scene() -> MaskedImage:
     return MaskedImage(Image(values, xy0=XY0), mask)
 
 
-@pytest.fixture(params=["xpa", "samp"])
+@pytest.fixture(params=["xpa", "samp", "pyds9"])
 def display(request, ds9: Ds9Screen) -> Display:
+    if request.param == "pyds9":
+        pytest.importorskip("pyds9", reason="pyds9 is not installed (pip install pyds9)")
     assert ds9.get("version").startswith(NAME)
     display = Display(request.param, target=NAME)
     yield display
