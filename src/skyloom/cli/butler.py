@@ -107,12 +107,15 @@ def find(
     dataset_type: str,
     data_id: dict[str, str],
 ) -> None:
-    """List the datasets of a TYPE: data ID and path of each."""
+    """List the datasets of a TYPE: data ID and path of each.
+
+    run=NAME lists those of one rerun of the chain.
+    """
     opened = _open(root, layout, parent)
-    opened.layout.check_keys(data_id)
+    opened.layout.check_keys(key for key in data_id if key != "run")
     rows: list[dict[str, Any]] = [
-        {"data_id": dict(found), "path": str(opened.path(dataset_type, found))}
-        for found in opened.query(dataset_type, None, **data_id)
+        {"data_id": dict(found), "path": str(path)}
+        for found, path in opened.found(dataset_type, **data_id)
     ]
     _say(rows, as_json=as_json, lines=(f"{_words(r['data_id'])}  {r['path']}" for r in rows))
 
