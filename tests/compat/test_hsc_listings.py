@@ -430,6 +430,78 @@ print(len(butler.mapper.camera), butler.get("camera")[56].getBBox().getDimension
     assert lines[5] == "112 Extent2I(2048, 4176)"
 
 
+# --- calls of scripts that users of the HSC pipeline published
+
+
+def test_cut_outs_of_coadds(run):
+    lines = run("""
+import copy
+import lsst.afw.coord as afwCoord
+import lsst.afw.image as afwImage
+import lsst.afw.geom as afwGeom
+import lsst.afw.table as afwTable
+keys = dict(tract=9813, patch="4,4", filter="HSC-I")
+coord = afwCoord.IcrsCoord(150.0*afwGeom.degrees, 2.0*afwGeom.degrees)
+coadd = butler.get("deepCoadd_calexp", immediate=True, **keys)
+wcs = coadd.getWcs()
+psfImg = coadd.getPsf().computeImage(wcs.skyToPixel(coord))
+pixel = afwGeom.Point2I(wcs.skyToPixel(coord))
+bbox = afwGeom.Box2I(pixel, pixel)
+bbox.grow(20)
+bbox.clip(coadd.getBBox(afwImage.PARENT))
+subImage = afwImage.ExposureF(coadd, bbox, afwImage.PARENT)
+newX, newY = subImage.getWcs().skyToPixel(coord)
+newOriX, newOriY = subImage.getImage().getXY0()
+subImage.getMetadata().set('NEW_X', newX - newOriX)
+subImage.writeFits("cut.fits")
+psfImg.writeFits("psf.fits")
+mask = copy.deepcopy(subImage.getMaskedImage().getMask())
+mask.clearMaskPlane(mask.getMaskPlane("DETECTED"))
+mask.writeFits("bad.fits")
+cat = butler.get("deepCoadd_meas", flags=afwTable.SOURCE_IO_NO_FOOTPRINTS, **keys)
+ra = numpy.array(list(map(lambda x: x.get('coord').getRa().asDegrees(), cat)))
+cat.subset(ra > 150.0).writeFits("src.fits")
+back = afwImage.ExposureF("cut.fits")
+print(bbox.getArea(), back.getMetadata().get('NEW_X'), len(cat), (ra > 150.0).sum())
+print(afwImage.MaskU("bad.fits").getArray().max(), len(afwTable.SourceCatalog.readFits("src.fits")))
+print(psfImg.getArray().sum())
+""")
+    area, new_x, n, n_right = numbers(lines[0])
+    assert (area, n) == (41 * 41, 8)
+    # the reference pixel, 299 from 0, is the 20th of the cut-out
+    assert new_x == pytest.approx(20.0, abs=1e-6)
+    assert numbers(lines[1]).tolist() == [0, n_right]
+    assert float(lines[2]) == pytest.approx(1.0, rel=1e-3)  # Lanczos of a stamp
+
+
+def test_magnitudes_and_ellipses_in_batches(run):
+    lines = run("""
+import lsst.afw.geom as afwGeom
+import lsst.afw.math as afwMath
+cat = butler.get('deepCoadd_src', tract=9813, patch='4,4', filter='HSC-I')
+calib = butler.get('deepCoadd_calexp', tract=9813, patch='4,4', filter='HSC-I').getCalib()
+calib.setThrowOnNegativeFlux(False)
+mag, err = calib.getMagnitude(cat.get('flux.psf'), cat.get('flux.psf.err'))
+print(*mag)
+e = afwGeom.ellipses.Axes(cat[0].getShape())
+print(e.getA(), e.getB()/e.getA(), e.getTheta()*180.0/numpy.pi)
+calexp = butler.get('calexp', dataId)
+stats = afwMath.makeStatistics(calexp.getMaskedImage(), afwMath.STDEVCLIP | afwMath.MEDIAN)
+print(stats.getValue(afwMath.STDEVCLIP), calexp.getPsf().computeShape().getDeterminantRadius())
+bg = butler.get('calexpBackground', dataId)
+print(afwMath.makeStatistics(bg.getImage(), afwMath.MEDIAN).getValue())
+""")
+    # 2e-5: a zero point from FLUXMAG0 in AB by 3630.78 Jy, as its inverse is
+    np.testing.assert_allclose(numbers(lines[0]), STARS.mag, atol=2e-5)
+    axes = Quadrupole(*MOMENTS).axes()
+    expected = [axes.a, axes.b / axes.a, np.degrees(axes.theta)]
+    np.testing.assert_allclose(numbers(lines[1]), expected, rtol=1e-9)
+    sigma, radius = numbers(lines[2])
+    assert sigma == pytest.approx(10.0, rel=0.03)  # the noise that was put in
+    assert radius == pytest.approx(2.0, rel=0.01)  # sigma of the Gaussian, in pixels
+    assert float(lines[3]) == pytest.approx(SKY[0] + SKY[1] * 299.5 + SKY[2] * 199.5, abs=0.05)
+
+
 # --- what is out of scope: one clear error, with the line of the script
 
 

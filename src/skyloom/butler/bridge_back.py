@@ -85,7 +85,7 @@ def adopt(
     if not butler.writeable or not butler.layout.registry:
         raise ReadOnlyError(
             f"{butler.root}: cannot take datasets over, this butler only reads or has no registry; "
-            "open one with writeable=True and a layout such as 'hsc'"
+            "open one with writeable=True and a layout that has one, such as 'hsc' (--layout hsc)"
         )
     source = _opened(Path(repository), collections)
     wanted = tuple(types)
