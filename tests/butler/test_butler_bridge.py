@@ -114,6 +114,7 @@ def test_a_repository_of_somebody_else_is_told_by_one_line(
 
 
 def test_the_file_of_storage_classes_is_what_is_made() -> None:
+    """Make it anew when a format is added: `Path("...lsst.yaml").write_text(storage_yaml())`."""
     path = Path(bridge_storage.__file__).with_name("lsst.yaml")
     assert path.read_text(encoding="utf-8") == bridge_storage.storage_yaml()
 

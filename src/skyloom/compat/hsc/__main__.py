@@ -12,6 +12,8 @@ from skyloom.errors import MissingFile, SkyloomError
 
 __all__ = ["main"]
 
+_HINT = "; 'What differs' in docs/hsc_migration.md names what to use instead"
+
 
 def main(arguments: list[str]) -> int:
     """Run a script with the old modules, and return the exit status."""
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> int:
     except (SkyloomError, ImportError) as error:
         if isinstance(error, ImportError) and not _is_old(error):
             raise
-        sys.stderr.write(f"{_line(script, error)}{type(error).__name__}: {error}\n")
+        hint = _HINT if isinstance(error, ImportError) and _HINT not in str(error) else ""
+        sys.stderr.write(f"{_line(script, error)}{type(error).__name__}: {error}{hint}\n")
         return 2
     finally:
         sys.argv, sys.path[:] = before

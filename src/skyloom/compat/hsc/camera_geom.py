@@ -69,7 +69,12 @@ class Camera:
         return iter(self._ccds)
 
     def __getitem__(self, number: int) -> Ccd:
+        if not 0 <= number < _N_CCDS:
+            raise IndexError(f"HSC has CCDs 0 to {_N_CCDS - 1}, no {number}")
         return self._ccds[number]
+
+    def __repr__(self) -> str:
+        return f"<camera HSC, {_N_CCDS} CCDs>"
 
 
 def cast_Ccd(ccd: Any) -> Ccd:

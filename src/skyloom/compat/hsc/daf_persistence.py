@@ -215,6 +215,9 @@ class ButlerSubset:
     def __len__(self) -> int:
         return len(self._found)
 
+    def __repr__(self) -> str:
+        return f"<ButlerSubset of {len(self)} {self.datasetType}>"
+
     def __iter__(self) -> Iterator[DataRef]:
         return (DataRef.of(ref) for ref in self._found)
 
