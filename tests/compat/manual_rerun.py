@@ -17,7 +17,6 @@ from skyloom.images import (
     Exposure,
     ExposureF,
     ExposureI,
-    FluxFitParams,
     Image,
     KernelPsf,
     MaskedImage,
@@ -144,6 +143,15 @@ def sources() -> SourceCatalog:
     return made
 
 
+def meas_mosaic_cards() -> fits.Header:
+    """Cards of a correction as the mosaic task writes them."""
+    cards = fits.Header({"ORDER": 1, "ABSOLUTE": True, "NCOEFF": 3, "U_MAX": 2000.0})
+    cards["HIERARCH CHEBYSHEV"] = False
+    cards.update({"V_MAX": 1000.0, "X0": 100.0, "Y0": -50.0})
+    cards.update({"C_0_0": FCR[0] - 100.0 * FCR[1], "C_1_0": 2000.0 * FCR[1], "C_0_1": 0.0})
+    return cards
+
+
 def fill(root: Path) -> Path:
     """Make the rerun in a data root, with the calibrations; return its directory."""
     rerun = root / "rerun" / "myrerun"
@@ -161,9 +169,8 @@ def fill(root: Path) -> Path:
         for name in ("src", "icSrc"):
             butler.put(sources(), name, ID)
         empty = ExposureI(3, 2)
-        ffp = FluxFitParams(order=1, is_chebyshev=False, centre=(0, 0), scale=(1, 1), rotation=0.0,
-                            coefficients=(FCR[0], FCR[1], 0.0))  # fmt: skip
-        empty.metadata = fits.Header({"FLUXMAG0": 10**10.8, **ffp.to_metadata()})
+        empty.metadata = fits.Header({"FLUXMAG0": 10**10.8})
+        empty.metadata.update(meas_mosaic_cards())
         butler.put(empty, "fcr", ID, tract=TRACT)
         butler.put(Exposure(empty.masked_image, wcs=sky_wcs()), "wcs", ID, tract=TRACT)
         butler.put(one, "deepCoadd_calexp", COADD)

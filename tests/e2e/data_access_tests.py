@@ -110,6 +110,7 @@ LISTINGS_OF_THE_MANUAL: dict[str, tuple[str, ...]] = {
     ),
     "zero point from FLUXMAG0; FluxFitParams(fcr_md).eval": (
         f"{LISTINGS}::test_zero_points_of_the_exposure_and_of_the_mosaic",
+        f"{CALIBRATION}::test_corrections_of_meas_mosaic_are_read",
     ),
     "ds9.mtv with frame, title, settings": (
         f"{LISTINGS}::test_an_exposure_is_shown_with_settings_and_dots",
