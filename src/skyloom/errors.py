@@ -34,7 +34,8 @@
     │       ├── TooManyMaskPlanes   (ValueError)
     │       ├── MissingComponent    (LookupError)
     │       ├── NotCalibrated       (ValueError)
-    │       └── UnsupportedFcr      (ValueError)
+    │       ├── UnsupportedFcr      (ValueError)
+    │       └── NotProvided         (AttributeError) an old name that has no counterpart
     ├── DownloadFailed              (RuntimeError) the network, or what came through it
     ├── ShellCommandFailed          (RuntimeError) a program that was called broke off
     ├── Unprocessable               this unit is skipped, recorded and counted; exit status 1
@@ -68,6 +69,7 @@ __all__ = [
     "MissingConfig",
     "MissingFile",
     "NotCalibrated",
+    "NotProvided",
     "NotSolved",
     "OutputExists",
     "OutsideImage",
@@ -250,6 +252,10 @@ class NotCalibrated(InputError, ValueError):
 
 class UnsupportedFcr(InputError, ValueError):
     """A mosaic flux correction that is not in the documented format."""
+
+
+class NotProvided(InputError, AttributeError):
+    """A name of another package that has no counterpart here."""
 
 
 class DownloadFailed(SkyloomError, RuntimeError):

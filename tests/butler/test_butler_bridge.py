@@ -11,7 +11,7 @@ import pytest
 from astropy.table import Table
 from butler_tools import CCDS, survey
 
-from skyloom.butler import Butler
+from skyloom.butler import Butler, Layout, bridge_storage
 from skyloom.butler.bridge import bridge, export
 from skyloom.errors import InputError
 
@@ -88,12 +88,43 @@ def test_coadds_have_tracts_and_numbered_patches(tmp_path: Path, lsst: Any) -> N
 
 
 @pytest.mark.filterwarnings("default")
-def test_what_has_no_counterpart_is_said(butler: Butler, tmp_path: Path, lsst: Any) -> None:
-    with pytest.raises(InputError, match=r"bias: cannot be bridged.*no dimension for calibDate"):
-        bridge(butler, tmp_path / "repo", ["bias"])
-    lsst.Butler.makeRepo(str(tmp_path / "other"))
-    with pytest.raises(InputError, match=r"add to it 'storageClasses: \{SkyloomTable"):
-        bridge(butler, tmp_path / "other", ["notes"])
+@pytest.mark.usefixtures("lsst")
+def test_what_has_no_counterpart_is_said(tmp_path: Path) -> None:
+    hsc = Butler(tmp_path / "rerun", "hsc")
+    with pytest.raises(InputError, match=r"raw: cannot be bridged.*no dimension for nothing"):
+        bridge(_with_key(tmp_path, "nothing"), tmp_path / "repo", ["raw"])
+    with pytest.raises(InputError, match="bfKernel: cannot be bridged, it has no data ID"):
+        bridge(hsc, tmp_path / "repo", ["bfKernel"])
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_repository_of_somebody_else_is_told_by_one_line(
+    butler: Butler, tmp_path: Path, lsst: Any
+) -> None:
+    repository = tmp_path / "other"
+    lsst.Butler.makeRepo(str(repository))
+    with pytest.raises(InputError, match="add to it the line 'includeConfigs: resource:") as error:
+        bridge(butler, repository, ["notes"])
+    line = str(error.value).split("'")[-2]
+    config = repository / "butler.yaml"
+    config.write_text(f"{config.read_text()}\n{line}\n")
+    assert bridge(butler, repository, ["notes"]).datasets == 2
+    theirs = lsst.Butler.from_config(str(repository), collections="skyloom")
+    assert theirs.get("notes", instrument="HSC", visit=1, detector=4) == {"ccd": 4}
+
+
+def test_the_file_of_storage_classes_is_what_is_made() -> None:
+    """Make it anew when a format is added: `Path("...lsst.yaml").write_text(storage_yaml())`."""
+    path = Path(bridge_storage.__file__).with_name("lsst.yaml")
+    assert path.read_text(encoding="utf-8") == bridge_storage.storage_yaml()
+
+
+def _with_key(tmp_path: Path, key: str) -> Butler:
+    layout = {
+        "registry": True,
+        "datasets": {"raw": {"format": "json", "template": f"raw/%(visit)07d-%({key})s.json"}},
+    }
+    return Butler(tmp_path / key, Layout.from_mapping(layout, name="odd"), writeable=True)
 
 
 def test_without_the_package_the_remedy_is_named(

@@ -25,6 +25,7 @@ from skyloom.errors import (
 )
 from skyloom.geometry import Box
 from skyloom.images import (
+    BackgroundList,
     Exposure,
     ExposureF,
     ExposureI,
@@ -33,6 +34,7 @@ from skyloom.images import (
     ImageF,
     KernelPsf,
     Mask,
+    measure_background,
 )
 
 ONE = {"visit": 908120, "ccd": 56, "pointing": 705, "filter": "HSC-I"}
@@ -216,6 +218,23 @@ def test_the_mosaic_solution_replaces_wcs_and_zero_point(rerun: Butler, tmp_path
     more = corrected - found.photo_calib.magnitude(1.0, 299.0, 299.0)
     # 1e-8: areas are differences of positions over one pixel
     assert more == pytest.approx(-2.5 * np.log10(np.cos(angle) ** 3), abs=1e-8)  # 2.2e-7
+
+
+def test_backgrounds_are_lists_with_an_image(rerun: Butler, tmp_path: Path) -> None:
+    mine = Butler(tmp_path / "mine", "hsc", writeable=True, parent=rerun.root)
+    one = measure_background(Image(np.full((30, 40), 5.0)), (3, 3))
+    mine.put(BackgroundList([one, one]), "calexpBackground", SHORT)
+    back = mine.get("calexpBackground", SHORT)
+    assert isinstance(back, BackgroundList)
+    np.testing.assert_array_equal(back.image().array, np.full((30, 40), 10.0))
+    np.testing.assert_array_equal(
+        mine.get("calexpBackground_image", SHORT).array, back.image().array
+    )
+    assert mine.get("calexpBackground_md", SHORT)["BKGD_WIDTH"] == 40
+    with pytest.raises(TypeError, match="calexpBackground: takes BackgroundList, not Background"):
+        mine.put(one, "calexpBackground", SHORT, overwrite=True)
+    with pytest.raises(TypeError, match="a BackgroundList is expected, not Background"):
+        write_dataset(one, tmp_path / "x.fits", "background")
 
 
 def test_a_rerun_is_added_to_by_visit_and_ccd(rerun: Butler, tmp_path: Path) -> None:

@@ -62,7 +62,13 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 }
 
 
-ELSEWHERE = {"exposure", "calibration", "psf", "source_catalog"}  # test_butler_exposures.py
+ELSEWHERE = {
+    "exposure",
+    "calibration",
+    "psf",
+    "background",
+    "source_catalog",
+}  # test_butler_exposures.py
 
 
 def test_every_format_has_an_example() -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from pathlib import Path
 
 import pytest
 from butler_tools import survey
 
 from skyloom.butler import Butler, DataId, Layout, remember_layout
-from skyloom.errors import DataDamaged, DataNotFound, InputError, MissingFile, UnknownDatasetType
+from skyloom.cli.app import main
+from skyloom.errors import (
+    BadDataId,
+    DataDamaged,
+    DataNotFound,
+    InputError,
+    MissingFile,
+    UnknownDatasetType,
+)
+
+ONE = {"visit": 1234, "ccd": 56, "pointing": 705, "filter": "HSC-I"}
 
 POLICY = """
 datasets:
@@ -133,3 +144,60 @@ def test_a_directory_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         Butler(tmp_path / "nowhere").get("calexp", visit=1, ccd=4)
     with pytest.raises(DataNotFound, match=r"no directory .*nowhere; give them, or correct the ro"):
         Butler(tmp_path / "nowhere", "hsc").get("calexp", visit=1, ccd=4)
+
+
+def test_datasets_are_asked_for_by_rerun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Butler(tmp_path / "rerun" / "first", "hsc", writeable=True)
+    for ccd in (4, 56):
+        first.put({"n": ccd}, "processCcd_metadata", ONE, ccd=ccd)
+    first.close()
+    mine = Butler(tmp_path / "rerun" / "me" / "mine", "hsc", writeable=True, parent=first.root)
+    mine.put({"n": 0}, "processCcd_metadata", ONE)
+    name = "processCcd_metadata"
+    assert mine.query(name, "run") == ["first", "me/mine"]
+    assert mine.query(name, ["run", "ccd"]) == [("first", 4), ("first", 56), ("me/mine", 56)]
+    assert mine.query(name, ["ccd", "run"], ccd=56) == [(56, "first"), (56, "me/mine")]
+    assert mine.query(name, "ccd", run="first") == [4, 56]
+    assert [dict(i)["ccd"] for i in mine.query(name, run="me/mine")] == [56]
+    assert mine.query(name, "ccd") == [4, 56]  # without the run: what `get` finds
+    assert mine.found(name, run="first", ccd=56)[0][1].is_relative_to(first.root)
+    assert mine.found(name, ccd=56)[0][1].is_relative_to(mine.root)
+    with pytest.raises(BadDataId, match="no run 'nosuch' here, only me/mine, first"):
+        mine.query(name, run="nosuch")
+    with pytest.raises(BadDataId, match="has no key 'run'"):
+        mine.get(name, ONE, run="first")  # a data ID has no run: open that rerun
+    with sqlite3.connect(mine.registry.path) as database:
+        assert database.execute("SELECT type, run FROM datasets").fetchall() == [(name, "me/mine")]
+    database.close()
+    assert main(["butler", "find", str(mine.root), name, "run=first"]) == 0
+    assert capsys.readouterr().out.count(str(first.root)) == 2
+    for registry in (tmp_path / "rerun").rglob("registry.sqlite3*"):  # file names tell it too
+        registry.unlink()
+    again = Butler(mine.root, "hsc")
+    assert again.query(name, ["run", "ccd"]) == [("first", 4), ("first", 56), ("me/mine", 56)]
+
+
+def test_a_registry_without_the_run_is_gone_on_with(tmp_path: Path) -> None:
+    """As this program made it before."""
+    butler = Butler(tmp_path / "rerun" / "old", "hsc", writeable=True)
+    butler.put({"n": 1}, "processCcd_metadata", ONE)
+    butler.close()
+    with sqlite3.connect(butler.registry.path) as database:
+        database.execute("ALTER TABLE datasets DROP COLUMN run")
+    database.close()
+    butler.put({"n": 2}, "processCcd_metadata", ONE, ccd=4)
+    assert butler.query("processCcd_metadata", ["run", "ccd"]) == [("old", 4), ("old", 56)]
+    assert butler.verify() == []
+
+
+def test_a_layout_may_have_a_key_called_run(tmp_path: Path) -> None:
+    layout = Layout.from_mapping(
+        {"registry": True, "datasets": {"x": {"format": "json", "template": "x/{run}.json"}}},
+        name="runs",
+    )
+    butler = Butler(tmp_path, layout, writeable=True)
+    butler.put(1, "x", run="a")
+    assert butler.query("x", "run") == ["a"]
+    assert butler.get("x", run="a") == 1

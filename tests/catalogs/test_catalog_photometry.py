@@ -71,6 +71,10 @@ def test_mosaic_correction_varies_with_position(sources):
         assert mag[i] == pytest.approx(25.0 + correction - 2.5 * np.log10(FLUX[i]), abs=1e-12)
     header = {"FLUXMAG0": 1e10, **PARAMS.to_metadata()}
     assert np.array_equal(sources.magnitudes("flux.psf", header).mag, mag, equal_nan=True)
+    cards = {"ORDER": 1, "CHEBYSHEV": False, "NCOEFF": 3, "U_MAX": 100.0, "V_MAX": 100.0,
+             "X0": -50.0, "Y0": -50.0, "C_0_0": 0.1, "C_1_0": 0.02, "C_0_1": -0.03}  # fmt: skip
+    theirs = sources.magnitudes("flux.psf", {"FLUXMAG0": 1e10, **cards}).mag  # of meas_mosaic
+    np.testing.assert_allclose(theirs, mag, atol=1e-12)
     with pytest.raises(UnknownColumn, match="the catalogue has no centroid"):
         sources.without("base_SdssCentroid_x").magnitudes("flux.psf", calib)
 

@@ -171,4 +171,18 @@ def test_the_bridge_says_what_it_did(root: Path, tmp_path: Path, capsys: Capture
     )
     answer = asked(capsys, "bridge", areas, tmp_path / "repo")
     why = "LSST repositories have no dimension for blob"
-    assert answer == {"datasets": 1, "known": 0, "left_out": {"shape": why}}
+    assert answer == {
+        "datasets": 1,
+        "known": 0,
+        "collections": ["skyloom"],
+        "left_out": {"shape": why},
+    }
+    back = tmp_path / "back"
+    back.mkdir()
+    layout = (areas / "butler.yaml").read_text()
+    (back / "butler.yaml").write_text(f"registry: true\n{layout}")
+    answer = asked(capsys, "adopt", back, tmp_path / "repo")
+    assert answer == {"datasets": 1, "known": 0, "left_out": {}}
+    assert asked(capsys, "get", back, "area", "tract=9") == [9]
+    assert main(["butler", "adopt", str(back), str(tmp_path / "repo"), "--collections", "no"]) == 2
+    assert "has no collection no; there are skyloom" in capsys.readouterr().err

@@ -16,8 +16,16 @@ from hypothesis import strategies as st
 from skyloom.display import Display
 from skyloom.display.ds9 import region
 from skyloom.display.marks import Ellipse, Text
+from skyloom.display.picture import as_picture
 from skyloom.errors import WrongType, WrongValue
-from skyloom.images import Exposure, Image, Mask, MaskedImage
+from skyloom.images import (
+    BackgroundList,
+    Exposure,
+    Image,
+    Mask,
+    MaskedImage,
+    measure_background,
+)
 
 FINITE = st.floats(-1e4, 1e4)
 
@@ -343,3 +351,13 @@ def test_frames_are_numbers(display, frame):
 def test_mark_of_an_ellipse_shifts_with_the_origin():
     mark = Ellipse(x=10, y=20, a=3, b=1, theta=0, color="red")
     assert region(mark, (10, 20)) == "ellipse(1,1,3,1,0) # color=red"
+
+
+def test_a_background_is_shown_as_its_image():
+    background = measure_background(Image(np.full((30, 40), 5.0), xy0=(7, 8)), (2, 2))
+    display = Display("virtual")
+    display.mtv(BackgroundList([background, background]))
+    display.dot("o", 7, 8)
+    assert display.recorder.regions[0].startswith("circle(1,1,")
+    picture = as_picture(background)
+    assert picture.pixels.shape == (30, 40)

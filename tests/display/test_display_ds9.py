@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 
 import numpy as np
 import pytest
 from ds9_screen import NAME, WAIT, Ds9Screen
 
+from skyloom import display as shown
+from skyloom.catalogs import SourceCatalog
+from skyloom.compat.hsc.__main__ import main as run_old_script
 from skyloom.display import Display, xpa
 from skyloom.errors import DisplayNotAvailable, DisplayRefused
 from skyloom.images import Exposure, Image, Mask, MaskedImage
 
 XY0 = (1000, 500)
 RED, BLUE = (255, 0, 0), (0, 0, 255)
+SCRIPT = """
+import sys
+import lsst.daf.persistence as dafPersist
+import lsst.afw.display.ds9 as ds9
+butler = dafPersist.Butler(sys.argv[1])
+dataId = {'visit': int(sys.argv[2]), 'ccd': int(sys.argv[3])}
+settings = {'scale': 'zscale', 'zoom': 'to fit', 'mask': 'transparency 60'}
+ds9.mtv(butler.get('calexp', dataId), frame=7, title="My Data", settings=settings)
+with ds9.Buffering():
+    for source in butler.get('src', dataId):
+        symbol = "@:{},{},{}".format(source.getIxx(), source.getIxy(), source.getIyy())
+        ds9.dot(symbol, source.getX(), source.getY(), ctype=ds9.RED, size=5.0, frame=7)
+"""
 
 
 def scene() -> MaskedImage:
@@ -27,8 +44,10 @@ def scene() -> MaskedImage:
     return MaskedImage(Image(values, xy0=XY0), mask)
 
 
-@pytest.fixture(params=["xpa", "samp"])
+@pytest.fixture(params=["xpa", "samp", "pyds9"])
 def display(request, ds9: Ds9Screen) -> Display:
+    if request.param == "pyds9":
+        pytest.importorskip("pyds9", reason="pyds9 is not installed (pip install pyds9)")
     assert ds9.get("version").startswith(NAME)
     display = Display(request.param, target=NAME)
     yield display
@@ -181,3 +200,32 @@ def test_launch(monkeypatch):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(WAIT)
+
+
+def test_the_script_of_the_manual(ds9, tmp_path, shared_data):
+    """``showInDs9`` with its options, as users start it: exposure, mask, ellipses in a real ds9."""
+    afw = shared_data / "astrometry" / "afw"
+    for name, place in (
+        ("HSC-0908120-056-small.fits", "corr/CORR-0908120-056.fits"),
+        ("sourceCatalog-hsc-v2.fits", "output/SRC-0908120-056.fits"),
+    ):
+        path = tmp_path / "rerun" / "00705" / "HSC-I" / place
+        path.parent.mkdir(parents=True)
+        shutil.copyfile(afw / name, path)
+    script = tmp_path / "show.py"
+    script.write_text(SCRIPT)
+    shown.use("xpa", target=NAME)
+    try:
+        assert run_old_script([str(script), str(tmp_path / "rerun"), "908120", "56"]) == 0
+        sources = SourceCatalog.read(afw / "sourceCatalog-hsc-v2.fits")
+        regions = ds9.regions()
+        assert len(regions) == len(sources)
+        x, y, a, b, _ = (float(v) for v in re.findall(r"[-\d.]+", regions[0]))
+        axes = sources.shape.axes()
+        assert (x, y) == pytest.approx((sources.x[0] - 99, sources.y[0] - 99), abs=1e-3)
+        assert (a, b) == pytest.approx((axes.a[0], axes.b[0]), rel=1e-4)
+        assert all("color=red" in region for region in regions)
+        assert (ds9.get("mask transparency"), ds9.get("fits size")) == ("60", "200 200")
+        assert ds9.get("fits header keyword OBJECT") == "My Data"
+    finally:
+        shown.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.polynomial import chebyshev, polynomial
 
 from skyloom.errors import NotCalibrated, UnsupportedFcr
 from skyloom.geometry import Box
@@ -206,3 +209,32 @@ def test_an_uncalibrated_correction_is_refused():
     for metadata in ({}, {"FLUXMAG0": 0.0}):
         with pytest.raises(NotCalibrated):
             MosaicCalib.from_metadata({**metadata, **params().to_metadata()})
+
+
+@pytest.mark.parametrize("is_chebyshev", [False, True])
+def test_corrections_of_meas_mosaic_are_read(is_chebyshev: bool) -> None:
+    """``C_i_j`` belong to powers, or polynomials, of ``(x + X0) / U_MAX``; C_0_0 may be lacking."""
+    rng = np.random.default_rng(7)
+    table = np.triu(rng.normal(0, 0.02, (4, 4))[:, ::-1])[:, ::-1]  # i + j <= 3
+    table[0, 0] = 0.0
+    cards: dict[str, Any] = {"ORDER": 3, "ABSOLUTE": False, "CHEBYSHEV": is_chebyshev}
+    cards |= {"NCOEFF": 9, "U_MAX": 18000.0, "V_MAX": 17500.0, "X0": -3120.5, "Y0": 840.25}
+    cards |= {f"C_{i}_{j}": table[i, j] for i in range(4) for j in range(4 - i) if i + j}
+    ffp = FluxFitParams.from_metadata(cards)
+    x, y = rng.uniform(0, 4000, 20), rng.uniform(0, 2000, 20)
+    u, v = (x - 3120.5) / 18000.0, (y + 840.25) / 17500.0
+    evaluate = chebyshev.chebval2d if is_chebyshev else polynomial.polyval2d
+    np.testing.assert_allclose(ffp(x, y), evaluate(u, v, table), atol=1e-15)
+    assert ffp(x[0], y[0]) == pytest.approx(ffp(x, y)[0], abs=1e-15)
+    back = FluxFitParams.from_metadata(ffp.to_metadata())
+    np.testing.assert_array_equal(back(x, y), ffp(x, y))
+    for change, message in (
+        ({"NCOEFF": 8}, "has 9 coefficients C_i_j and NCOEFF = 8"),
+        ({"C_4_0": 0.1, "NCOEFF": 10}, "C_4_0 beyond ORDER"),
+        ({"U_MAX": 0.0}, "a scale is zero"),
+        ({"CHEBYSHEV": "yes"}, "CHEBYSHEV = 'yes' is not T or F"),
+        ({"C_1_0": "x"}, "keyword C_1_0 is 'x', a number is needed"),
+        ({"ORDER": 99}, "ORDER = 99.0 is not 0 to 12"),
+    ):
+        with pytest.raises(UnsupportedFcr, match=message):
+            FluxFitParams.from_metadata({**cards, **change})

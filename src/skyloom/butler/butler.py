@@ -27,9 +27,10 @@ from .layout import Layout
 from .locator import Locator
 from .lookup import Finder
 from .python_types import check_type
-from .queries import query
+from .queries import RUN, query
 from .references import DataRef
 from .registry import DatasetRow, Registry
+from .registry_file import run_name
 from .roots import detect_layout, find_roots, set_parent
 from .suffixes import check_part, split_suffix
 
@@ -408,9 +409,10 @@ class Butler:
         name : str
             Dataset type.
         keys : str or sequence of str, optional
-            Keys whose distinct values are wanted; those of the lookup tables too.
+            Keys whose distinct values are wanted; those of the lookup tables too, and ``run``, the
+            rerun that has a dataset: then each is listed that has it, shadowed ones too.
         **constraints : str, int or float
-            Values that the datasets have.
+            Values that the datasets have; ``run=`` the name of a rerun of the chain.
 
         Returns
         -------
@@ -427,6 +429,15 @@ class Butler:
             found = [key for key, path in self._external.get(name, {}).items() if path.is_file()]
             return [key for key in found if all(key.get(k) == v for k, v in constraints.items())]
         return query(self.finder, kind, keys, constraints)
+
+    def found(self, name: str, **constraints: Value) -> list[tuple[DataId, Path]]:
+        """Return data ID and path of each dataset that `query` lists; of a run, those in it."""
+        ids = self.query(name, None, **constraints)
+        if RUN not in constraints or RUN in self.layout.dimensions:
+            return [(data_id, self.path(name, data_id)) for data_id in ids]
+        root = {run_name(root): root for root in self.roots}[str(constraints[RUN])]
+        stored = self.layout[self._kind(name).component_of or name]
+        return [(data_id, root / self.layout.place(stored.name, data_id)) for data_id in ids]
 
     def subset(self, name: str, **constraints: Value) -> list[DataRef]:
         """Return a reference to each dataset of a type that exists and agrees."""

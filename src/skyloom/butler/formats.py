@@ -239,6 +239,12 @@ FORMATS: Final[Mapping[str, Format]] = {
             write=exposures.write_exposure,
             parts={**exposures.EXPOSURE_PARTS, "sub": exposures.read_calibration},
         ),
+        Format(
+            name="background",
+            read=exposures.read_background,
+            write=exposures.write_background,
+            parts=exposures.BACKGROUND_PARTS,
+        ),
         Format(name="psf", read=exposures.read_psf, write=exposures.write_psf, parts=_FITS_PARTS),
         Format(
             name="psfex_model",

@@ -11,10 +11,13 @@ from skyloom.errors import Unwritable
 from .formats_fits import read_header
 
 __all__ = [
+    "BACKGROUND_PARTS",
     "EXPOSURE_PARTS",
+    "read_background",
     "read_calibration",
     "read_exposure",
     "read_psf",
+    "write_background",
     "write_exposure",
     "write_psf",
 ]
@@ -71,6 +74,26 @@ def write_psf(obj: object, path: Path) -> None:
     )
 
 
+def read_background(path: Path) -> Any:
+    """Read a list of backgrounds."""
+    from skyloom.images import BackgroundList  # noqa: PLC0415
+
+    return BackgroundList.read(path)
+
+
+def write_background(obj: object, path: Path) -> None:
+    """Write a list of backgrounds."""
+    from skyloom.images import BackgroundList  # noqa: PLC0415
+
+    if not isinstance(obj, BackgroundList):
+        raise TypeError(f"a BackgroundList is expected, not {type(obj).__name__}")
+    obj.write(path, overwrite=True)  # the temporary name that the butler chose
+
+
+def _background_image(path: Path) -> Any:
+    return read_background(path).image()
+
+
 def _cutout(path: Path, *, bbox: Any) -> Any:
     from skyloom.images import Exposure  # noqa: PLC0415
 
@@ -92,3 +115,9 @@ EXPOSURE_PARTS: Final[Mapping[str, Callable[..., Any]]] = {
     **{n: _component(n) for n in ("wcs", "photo_calib", "psf", "mask", "variance", "image")},
 }
 """Readers of the parts of an exposure, by suffix."""
+
+BACKGROUND_PARTS: Final[Mapping[str, Callable[..., Any]]] = {
+    "md": read_header,
+    "image": _background_image,
+}
+"""Readers of the parts of a list of backgrounds."""

@@ -13,6 +13,7 @@ from .data_id import DataId, Value
 from .dataset_type import DatasetType, Lookup
 from .layout import Layout
 from .registry import Registry
+from .registry_file import run_name
 from .tables import READERS
 
 __all__ = ["Finder"]
@@ -39,7 +40,18 @@ class Finder:
         self.layout = layout
         self.registries = tuple(registries)
         self.foreign = tuple(foreign)
+        self.sources = self.registries  # of datasets; tables are looked up in all registries
         self._read: dict[tuple[str, Path], list[dict[str, Value]]] = {}
+
+    def in_runs(self) -> dict[str, Finder]:
+        """Return for each run what finds its datasets alone."""
+        found: dict[str, Finder] = {}
+        for registry in self.registries:
+            one = Finder(self.layout, self.registries, self.foreign)
+            one.sources = (registry,)
+            one._read = self._read
+            found.setdefault(run_name(registry.root), one)
+        return found
 
     def complete(
         self,
@@ -207,10 +219,10 @@ class Finder:
 
     def existing(self, name: str, known: Mapping[str, Value]) -> list[DataId]:
         """Return the data IDs of the datasets of a type, from all roots."""
-        if len(self.registries) == 1 and self.registries[0].is_there:
-            return self.registries[0].datasets(name, known)
+        if len(self.sources) == 1 and self.sources[0].is_there:
+            return self.sources[0].datasets(name, known)
         found: dict[DataId, None] = {}
-        for registry in self.registries:
+        for registry in self.sources:
             if registry.is_there:
                 found.update(dict.fromkeys(registry.datasets(name, known)))
             elif self.layout[name].template is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .bridge import storage_class
-from .formats import FORMATS, read_dataset
+from .bridge_storage import BY_CLASS, component_of
+from .formats import read_dataset
 
 if TYPE_CHECKING:
     Base: Any = object
@@ -18,20 +18,24 @@ else:
 
 __all__ = ["SkyloomFormatter"]
 
-_BY_CLASS = {storage_class(name): name for name in FORMATS}
-
 
 class SkyloomFormatter(Base):  # type: ignore[misc]
-    """Reads a file in the format that its storage class names."""
+    """Reads a file, or a component of it, in the format that its storage class names."""
 
     can_read_from_local_file: ClassVar[bool] = True
+    unsupported_parameters: ClassVar[frozenset[str]] = frozenset()  # it knows all of its class
 
     def read_from_local_file(
         self,
         path: str,
-        component: str | None = None,  # noqa: ARG002 - their signature
-        expected_size: int = -1,  # noqa: ARG002
+        component: str | None = None,
+        expected_size: int = -1,  # noqa: ARG002 - their signature
     ) -> Any:
-        """Return the object of a file."""
-        format_ = _BY_CLASS[self.file_descriptor.storageClass.name]
-        return read_dataset(Path(path), format_)
+        """Return the object of a file; ``bbox`` is a `Box` in parent coordinates."""
+        description = self.file_descriptor
+        format_ = BY_CLASS[description.storageClass.name]
+        part = "" if component is None else component_of(component)
+        options = dict(description.parameters or {})
+        if options and not part:
+            part = "sub"
+        return read_dataset(Path(path), format_, part, **options)

@@ -11,6 +11,7 @@ __all__ = ["check_type"]
 
 _HOMES: Final = {
     **dict.fromkeys((f"Exposure{letter}" for letter in ("", *"FDIUL")), "skyloom.images"),
+    "BackgroundList": "skyloom.images",
     "SourceCatalog": "skyloom.catalogs",
 }
 """Modules of the classes that layouts name."""

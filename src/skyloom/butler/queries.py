@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from typing import Final
 
 from skyloom.errors import BadDataId
 
@@ -11,7 +12,10 @@ from .data_id import DataId, Value
 from .dataset_type import DatasetType
 from .lookup import Finder
 
-__all__ = ["query"]
+__all__ = ["RUN", "query"]
+
+RUN: Final = "run"
+"""Not a key of data IDs: the rerun in which a dataset is."""
 
 
 def query(
@@ -21,6 +25,9 @@ def query(
     constraints: Mapping[str, Value],
 ) -> list[DataId] | list[Value] | list[tuple[Value, ...]]:
     """List data IDs, values of a key, or tuples of values; see `Butler.query`."""
+    asked = {*constraints, *((keys,) if isinstance(keys, str) else keys or ())}
+    if RUN in asked and RUN not in finder.layout.dimensions:
+        return _by_run(finder, kind, keys, constraints)
     wanted = None if keys is None else (keys,) if isinstance(keys, str) else tuple(keys)
     known = finder.layout.check(constraints)
     finder.layout.check_keys(wanted or ())
@@ -36,6 +43,38 @@ def query(
     rows = {tuple(row[key] for key in wanted) for row in found if all(k in row for k in wanted)}
     ordered = sorted(rows, key=lambda row: [(isinstance(v, str), v) for v in row])
     return [row[0] for row in ordered] if isinstance(keys, str) else ordered
+
+
+def _by_run(
+    finder: Finder,
+    kind: DatasetType,
+    keys: str | Sequence[str] | None,
+    constraints: Mapping[str, Value],
+) -> list[DataId] | list[Value] | list[tuple[Value, ...]]:
+    """List what each run has itself; see `query`."""
+    runs = finder.in_runs()
+    others = {key: value for key, value in constraints.items() if key != RUN}
+    run = constraints.get(RUN)
+    if run is not None and run not in runs:
+        raise BadDataId(
+            f"dataset {kind.name}: there is no run {run!r} here, only {', '.join(runs)}"
+        )
+    chosen = runs if run is None else {str(run): runs[str(run)]}
+    if keys is None:
+        found: dict[DataId, None] = {}
+        for one in chosen.values():
+            found.update(dict.fromkeys(query(one, kind, None, others)))  # type: ignore[arg-type]
+        return sorted(found, key=attrgetter("order"))
+    wanted = (keys,) if isinstance(keys, str) else tuple(keys)
+    inner = [key for key in wanted if key != RUN]
+    rows: list[tuple[Value, ...]] = []
+    for name, one in chosen.items():
+        there = query(one, kind, inner or None, others)
+        for row in there if inner else [()] * bool(there):
+            by_key = {**dict(zip(inner, row, strict=True)), RUN: name}  # type: ignore[arg-type]
+            rows.append(tuple(by_key[key] for key in wanted))
+    rows = sorted(rows, key=lambda row: [(isinstance(v, str), v) for v in row])
+    return [row[0] for row in rows] if isinstance(keys, str) else rows
 
 
 def _existing(finder: Finder, kind: DatasetType, known: DataId) -> list[DataId]:

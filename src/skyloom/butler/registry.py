@@ -4,7 +4,8 @@ It can be lost: `rebuild` makes it anew from the tree.  A file is renamed into p
 row is written second, so the registry never promises a file that was not complete.  The tables::
 
     meta      version and layout
-    datasets  type, the keys of the data ID, path, size [byte], mtime_ns, checksum (may be empty)
+    datasets  type, run, the keys of the data ID, path, size [byte], mtime_ns, checksum (may be
+              empty); the run is that of the root, for those who join several registries
     raw, ...  the lookup tables of the layout: keys that belong together
 
 Several processes may write: the journal is a write-ahead log (a rollback journal on network file
@@ -30,13 +31,14 @@ from .data_id import DataId, Value
 from .dataset_type import Lookup
 from .file_system import network_file_system
 from .layout import Layout
-from .registry_file import connect, explain, publish, remedy
+from .registry_file import connect, explain, publish, remedy, run_name
 
 __all__ = ["REGISTRY_FILE", "DatasetRow", "Registry"]
 
 REGISTRY_FILE: Final = "registry.sqlite3"
 _VERSION: Final = 1
 _INHERITED: Final[list[sqlite3.Connection]] = []  # of the parent process; kept as they are
+_RUN: Final = "run"  # a column that registries of before lack, and that a key may take
 _RESERVED: Final = ("type", "path", "size", "mtime_ns", "checksum")
 
 
@@ -80,6 +82,7 @@ class Registry:
         self._db: sqlite3.Connection | None = None
         self._pid = 0
         self._is_foreign = False
+        self._has_run = False
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -193,14 +196,16 @@ class Registry:
         Busy, DataDamaged, Unwritable
             If the registry cannot be written.
         """
-        columns = ("type", *self._keys, "path", "size", "mtime_ns", "checksum")
-        marks = ", ".join("?" * len(columns))
-        names = ", ".join(map(_quoted, columns))
-        sql = f"INSERT OR REPLACE INTO datasets ({names}) VALUES ({marks})"
         with self._transaction() as database:
             for table, values in facts:
                 self._add(database, table, values)
-            database.executemany(sql, (self._values(row) for row in rows))
+            last = (run_name(self.root),) if self._has_run else ()
+            columns = ("type", *self._keys, "path", "size", "mtime_ns", "checksum")
+            columns += (_RUN,) if self._has_run else ()
+            marks = ", ".join("?" * len(columns))
+            names = ", ".join(map(_quoted, columns))
+            sql = f"INSERT OR REPLACE INTO datasets ({names}) VALUES ({marks})"
+            database.executemany(sql, ((*self._values(row), *last) for row in rows))
 
     def forget(self, rows: Iterable[DatasetRow]) -> None:
         """Remove the rows of datasets that are gone."""
@@ -306,6 +311,7 @@ class Registry:
             return True
         (version,) = database.execute("PRAGMA user_version").fetchone()
         names = {row[1] for row in database.execute("PRAGMA table_info(datasets)")}
+        self._has_run = _RUN in names and _RUN not in self._keys
         lacking = [key for key in (*_RESERVED, *self._keys) if key not in names]
         lacking += [table for table in self.layout.tables if table not in tables]
         if version != _VERSION or lacking:
@@ -344,7 +350,8 @@ class Registry:
         unique = ", ".join(map(_quoted, ("type", *self._keys)))
         tables = [
             f"CREATE TABLE datasets (type TEXT NOT NULL, {keys + ', ' if keys else ''}"
-            "path TEXT NOT NULL, size INTEGER, mtime_ns INTEGER, checksum TEXT, "
+            f"{'' if _RUN in self._keys else 'run TEXT, '}path TEXT NOT NULL, size INTEGER, "
+            "mtime_ns INTEGER, checksum TEXT, "
             f"PRIMARY KEY ({unique})) WITHOUT ROWID",
             "CREATE INDEX datasets_by_path ON datasets (path)",
             "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",

@@ -1,4 +1,4 @@
-"""The file of a registry: opening it, giving it its name, and what can be wrong with it."""
+"""The file of a registry: opening it, giving it its name, what it is of, what can be wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from skyloom.errors import Busy, DataDamaged, Unwritable
 
-__all__ = ["connect", "explain", "publish", "remedy"]
+__all__ = ["connect", "explain", "publish", "remedy", "run_name"]
 
 TIMEOUT: Final = 30.0  # s
 
@@ -83,3 +83,10 @@ def remedy(root: Path) -> str:
         f"The files are untouched: run 'skyloom butler rebuild {root}', which moves the damaged "
         "registry aside and makes a new one from them"
     )
+
+
+def run_name(root: Path) -> str:
+    """Return the name of a rerun: what comes after ``rerun/``, or the name of the directory."""
+    parts = root.parts
+    after = parts[len(parts) - parts[::-1].index("rerun") :] if "rerun" in parts else ()
+    return "/".join(after) or root.name

@@ -11,7 +11,7 @@ from skyloom._types import Floats
 from skyloom.catalogs.lookup import Group
 from skyloom.catalogs.names import modern_name
 from skyloom.errors import NotCalibrated, UnknownColumn
-from skyloom.images import MosaicCalib, PhotoCalib, magnitude_errors
+from skyloom.images import FluxFitParams, MosaicCalib, PhotoCalib, magnitude_errors
 
 if TYPE_CHECKING:
     from skyloom.catalogs.source_catalog import SourceCatalog
@@ -66,7 +66,7 @@ def _calibration(calib: Any) -> PhotoCalib | MosaicCalib:
     if isinstance(calib, int | float | np.number):
         return PhotoCalib.from_zeropoint(float(calib))
     if isinstance(calib, dict | fits.Header):
-        is_mosaic = "FFPFORM" in calib
+        is_mosaic = FluxFitParams.is_in(calib)
         calib = (MosaicCalib if is_mosaic else PhotoCalib).from_metadata(calib)
     if not isinstance(calib, PhotoCalib | MosaicCalib):
         calib = getattr(calib, "photo_calib", None)  # of an exposure

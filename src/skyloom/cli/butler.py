@@ -107,12 +107,15 @@ def find(
     dataset_type: str,
     data_id: dict[str, str],
 ) -> None:
-    """List the datasets of a TYPE: data ID and path of each."""
+    """List the datasets of a TYPE: data ID and path of each.
+
+    run=NAME lists those of one rerun of the chain.
+    """
     opened = _open(root, layout, parent)
-    opened.layout.check_keys(data_id)
+    opened.layout.check_keys(key for key in data_id if key != "run")
     rows: list[dict[str, Any]] = [
-        {"data_id": dict(found), "path": str(opened.path(dataset_type, found))}
-        for found in opened.query(dataset_type, None, **data_id)
+        {"data_id": dict(found), "path": str(path)}
+        for found, path in opened.found(dataset_type, **data_id)
     ]
     _say(rows, as_json=as_json, lines=(f"{_words(r['data_id'])}  {r['path']}" for r in rows))
 
@@ -281,7 +284,53 @@ def bridge(
     from skyloom.butler.bridge import bridge as ingest_there  # noqa: PLC0415 - slow
 
     done = ingest_there(_open(root, layout, parent), repository, types, **names)
+    answer = {
+        "datasets": done.datasets,
+        "known": done.known,
+        "collections": list(done.collections),
+        "left_out": dict(done.left_out),
+    }
+    lines = [f"left out: {name}, {why}" for name, why in done.left_out.items()]
+    where = ", ".join(done.collections)
+    lines.append(f"{done.datasets} datasets ingested, {done.known} known already, in {where}")
+    _say(answer, as_json=as_json, lines=lines)
+
+
+@butler.command()
+@_common
+@click.argument("repository", type=click.Path(path_type=Path))
+@click.argument("types", metavar="[TYPE]...", nargs=-1)
+@click.option("--collections", default="skyloom", show_default=True, metavar="NAME,...",
+              help="Where to look for datasets there.")  # fmt: skip
+@click.option("--set", "known", metavar="KEY=VALUE", multiple=True, callback=_pairs,
+              help="A key that the repository does not know, such as pointing=705.")  # fmt: skip
+@click.option("--filter", "filters", metavar="BAND=NAME", multiple=True, callback=_pairs,
+              help="Filter of a band, for coadds: i=HSC-I.")  # fmt: skip
+@click.option("--link", is_flag=True, help="Make hard links instead of copies.")
+def adopt(
+    root: Path,
+    *,
+    layout: str | None,
+    parent: Path | None,
+    as_json: bool,
+    repository: Path,
+    types: tuple[str, ...],
+    collections: str,
+    known: dict[str, Any],
+    filters: dict[str, str],
+    link: bool,
+) -> None:
+    """Take datasets of REPOSITORY, one of lsst-daf-butler, over into ROOT.
+
+    It needs the extra 'lsst': pip install 'skyloom[lsst]'.
+    """
+    from skyloom.butler.bridge_back import adopt as take_over  # noqa: PLC0415 - slow
+
+    with _open(root, layout, parent, writeable=True) as opened:
+        opened.layout.check_keys(known)
+        done = take_over(opened, repository, types, collections=collections.split(","),
+                         filters=filters, transfer="link" if link else "copy", **known)  # fmt: skip
     answer = {"datasets": done.datasets, "known": done.known, "left_out": dict(done.left_out)}
     lines = [f"left out: {name}, {why}" for name, why in done.left_out.items()]
-    lines.append(f"{done.datasets} datasets ingested, {done.known} known already")
+    lines.append(f"{done.datasets} datasets taken over, {done.known} known already")
     _say(answer, as_json=as_json, lines=lines)

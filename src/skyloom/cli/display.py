@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["display"]
 
-_BACKENDS: Final = ("auto", "xpa", "samp", "matplotlib")
+_BACKENDS: Final = ("auto", "xpa", "pyds9", "samp", "matplotlib")
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 from skyloom.display.backends import Backend
 from skyloom.display.ds9 import Ds9
 from skyloom.display.mpl import Matplotlib
+from skyloom.display.pyds9 import find_pyds9
 from skyloom.display.samp import find_samp
 from skyloom.display.several import WithPicture
 from skyloom.display.virtual import Recorder
@@ -19,9 +20,9 @@ __all__ = ["BACKENDS", "BackendName", "choose_backend"]
 
 log = logging.getLogger(__name__)
 
-BackendName: TypeAlias = Literal["auto", "xpa", "samp", "matplotlib", "virtual"]
+BackendName: TypeAlias = Literal["auto", "xpa", "pyds9", "samp", "matplotlib", "virtual"]
 
-BACKENDS: Final = ("auto", "xpa", "samp", "matplotlib", "virtual")
+BACKENDS: Final = ("auto", "xpa", "pyds9", "samp", "matplotlib", "virtual")
 """Names that `Display` takes."""
 
 
@@ -55,6 +56,7 @@ def choose_backend(name: str, *, has_out: bool, target: str, launch: bool) -> Ba
     makers: Mapping[str, Callable[[], Backend]] = {
         "auto": best,
         "xpa": ds9,
+        "pyds9": lambda: Ds9(find_pyds9(target)),
         "samp": lambda: Ds9(find_samp()),
         "matplotlib": Matplotlib,
         "virtual": lambda: Ds9(Recorder()),

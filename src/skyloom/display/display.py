@@ -33,9 +33,9 @@ class Display:
     Parameters
     ----------
     backend : str or Backend
-        ``xpa`` (a ds9 that runs), ``samp`` (a ds9 on the SAMP hub), ``matplotlib`` (PNG files),
-        ``virtual`` (only keeps the commands), or ``auto``: XPA where a ds9 answers, else
-        matplotlib where `out` is given, else virtual, with a warning.
+        ``xpa`` (a ds9 that runs), ``pyds9`` (the same), ``samp`` (a ds9 on the SAMP hub),
+        ``matplotlib`` (PNG files), ``virtual`` (only keeps the commands), or ``auto``: XPA where a
+        ds9 answers, else matplotlib where `out` is given, else virtual, with a warning.
     frame : int
         Frame of calls that name none.
     out : path, optional

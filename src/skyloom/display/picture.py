@@ -118,7 +118,7 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
 
     Parameters
     ----------
-    data : image, mask, masked image, exposure, FitsImage, Frame, or array of shape (ny, nx)
+    data : image, mask, masked image, exposure, background, FitsImage, Frame, or array (ny, nx)
         A mask is shown with its planes on top of an image of its values.
     wcs : SkyWcs or astropy.wcs.WCS, optional
         Sky positions, for data that bring none; an astropy WCS counts from the first pixel of the
@@ -142,6 +142,8 @@ def as_picture(data: Any, *, wcs: Any = None, title: str = "") -> Picture:
         return _of_frame(data, title)
     if isinstance(data, HasPixelsOnDisk):
         return as_picture(data.read(), wcs=wcs or _wcs_on_disk(data), title=title)
+    if callable(made := getattr(data, "image", None)):  # a background: it makes its image
+        return as_picture(made(), wcs=wcs, title=title)
     planes: dict[str, Bools] = {}
     xy0 = (0, 0)
     if isinstance(data, HasImageAndMask):

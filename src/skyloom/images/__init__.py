@@ -2,6 +2,7 @@
 
 from skyloom.images.about import Amplifier, ArchivedObject, Detector, FilterLabel, VisitInfo
 from skyloom.images.afw.read import read_component, read_metadata, read_psf
+from skyloom.images.background import Background, BackgroundList, measure_background
 from skyloom.images.coadd_psf import CoaddInput, CoaddPsf, GridPsf
 from skyloom.images.dates import DATE_KEYWORDS, header_mjd
 from skyloom.images.detector_frames import DetectorFrames
@@ -72,6 +73,8 @@ __all__ = [
     "Amplifier",
     "ApCorrMap",
     "ArchivedObject",
+    "Background",
+    "BackgroundList",
     "ChebyshevField",
     "ChebyshevFunction",
     "CoaddInput",
@@ -126,6 +129,7 @@ __all__ = [
     "frame_wcs",
     "header_mjd",
     "magnitude_errors",
+    "measure_background",
     "nonfinite_and_saturated",
     "opened_fits",
     "pixel_statistics",

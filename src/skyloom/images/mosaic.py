@@ -7,6 +7,7 @@ pixels, where the Jacobian correction is asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -31,6 +32,46 @@ _HIGHEST_ORDER = 12
 _MORE_ORDERS = 6  # beyond twice that of the correction: an exponential of it converges fast
 
 
+_MEAS_MOSAIC = ("ORDER", "CHEBYSHEV", "NCOEFF", "U_MAX", "V_MAX", "X0", "Y0")
+_COEFFICIENT = re.compile(r"C_\d+_\d+")
+
+
+class _Cards:
+    """Values of keywords, checked.
+
+    Raises
+    ------
+    UnsupportedFcr
+        If a value is missing or cannot be used.
+    """
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self.metadata = metadata
+
+    def number(self, key: str) -> float:
+        value = self.metadata.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UnsupportedFcr(f"keyword {key} is {value!r}, a number is needed", key=key)
+        return float(value)
+
+    def order(self, key: str) -> int:
+        order = self.number(key)
+        if order != int(order) or not 0 <= order <= _HIGHEST_ORDER:
+            raise UnsupportedFcr(f"{key} = {order} is not 0 to {_HIGHEST_ORDER}", key=key)
+        return int(order)
+
+    def truth(self, key: str) -> bool:
+        value = self.metadata.get(key)
+        if not isinstance(value, (bool, np.bool_)):
+            raise UnsupportedFcr(f"{key} = {value!r} is not T or F", key=key)
+        return bool(value)
+
+
+def _terms(order: int) -> list[tuple[int, int]]:
+    """Return the powers of u and v: 1, u, v, u2, uv, v2, ..."""
+    return [(d - j, j) for d in range(order + 1) for j in range(d + 1)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FluxFitParams:
     """A polynomial of rotated, normalised positions [mag].
@@ -43,7 +84,8 @@ class FluxFitParams:
     -----
     As keywords: FFPFORM = 'skyloom-1', FFPORDER, FFPCHEB (T or F), FFPX0, FFPY0 (centre, parent
     coordinates [pix]), FFPSX, FFPSY (scale [pix]), FFPROT (rotation a [deg]), and FFPC0, FFPC1,
-    ... (coefficients [mag] in the order 1, u, v, u2, uv, v2, ...).
+    ... (coefficients [mag] in the order 1, u, v, u2, uv, v2, ...).  The keywords of meas_mosaic
+    are read too: ORDER, CHEBYSHEV, NCOEFF, U_MAX, V_MAX, X0, Y0 and C_0_0, C_1_0, C_0_1, ...
     """
 
     order: int
@@ -66,7 +108,7 @@ class FluxFitParams:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
-        """Read the keywords of the documented format.
+        """Read the keywords of the documented format, or those of meas_mosaic.
 
         Raises
         ------
@@ -74,32 +116,55 @@ class FluxFitParams:
             If the format is another one, or a keyword is missing or has no usable value.
         """
         form = metadata.get("FFPFORM")
+        cards = _Cards(metadata)
+        if form is None and all(key in metadata for key in _MEAS_MOSAIC):
+            return cls._of_meas_mosaic(cards)
         if form != FFP_FORMAT:
             raise UnsupportedFcr(
-                f"FFPFORM is {form!r}, only {FFP_FORMAT!r} is known: the correction is in a format "
-                "that is not documented; write it with FluxFitParams.to_metadata",
+                f"FFPFORM is {form!r}, only {FFP_FORMAT!r} is known, nor are "
+                f"{', '.join(_MEAS_MOSAIC)} there, as meas_mosaic writes them: the correction is "
+                "in a format that is not documented; write it with FluxFitParams.to_metadata",
                 form=form,
             )
-
-        def number(key: str) -> float:
-            value = metadata.get(key)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise UnsupportedFcr(f"keyword {key} is {value!r}, a number is needed", key=key)
-            return float(value)
-
-        order, is_chebyshev = number("FFPORDER"), metadata.get("FFPCHEB")
-        if order != int(order) or not 0 <= order <= _HIGHEST_ORDER:
-            raise UnsupportedFcr(f"FFPORDER = {order} is not 0 to {_HIGHEST_ORDER}", key="FFPORDER")
-        if not isinstance(is_chebyshev, (bool, np.bool_)):
-            raise UnsupportedFcr(f"FFPCHEB = {is_chebyshev!r} is not T or F", key="FFPCHEB")
-        n = (int(order) + 1) * (int(order) + 2) // 2
+        order = cards.order("FFPORDER")
+        n = (order + 1) * (order + 2) // 2
         return cls(
-            order=int(order),
-            is_chebyshev=bool(is_chebyshev),
-            centre=(number("FFPX0"), number("FFPY0")),
-            scale=(number("FFPSX"), number("FFPSY")),
-            rotation=number("FFPROT"),
-            coefficients=tuple(number(f"FFPC{i}") for i in range(n)),
+            order=order,
+            is_chebyshev=cards.truth("FFPCHEB"),
+            centre=(cards.number("FFPX0"), cards.number("FFPY0")),
+            scale=(cards.number("FFPSX"), cards.number("FFPSY")),
+            rotation=cards.number("FFPROT"),
+            coefficients=tuple(cards.number(f"FFPC{i}") for i in range(n)),
+        )
+
+    @staticmethod
+    def is_in(metadata: Mapping[str, Any]) -> bool:
+        """Tell whether some metadata hold a correction, in one format or the other."""
+        return "FFPFORM" in metadata or all(key in metadata for key in _MEAS_MOSAIC)
+
+    @classmethod
+    def _of_meas_mosaic(cls, cards: _Cards) -> Self:
+        """Read the keywords of meas_mosaic: ``C_i_j`` of ``(x + X0) / U_MAX``; absent ones 0."""
+        order, wanted = cards.order("ORDER"), cards.number("NCOEFF")
+        terms = _terms(order)
+        there = [key for key in cards.metadata if _COEFFICIENT.fullmatch(str(key))]
+        lost = sorted(set(there) - {f"C_{i}_{j}" for i, j in terms})
+        if lost or len(there) != wanted:
+            what = f"{', '.join(lost)} beyond ORDER" if lost else f"NCOEFF = {wanted:g}"
+            raise UnsupportedFcr(
+                f"the correction has {len(there)} coefficients C_i_j and {what}; copy the file "
+                "again",
+                key="NCOEFF",
+            )
+        return cls(
+            order=order,
+            is_chebyshev=cards.truth("CHEBYSHEV"),
+            centre=(-cards.number("X0"), -cards.number("Y0")),
+            scale=(cards.number("U_MAX"), cards.number("V_MAX")),
+            rotation=0.0,
+            coefficients=tuple(
+                cards.number(f"C_{i}_{j}") if f"C_{i}_{j}" in there else 0.0 for i, j in terms
+            ),
         )
 
     def to_metadata(self) -> dict[str, Any]:
@@ -128,8 +193,7 @@ class FluxFitParams:
 
     def _table(self) -> Floats:
         table = np.zeros((self.order + 1, self.order + 1))
-        terms = [(d - j, j) for d in range(self.order + 1) for j in range(d + 1)]
-        for (i, j), c in zip(terms, self.coefficients, strict=True):
+        for (i, j), c in zip(_terms(self.order), self.coefficients, strict=True):
             table[i, j] = c
         return table
 

@@ -9,13 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
-__all__ = ["Adapter", "new_of", "old_of"]
+from skyloom.errors import NotProvided
+
+__all__ = ["Adapter", "new_of", "not_provided", "old_of"]
 
 _HOMES: Final = {
     "skyloom.images.image.Image": "afw_image.Image",
     "skyloom.images.planes.Mask": "afw_image.Mask",
     "skyloom.images.masked_image.MaskedImage": "afw_image.MaskedImage",
     "skyloom.images.exposure.Exposure": "afw_image.Exposure",
+    "skyloom.images.background.Background": "_backgrounds.Background",
+    "skyloom.images.background.BackgroundList": "_backgrounds.BackgroundList",
+    "skyloom.images.kernel_psf.KernelPsf": "afw_image.Psf",
+    "skyloom.images.kernel_psf.PsfexPsf": "afw_image.Psf",
+    "skyloom.images.coadd_psf.CoaddPsf": "afw_image.Psf",
+    "skyloom.images.coadd_psf.GridPsf": "afw_image.Psf",
     "skyloom.images.sky_wcs.SkyWcs": "afw_image.Wcs",
     "skyloom.images.photo_calib.PhotoCalib": "afw_image.Calib",
     "skyloom.images.about.FilterLabel": "afw_image.Filter",
@@ -59,16 +67,21 @@ class Adapter:
         try:
             return getattr(self.new, name)
         except AttributeError:
-            raise AttributeError(
-                f"{type(self).__name__}.{name} of the HSC tools has no counterpart here; see "
-                "docs/hsc_migration.md"
-            ) from None
+            raise not_provided(f"{type(self).__name__}.{name}") from None
 
     def __repr__(self) -> str:
         return repr(self.new)
 
     def __str__(self) -> str:
         return str(self.new)
+
+
+def not_provided(what: str) -> NotProvided:
+    """Return the error for an old name without counterpart."""
+    return NotProvided(
+        f"{what} of the HSC tools has no counterpart here; 'What differs' in docs/hsc_migration.md "
+        "names what to use instead"
+    )
 
 
 def new_of(value: Any) -> Any:

@@ -7,9 +7,12 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from importlib.abc import MetaPathFinder
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
+from skyloom.compat.hsc._adapter import not_provided
 from skyloom.errors import InputError
 
 __all__ = ["MODULES", "install", "installed", "uninstall"]
@@ -18,14 +21,19 @@ _HERE: Final = "skyloom.compat.hsc"
 
 MODULES: Final = {
     "lsst.daf.persistence": "daf_persistence",
+    "lsst.daf.base": "daf_base",
+    "lsst.geom": "lsst_geom",
+    "lsst.pex.exceptions": "pex_exceptions",
     "lsst.afw.image": "afw_image",
     "lsst.afw.table": "afw_table",
     "lsst.afw.math": "afw_math",
     "lsst.afw.geom": "afw_geom",
     "lsst.afw.geom.ellipses": "ellipses",
     "lsst.afw.coord": "afw_coord",
+    "lsst.afw.cameraGeom": "camera_geom",
     "lsst.afw.display": "afw_display",
     "lsst.afw.display.ds9": "ds9",
+    "lsst.afw.display.utils": "display_utils",
     "lsst.meas.mosaic": "meas_mosaic",
     "lsst.meas.mosaic.mosaicLib": "meas_mosaic",
     "hsc.pipe.base.butler": "daf_persistence",
@@ -58,11 +66,16 @@ def install() -> None:
         parts = old.split(".")
         for depth in range(1, len(parts)):
             _make_package(".".join(parts[:depth]))
-        _put(old, importlib.import_module(f"{_HERE}.{new}"))
+        module = importlib.import_module(f"{_HERE}.{new}")
+        vars(module).setdefault("__getattr__", partial(_absent, old))
+        _put(old, module)
+    sys.meta_path.append(_LAST)
 
 
 def uninstall() -> None:
     """Take the old names away; what was imported stays with whoever imported it."""
+    if _LAST in sys.meta_path:
+        sys.meta_path.remove(_LAST)
     for name in reversed(_INSTALLED):
         del sys.modules[name]
         parent, _, last = name.rpartition(".")
@@ -80,6 +93,25 @@ def installed() -> Iterator[None]:
         yield
     finally:
         uninstall()
+
+
+class _NotThere(MetaPathFinder):
+    """Says what is the matter with a module of the old tree that nobody has."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002
+        """Refuse modules of LSST and HSC; others are none of its business."""
+        if fullname.partition(".")[0] in {"lsst", "hsc"}:
+            raise ModuleNotFoundError(str(not_provided(fullname)), name=fullname)
+
+
+_LAST: Final = _NotThere()
+
+
+def _absent(module: str, name: str) -> Any:
+    """Stand for what a module does not have."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise not_provided(f"{module}.{name}")
 
 
 def _is_found(name: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import update_wrapper
 from pathlib import Path
+from types import MethodType
 from typing import Any, Self, final
 
 import numpy as np
@@ -11,13 +13,33 @@ import numpy.typing as npt
 
 from skyloom.compat.hsc._adapter import Adapter, new_of
 from skyloom.compat.hsc.afw_geom import Box2I, Extent2I, Point2I
-from skyloom.errors import InputError
+from skyloom.errors import InputError, NotProvided
 from skyloom.geometry import Box
 from skyloom.images import Image as NewImage
 from skyloom.images import Mask as NewMask
 from skyloom.images import MaskedImage as NewMaskedImage
 
-__all__ = ["Image", "Mask", "MaskedImage", "OnePlane", "Planes"]
+__all__ = ["Image", "Mask", "MaskedImage", "OnePlane", "Planes", "of_one_mask"]
+
+
+class of_one_mask:  # noqa: N801 - a decorator
+    """A method that the old class had too, for planes that all masks of a process shared."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+        update_wrapper(self, method)
+
+    def __get__(self, mask: Any, _owner: type) -> Any:
+        if mask is None:
+            raise NotProvided(
+                f"Mask.{self._method.__name__} of the class has no counterpart: planes belong to a "
+                "mask, and bits differ from file to file; ask one, as in "
+                f"exposure.getMaskedImage().getMask().{self._method.__name__}(...)"
+            )
+        return MethodType(self._method, mask)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._method(*arguments)
 
 
 class Planes(Adapter):
@@ -125,9 +147,20 @@ class OnePlane(Planes):
         """Use ``image.array[y, x]``."""
         return self.new.array[y, x]
 
-    def set(self, x: int, y: int, value: Any) -> None:
-        """Use ``image.array[y, x] = value``."""
-        self.new.array[y, x] = value
+    def set(self, x: Any, y: int | None = None, value: Any = None) -> None:
+        """Use ``image.array[y, x] = value``; with one value, ``image.array[:] = value``."""
+        if y is None:
+            self.new.array[:] = x
+        else:
+            self.new.array[y, x] = value
+
+    def assign(self, other: Any) -> None:
+        """Use ``image.array[:] = other.array``."""
+        self.new.array[:] = _pixels(other)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        part = self if key == slice(None) else self[key]
+        part.new.array[:] = _pixels(value)
 
 
 @final
@@ -166,18 +199,22 @@ class Mask(OnePlane):
     kind = NewMask
     dtype = np.int32
 
+    @of_one_mask
     def getMaskPlaneDict(self) -> Mapping[str, int]:
         """Use ``mask.planes``."""
         return dict(self.new.planes)
 
+    @of_one_mask
     def getMaskPlane(self, name: str) -> int:
         """Use ``mask.get_mask_plane(name)``."""
         return self.new.get_mask_plane(name)
 
+    @of_one_mask
     def getPlaneBitMask(self, names: Any) -> int:
         """Use ``mask.get_plane_bit_mask(names)``; pixels: ``mask.is_set(names)``."""
         return self.new.get_plane_bit_mask(names)
 
+    @of_one_mask
     def addMaskPlane(self, name: str) -> int:
         """Use ``mask.add_mask_plane(name)``; planes belong to one mask, not to the process."""
         return self.new.add_mask_plane(name)
@@ -284,12 +321,27 @@ class MaskedImage(Planes):
             )
         return _pixels(other)
 
+    @property
+    def image(self) -> Image:
+        """Use ``masked_image.image``."""
+        return self.getImage()
+
+    @property
+    def mask(self) -> Mask:
+        """Use ``masked_image.mask``."""
+        return self.getMask()
+
+    @property
+    def variance(self) -> Image:
+        """Use ``masked_image.variance``."""
+        return self.getVariance()
+
     def getArrays(self) -> tuple[Any, Any, Any]:
         """Use ``masked_image.image.array`` and those of mask and variance."""
         return self.new.image.array, self.new.mask.array, self.new.variance.array
 
 
 def _pixels(other: Any) -> Any:
-    """Return the pixels of an image, or the number."""
+    """Return the pixels of an image or a mask, or the number."""
     found = new_of(other)
-    return found.array if isinstance(found, NewImage) else found
+    return found.array if isinstance(found, (NewImage, NewMask)) else found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from skyloom import geometry
 from skyloom.compat.hsc._adapter import Adapter, new_of
-from skyloom.compat.hsc.afw_geom import Angle
+from skyloom.compat.hsc.afw_geom import Angle, AngleUnit, Point2D, degrees
 
-__all__ = ["Coord", "EclipticCoord", "Fk5Coord", "GalacticCoord", "IcrsCoord"]
+__all__ = ["Coord", "EclipticCoord", "Fk5Coord", "GalacticCoord", "IcrsCoord", "SpherePoint"]
 
 
 class Coord(Adapter):
@@ -28,6 +28,11 @@ class Coord(Adapter):
         """Use ``coord.lat``."""
         return Angle(self.new.lat)
 
+    def getPosition(self, unit: AngleUnit = degrees) -> Point2D:
+        """Use ``coord.lon.as_degrees(), coord.lat.as_degrees()``."""
+        one = Angle(1.0, unit).asRadians()
+        return Point2D(self.new.lon.as_radians() / one, self.new.lat.as_radians() / one)
+
     def getRa(self) -> Angle:
         """Use ``coord.to_icrs().ra``."""
         return Angle(self.new.to_icrs().ra)
@@ -43,6 +48,14 @@ class Coord(Adapter):
     def getB(self) -> Angle:
         """Use ``coord.to_galactic().b``."""
         return Angle(self.new.to_galactic().b)
+
+    def getLambda(self) -> Angle:
+        """Use ``coord.to_ecliptic().lon``."""
+        return Angle(self.new.to_ecliptic().lon)
+
+    def getBeta(self) -> Angle:
+        """Use ``coord.to_ecliptic().lat``."""
+        return Angle(self.new.to_ecliptic().lat)
 
     def toIcrs(self) -> IcrsCoord:
         """Use ``coord.to_icrs()``."""
@@ -68,6 +81,10 @@ class Coord(Adapter):
         """Use ``coord.separation(other)``."""
         return Angle(self.new.separation(other.new))
 
+    def separation(self, other: Coord) -> Angle:
+        """Use ``coord.separation(other)``."""
+        return self.angularSeparation(other)
+
 
 class IcrsCoord(Coord):
     """ICRS."""
@@ -89,3 +106,15 @@ class EclipticCoord(Coord):
     """Ecliptic coordinates."""
 
     kind = geometry.EclipticCoord
+
+
+class SpherePoint(IcrsCoord):
+    """ICRS; the newer name, of two angles or of two numbers with their unit."""
+
+    def __init__(self, lon: Any, lat: Any = None, unit: AngleUnit | None = None) -> None:
+        if isinstance(lon, Coord):
+            self.new = lon.new.to_icrs()
+        elif unit is not None:
+            super().__init__(lon * unit, lat * unit)
+        else:
+            super().__init__(lon, lat)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, final
 
 from skyloom import display
+from skyloom.compat.hsc import display_utils as utils
 from skyloom.compat.hsc import ds9
 from skyloom.compat.hsc._adapter import new_of
 
@@ -20,6 +21,7 @@ __all__ = [
     "Display",
     "ds9",
     "getDisplay",
+    "utils",
 ]
 
 RED: Final = ds9.RED
@@ -53,6 +55,18 @@ class Display:
     def mtv(self, data: Any, title: str = "", wcs: Any = None) -> None:
         """Use ``display.mtv(data, title=title, wcs=wcs)``."""
         display.mtv(new_of(data), self.frame, title, new_of(wcs))
+
+    image = mtv
+
+    def centroids(self, catalog: Any, *, symbol: str = "o", **options: Any) -> None:
+        """Use ``display.dot(symbol, sources.x, sources.y, ...)`` in ``display.buffering()``."""
+        with display.buffering():
+            for source in catalog:
+                self.dot(symbol, source.getX(), source.getY(), **options)
+
+    def getMaskPlaneColor(self, name: str) -> Any:
+        """Use ``display.current_display().mask_plane_color(plane)``."""
+        return display.current_display().mask_plane_color(name)
 
     def dot(self, symb: str, c: Any, r: Any, size: Any = 2, ctype: str | None = None) -> None:
         """Use ``display.dot(symbol, x, y, size, ctype)``."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, Self, final
+from typing import Any, final
 
 from skyloom.compat.hsc import ellipses
 from skyloom.compat.hsc._adapter import Adapter
+from skyloom.compat.hsc._points import Extent2D, Extent2I, Point2D, Point2I
+from skyloom.compat.hsc._transforms import AffineTransform, LinearTransform
 from skyloom.geometry import Angle as NewAngle
 from skyloom.geometry import Box
 
 __all__ = [
+    "AffineTransform",
     "Angle",
     "AngleUnit",
     "Box2I",
@@ -19,6 +21,7 @@ __all__ = [
     "Extent2I",
     "ExtentD",
     "ExtentI",
+    "LinearTransform",
     "Point2D",
     "Point2I",
     "PointD",
@@ -96,6 +99,9 @@ class Angle(Adapter):
     def __float__(self) -> float:
         return float(self.new)
 
+    def __str__(self) -> str:
+        return f"{self.asRadians()} rad"
+
     def __add__(self, other: Angle) -> Angle:
         return Angle(self.new + other.new)
 
@@ -130,83 +136,6 @@ class Angle(Adapter):
 
     def __hash__(self) -> int:
         return hash(self.new)
-
-
-class _Pair:
-    """Two numbers along x and y."""
-
-    kind: ClassVar[Any] = float
-    rounding: ClassVar[float] = 0.0
-
-    def __init__(self, x: Any = 0, y: Any = None) -> None:
-        if y is None and not isinstance(x, (int, float)):
-            x, y = x
-        self.x, self.y = (self.kind(v + self.rounding) for v in (x, 0 if y is None else y))
-
-    @classmethod
-    def of(cls, new: Any) -> Self:
-        """Return the pair of a new object with x and y."""
-        return cls(new.x, new.y)
-
-    def getX(self) -> Any:
-        """Use ``point.x``."""
-        return self.x
-
-    def getY(self) -> Any:
-        """Use ``point.y``."""
-        return self.y
-
-    def __iter__(self) -> Any:
-        return iter((self.x, self.y))
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, index: int) -> Any:
-        return (self.x, self.y)[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Pair) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.x}, {self.y})"
-
-
-class Extent2D(_Pair):
-    """A size or a shift [pix]."""
-
-
-class Extent2I(Extent2D):
-    """A size or a shift of whole pixels."""
-
-    kind = math.floor
-    rounding = 0.5
-
-
-class Point2D(_Pair):
-    """A position [pix]."""
-
-    def __sub__(self, other: _Pair) -> Any:
-        return (Extent2D if isinstance(other, Point2D) else type(self))(
-            self.x - other.x, self.y - other.y
-        )
-
-    def __add__(self, other: Extent2D) -> Self:
-        return type(self)(self.x + other.x, self.y + other.y)
-
-    def distanceSquared(self, other: Point2D) -> float:
-        """Return the square of the distance [pix**2]."""
-        return float((self.x - other.x) ** 2 + (self.y - other.y) ** 2)
-
-
-class Point2I(Point2D):
-    """A pixel: the one that a position is in."""
-
-    kind = math.floor
-    rounding = 0.5
 
 
 @final
@@ -260,6 +189,42 @@ class Box2I(Adapter):
     def getDimensions(self) -> Extent2I:
         """Use ``box.width, box.height``."""
         return Extent2I(self.new.width, self.new.height)
+
+    def getArea(self) -> int:
+        """Use ``box.width * box.height``."""
+        return self.new.width * self.new.height
+
+    def getBegin(self) -> Point2I:
+        """Use ``box.x0, box.y0``."""
+        return self.getMin()
+
+    def getEnd(self) -> Point2I:
+        """Use ``box.x1, box.y1``."""
+        return Point2I(self.new.x1, self.new.y1)
+
+    def getBeginX(self) -> int:
+        """Use ``box.x0``."""
+        return self.new.x0
+
+    def getBeginY(self) -> int:
+        """Use ``box.y0``."""
+        return self.new.y0
+
+    def getEndX(self) -> int:
+        """Use ``box.x1``."""
+        return self.new.x1
+
+    def getEndY(self) -> int:
+        """Use ``box.y1``."""
+        return self.new.y1
+
+    def overlaps(self, other: Box2I) -> bool:
+        """Use ``not box.clipped(other).is_empty``."""
+        return not self.new.clipped(other.new).is_empty
+
+    def shift(self, offset: Extent2D) -> None:
+        """Use ``box = box.shifted(dx, dy)``."""
+        self.new = self.new.shifted(int(offset.x), int(offset.y))
 
     def isEmpty(self) -> bool:
         """Use ``box.is_empty``."""

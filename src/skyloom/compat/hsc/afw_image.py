@@ -8,18 +8,29 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
 from skyloom.compat.hsc._planes import Image, Mask, MaskedImage, Planes
 from skyloom.compat.hsc.afw_coord import Coord, IcrsCoord
-from skyloom.compat.hsc.afw_geom import Angle, Box2I, Point2D
+from skyloom.compat.hsc.afw_geom import (
+    AffineTransform,
+    Angle,
+    AngleUnit,
+    Box2I,
+    Extent2I,
+    LinearTransform,
+    Point2D,
+    arcseconds,
+    degrees,
+)
 from skyloom.compat.hsc.ellipses import Quadrupole
 from skyloom.compat.hsc.metadata import Metadata
 from skyloom.errors import NotCalibrated
 from skyloom.geometry import IcrsCoord as NewIcrsCoord
 from skyloom.images import Exposure as NewExposure
-from skyloom.images import FilterLabel, PhotoCalib, SkyWcs, psf_moments
+from skyloom.images import FilterLabel, PhotoCalib, SkyWcs, psf_moments, read_metadata
 from skyloom.images import Image as NewImage
 from skyloom.images.kernel_psf import lanczos_weights
 
@@ -49,6 +60,7 @@ __all__ = [
     "Psf",
     "Wcs",
     "makeWcs",
+    "readMetadata",
 ]
 
 _LANCZOS = 5  # order, as afw moves its PSFs
@@ -86,9 +98,45 @@ class Wcs(Adapter):
         )
         return made
 
-    def pixelScale(self) -> Angle:
+    def pixelScale(self, point: Any = (0.0, 0.0)) -> Angle:
         """Use ``wcs.pixel_scale(x, y)`` [arcsec]."""
-        return Angle(np.radians(self.new.pixel_scale(0.0, 0.0) / 3600.0))
+        return Angle(np.radians(self.new.pixel_scale(*point) / 3600.0))
+
+    def getPixelScale(self, point: Any = (0.0, 0.0)) -> Angle:
+        """Use ``wcs.pixel_scale(x, y)`` [arcsec]."""
+        return self.pixelScale(point)
+
+    def getLinearTransform(self) -> LinearTransform:
+        """Use ``wcs.to_astropy().pixel_scale_matrix`` [deg/pix]."""
+        return LinearTransform(self.new.to_astropy().pixel_scale_matrix)
+
+    def getCdMatrix(self) -> Any:
+        """Use ``wcs.to_astropy().pixel_scale_matrix`` [deg/pix]."""
+        return self.getLinearTransform().matrix
+
+    def linearizePixelToSky(self, place: Any, unit: AngleUnit = degrees) -> AffineTransform:
+        """Use ``wcs.jacobian(x, y)`` [arcsec/pix]: east and north of steps along x and y."""
+        x, y = self.skyToPixel(place) if isinstance(place, Coord) else place
+        scale = (1.0 * arcseconds).asRadians() / (1.0 * unit).asRadians()
+        matrix = scale * self.new.jacobian(x, y)
+        sky = self.pixelToSky(x, y).getPosition(unit)
+        return AffineTransform(matrix, np.array(tuple(sky)) - matrix @ np.array([x, y]))
+
+    def linearizeSkyToPixel(self, place: Any, unit: AngleUnit = degrees) -> AffineTransform:
+        """Use ``np.linalg.inv(wcs.jacobian(x, y))`` [pix/arcsec]."""
+        return self.linearizePixelToSky(place, unit).inverted()
+
+    def pixelToSkyArray(self, x: Any, y: Any, degrees: bool = False) -> tuple[Any, Any]:
+        """Use ``ra, dec = wcs.pixel_to_sky(x, y)`` [deg]."""
+        ra, dec = self.new.pixel_to_sky(x, y)
+        return (ra, dec) if degrees else (np.radians(ra), np.radians(dec))
+
+    def skyToPixelArray(self, ra: Any, dec: Any, degrees: bool = False) -> tuple[Any, Any]:
+        """Use ``x, y = wcs.sky_to_pixel(ra, dec)`` [deg]."""
+        if not degrees:
+            ra, dec = np.degrees(ra), np.degrees(dec)
+        x, y = self.new.sky_to_pixel(ra, dec)
+        return x, y
 
 
 @final
@@ -116,6 +164,26 @@ class Calib(Adapter):
     def getFlux(self, magnitude: Any) -> Any:
         """Use ``photo_calib.flux(magnitude)``."""
         return self.new.flux(magnitude)
+
+    @staticmethod
+    def setThrowOnNegativeFlux(raises: bool) -> None:
+        """Use nothing: magnitudes of fluxes that are not positive are NaN."""
+
+    def getInstFluxAtZeroMagnitude(self) -> float:
+        """Use ``photo_calib.flux_mag0``."""
+        return self.new.flux_mag0
+
+    def getCalibrationMean(self) -> float:
+        """Use ``photo_calib.mean`` [nJy]."""
+        return self.new.mean
+
+    def instFluxToMagnitude(self, flux: Any, point: Any = None) -> Any:
+        """Use ``photo_calib.magnitude(flux, x, y)``."""
+        return self.new.magnitude(flux, *(() if point is None else point))
+
+    def instFluxToNanojansky(self, flux: Any, point: Any = None) -> Any:
+        """Use ``photo_calib.nanojansky(flux, x, y)``."""
+        return self.new.nanojansky(flux, *(() if point is None else point))
 
 
 @final
@@ -195,6 +263,9 @@ class Exposure(Planes):
         if isinstance(source, (str, Path)):
             self.new = NewExposure.read(source, None if box is None else box.new)
             return
+        if isinstance(source, (int, Extent2I, Box2I)):
+            self.new = NewExposure(MaskedImage(source, second).new)
+            return
         found = new_of(source)
         exposure = found if isinstance(found, NewExposure) else NewExposure(found)
         if box is not None:
@@ -218,6 +289,50 @@ class Exposure(Planes):
         """Use ``exposure.masked_image`` (``exposure.image``, ``exposure.mask``)."""
         made: MaskedImage = MaskedImage.of(self.new.masked_image)
         return made
+
+    @property
+    def maskedImage(self) -> MaskedImage:
+        """Use ``exposure.masked_image``."""
+        return self.getMaskedImage()
+
+    def getImage(self) -> Image:
+        """Use ``exposure.image``."""
+        return self.getMaskedImage().getImage()
+
+    def getMask(self) -> Mask:
+        """Use ``exposure.mask``."""
+        return self.getMaskedImage().getMask()
+
+    def getVariance(self) -> Image:
+        """Use ``exposure.variance``."""
+        return self.getMaskedImage().getVariance()
+
+    @property
+    def image(self) -> Image:
+        """Use ``exposure.image``."""
+        return self.getImage()
+
+    @property
+    def mask(self) -> Mask:
+        """Use ``exposure.mask``."""
+        return self.getMask()
+
+    @property
+    def variance(self) -> Image:
+        """Use ``exposure.variance``."""
+        return self.getVariance()
+
+    def getInfo(self) -> Exposure:
+        """Use the exposure itself: ``exposure.wcs``, ``exposure.visit_info``."""
+        return self
+
+    def getVisitInfo(self) -> Any:
+        """Use ``exposure.visit_info``."""
+        return self.new.visit_info
+
+    def getApCorrMap(self) -> Any:
+        """Use ``exposure.ap_corr_map``."""
+        return self.new.ap_corr_map
 
     def setMaskedImage(self, masked_image: Any) -> None:
         """Use ``exposure.masked_image = masked_image``."""
@@ -256,6 +371,18 @@ class Exposure(Planes):
         """Use ``exposure.photo_calib = photo_calib``."""
         self.new.photo_calib = new_of(calib)
 
+    def getPhotoCalib(self) -> Any:
+        """Use ``exposure.photo_calib``."""
+        return old_of(self.new.photo_calib)
+
+    def setPsf(self, psf: Any) -> None:
+        """Use ``exposure.psf = psf``."""
+        self.new.psf = new_of(psf)
+
+    def setMetadata(self, metadata: Any) -> None:
+        """Use ``exposure.metadata = metadata``."""
+        self.new.metadata = new_of(metadata)
+
     def getFilter(self) -> Any:
         """Use ``exposure.filter``."""
         return old_of(self.new.filter)
@@ -266,6 +393,13 @@ class Exposure(Planes):
 
 
 ExposureF = ExposureD = ExposureI = ExposureU = Exposure
+
+
+def readMetadata(path: str, hdu: int | None = None) -> Metadata:
+    """Use ``read_metadata(path)``; with `hdu`, ``astropy.io.fits.getheader(path, hdu)``."""
+    cards = read_metadata(path) if hdu is None else fits.getheader(path, hdu)
+    made: Metadata = Metadata.of(cards)
+    return made
 
 
 def makeWcs(metadata: Any) -> Wcs:

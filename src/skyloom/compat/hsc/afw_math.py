@@ -7,6 +7,13 @@ from typing import Any, Final, final
 import numpy as np
 
 from skyloom.compat.hsc._adapter import Adapter, new_of
+from skyloom.compat.hsc._backgrounds import (
+    Background,
+    BackgroundControl,
+    BackgroundList,
+    Interpolate,
+    background_of,
+)
 from skyloom.errors import InputError
 from skyloom.images import Exposure, Image, Mask, MaskedImage, PixelStatistics
 from skyloom.images.statistics import statistics_of
@@ -14,7 +21,8 @@ from skyloom.images.statistics import statistics_of
 __all__ = [
     "ERRORS", "IQRANGE", "MAX", "MEAN", "MEANCLIP", "MEANSQUARE", "MEDIAN", "MIN", "NOTHING",
     "NPOINT", "ORMASK", "STDEV", "STDEVCLIP", "SUM", "VARIANCE", "VARIANCECLIP",
-    "Statistics", "StatisticsControl", "makeStatistics",
+    "Background", "BackgroundControl", "BackgroundList", "Interpolate", "Statistics",
+    "StatisticsControl", "cast_BackgroundMI", "makeBackground", "makeStatistics",
 ]  # fmt: skip
 
 NOTHING, ERRORS = 0, 1
@@ -37,6 +45,8 @@ _VALUES: Final = {
     SUM: lambda s: s.sum,
     MEANSQUARE: lambda s: s.mean_square,
 }
+
+_LEVELS: Final = {MEAN: "mean", MEANCLIP: "mean_clipped", MEDIAN: "median"}
 
 
 @final
@@ -65,6 +75,9 @@ class StatisticsControl:
     def setAndMask(self, bits: int) -> None:
         """Use ``pixel_statistics(image, bad=names)``: planes by name."""
         self._bits = bits
+
+    def setNanSafe(self, is_safe: bool) -> None:
+        """Use nothing: values that are not numbers are left out."""
 
     def getAndMask(self) -> int:
         """Return the bits of the pixels that are left out."""
@@ -126,3 +139,16 @@ def makeStatistics(image: Any, flags: int, control: StatisticsControl | None = N
         values, clip_sigma=control.getNumSigmaClip(), max_iterations=control.getNumIter()
     )
     return Statistics(statistics, flags, or_mask)
+
+
+def makeBackground(image: Any, control: BackgroundControl) -> Background:
+    """Use ``measure_background(image, cells, bad=names)``."""
+    statistic = MEANCLIP if control.statistic is None else control.statistic
+    if statistic not in _LEVELS:
+        raise InputError(f"a background of statistic {statistic} is not known; use MEANCLIP")
+    return background_of(image, control, _LEVELS[statistic])
+
+
+def cast_BackgroundMI(background: Background) -> Background:
+    """Use the background itself."""
+    return background

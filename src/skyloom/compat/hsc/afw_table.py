@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self, final
+from typing import Any, Final, Self, final
 
 import numpy as np
 
+from skyloom.catalogs import Field as NewField
+from skyloom.catalogs import Schema as NewSchema
 from skyloom.catalogs import SourceCatalog as NewCatalog
 from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
+from skyloom.compat.hsc._footprints import Footprint, Peak, Span
+from skyloom.compat.hsc._matches import SourceMatch, matchRaDec, matchXy
 from skyloom.compat.hsc.afw_coord import IcrsCoord
-from skyloom.compat.hsc.afw_geom import Angle, Box2I, Point2D
+from skyloom.compat.hsc.afw_geom import Angle, Point2D
 from skyloom.compat.hsc.ellipses import Quadrupole
 
 __all__ = [
@@ -25,8 +29,12 @@ __all__ = [
     "SchemaItem",
     "Slots",
     "SourceCatalog",
+    "SourceMatch",
     "SourceRecord",
+    "SourceTable",
     "Span",
+    "matchRaDec",
+    "matchXy",
 ]
 
 
@@ -75,9 +83,33 @@ class SchemaItem:
         return self.field
 
 
+_TYPES: Final = {float: "D", int: "L", bool: "Flag", str: "String", np.float32: "F", np.int32: "I"}
+
+
 @final
 class Schema(Adapter):
     """The fields of a catalogue."""
+
+    new: NewSchema
+
+    def __init__(self, fields: Any = ()) -> None:
+        self.new = NewSchema(list(fields))
+
+    def addField(
+        self,
+        field: Any,
+        type: Any = "D",  # noqa: A002 - its old name
+        doc: str = "",
+        units: str = "",
+        size: int | None = None,
+    ) -> Key:
+        """Use ``schema.with_field(Field(name, type, doc, units))``."""
+        if not isinstance(field, str):
+            found = new_of(field)
+        else:
+            found = NewField(field, _TYPES.get(type, type), doc, units, size)
+        self.new = self.new.with_field(found)
+        return Key(found.name)
 
     def getNames(self) -> set[str]:
         """Use ``schema.names``."""
@@ -104,84 +136,14 @@ class Schema(Adapter):
     def __len__(self) -> int:
         return len(self.new)
 
-
-class Span(NamedTuple):
-    """A run of pixels, both ends included."""
-
-    y: int
-    x0: int
-    x1: int
-
-    def getY(self) -> int:
-        """Use ``y, x0, x1 = span``."""
-        return self.y
-
-    def getX0(self) -> int:
-        """Use ``y, x0, x1 = span``."""
-        return self.x0
-
-    def getX1(self) -> int:
-        """Use ``y, x0, x1 = span``."""
-        return self.x1
-
-    def getWidth(self) -> int:
-        """Use ``x1 - x0 + 1``."""
-        return self.x1 - self.x0 + 1
-
-
-@final
-class Peak(Adapter):
-    """A peak of a footprint."""
-
-    def getFx(self) -> float:
-        """Use ``peak["f_x"]``."""
-        return float(self.new["f_x"])
-
-    def getFy(self) -> float:
-        """Use ``peak["f_y"]``."""
-        return float(self.new["f_y"])
-
-    def getIx(self) -> int:
-        """Use ``peak["i_x"]``."""
-        return int(self.new["i_x"])
-
-    def getIy(self) -> int:
-        """Use ``peak["i_y"]``."""
-        return int(self.new["i_y"])
-
-    def getPeakValue(self) -> float:
-        """Use ``peak["peakValue"]``."""
-        return float(self.new["peakValue"])
-
-
-@final
-class Footprint(Adapter):
-    """The pixels of a source."""
-
-    def getArea(self) -> int:
-        """Use ``footprint.area``."""
-        return int(self.new.area)
-
-    def getNpix(self) -> int:
-        """Use ``footprint.area``."""
-        return int(self.new.area)
-
-    def getBBox(self) -> Box2I:
-        """Use ``footprint.box``."""
-        made: Box2I = Box2I.of(self.new.box)
-        return made
-
-    def getPeaks(self) -> list[Peak]:
-        """Use ``footprint.peaks``."""
-        return [Peak.of(peak) for peak in self.new.peaks]
-
-    def getSpans(self) -> list[Span]:
-        """Use ``footprint.spans.spans``: rows of ``y, x0, x1``."""
-        return [Span(*row) for row in self.new.spans.spans.tolist()]
-
-    def isHeavy(self) -> bool:
-        """Use ``footprint.is_heavy``."""
-        return bool(self.new.is_heavy)
+    def __str__(self) -> str:
+        lines = (
+            f'    (Field[\'{f.type}\'](name="{f.name}", doc="{f.doc}"'
+            + (f', units="{f.units}"' if f.units else "")
+            + f"), Key<{f.type}>),"
+            for f in self.new
+        )
+        return "\n".join(["Schema(", *lines, ")"])
 
 
 class Slots(Adapter):
@@ -199,6 +161,11 @@ class Slots(Adapter):
         """Use ``sources.schema``."""
         made: Schema = Schema.of(self.new.schema)
         return made
+
+    @property
+    def schema(self) -> Schema:
+        """Use ``sources.schema``."""
+        return self.getSchema()
 
     def getId(self) -> Any:
         """Use ``sources.id``."""
@@ -268,6 +235,14 @@ class Slots(Adapter):
         """Use ``sources.inst_flux``."""
         return self.new.inst_flux
 
+    def getShapeFlag(self) -> Any:
+        """Use ``sources.shape_flag``."""
+        return self.new.shape_flag
+
+    def getCentroidFlag(self) -> Any:
+        """Use ``sources.centroid_flag``."""
+        return self.new.centroid_flag
+
     def __setitem__(self, name: str, value: Any) -> None:
         self.set(name, value)
 
@@ -275,6 +250,47 @@ class Slots(Adapter):
 @final
 class SourceRecord(Slots):
     """One source."""
+
+    _owner: SourceCatalog | None = None
+    _row: int = 0
+    _record: Any = None
+
+    @property
+    def new(self) -> Any:
+        """The new record; one that was added belongs to its catalogue, however that grows."""
+        return self._record if self._owner is None else self._owner.new[self._row]
+
+    @new.setter
+    def new(self, record: Any) -> None:
+        self._record = record
+
+    @classmethod
+    def added(cls, owner: SourceCatalog, row: int) -> SourceRecord:
+        """Return a row of a catalogue that may grow."""
+        made = cls.__new__(cls)
+        made._owner, made._row = owner, row
+        return made
+
+    def setId(self, value: int) -> None:
+        """Use ``source.set("id", value)``."""
+        self.new.set("id", int(value))
+
+    def setParent(self, value: int) -> None:
+        """Use ``source.set("parent", value)``."""
+        self.new.set("parent", int(value))
+
+    def setRa(self, angle: Angle) -> None:
+        """Use ``source.set("coord_ra", radians)``."""
+        self.new.set("coord_ra", angle.asRadians())
+
+    def setDec(self, angle: Angle) -> None:
+        """Use ``source.set("coord_dec", radians)``."""
+        self.new.set("coord_dec", angle.asRadians())
+
+    def setCoord(self, coord: Any) -> None:
+        """Use ``source.set("coord_ra", radians)``, and ``coord_dec``."""
+        self.setRa(coord.getRa())
+        self.setDec(coord.getDec())
 
     def getCentroid(self) -> Point2D:
         """Use ``source.centroid``."""
@@ -299,13 +315,82 @@ class SourceRecord(Slots):
 
 
 @final
+class SourceTable:
+    """What catalogues of one schema are made of; a schema, here."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.new = schema.new
+
+    @staticmethod
+    def makeMinimalSchema() -> Schema:
+        """Use ``Schema([Field("id", "L"), Field("coord_ra", "Angle"), ...])``."""
+        return Schema(
+            [
+                NewField("id", "L", "unique ID"),
+                NewField("coord_ra", "Angle", "position in ra/dec", "rad"),
+                NewField("coord_dec", "Angle", "position in ra/dec", "rad"),
+                NewField("parent", "L", "unique ID of parent source"),
+            ]
+        )
+
+    @classmethod
+    def make(cls, schema: Schema, id_factory: Any = None) -> SourceTable:  # noqa: ARG003
+        """Use ``SourceCatalog.empty(schema)``."""
+        return cls(schema)
+
+    def getSchema(self) -> Schema:
+        """Use the schema itself."""
+        return self.schema
+
+
+@final
 class SourceCatalog(Slots):
     """The sources of a catalogue."""
 
     new: NewCatalog
 
+    _room: NewCatalog | None = None  # what rows are added to
+
     def __init__(self, source: Any) -> None:
-        self.new = NewCatalog.read(source) if isinstance(source, str) else new_of(source)
+        if isinstance(source, (SourceTable, Schema)):
+            self.new = NewCatalog.empty(source.new)
+        else:
+            self.new = NewCatalog.read(source) if isinstance(source, str) else new_of(source)
+
+    def addNew(self) -> SourceRecord:
+        """Use ``SourceCatalog.empty(schema, n)``: rows are made at once, and columns filled."""
+        n = len(self.new)
+        if self._room is None or n >= len(self._room):
+            more = NewCatalog.empty(self.new.schema, max(n, 16))
+            self._room = NewCatalog.concatenated([self.new, more])
+        self.new = self._room[: n + 1]
+        return SourceRecord.added(self, n)
+
+    def append(self, record: SourceRecord) -> None:
+        """Use ``SourceCatalog.concatenated([sources, others])``."""
+        made = self.addNew()
+        for name, value in record.new.as_dict().items():
+            made.new.set(name, value)
+        made.new.footprint = record.new.footprint
+
+    def extend(self, other: Any, deep: bool = False) -> None:  # noqa: ARG002 - always
+        """Use ``SourceCatalog.concatenated([sources, others])``."""
+        self._room = None
+        rows = other.new if isinstance(other, SourceCatalog) else None
+        if rows is None:
+            for record in other:
+                self.append(record)
+        else:
+            self.new = NewCatalog.concatenated([self.new, rows])
+
+    def asAstropy(self) -> Any:
+        """Use ``sources.to_table()``."""
+        return self.new.to_table()
+
+    def getTable(self) -> SourceTable:
+        """Use ``sources.schema``."""
+        return SourceTable(self.getSchema())
 
     @classmethod
     def readFits(cls, path: str) -> SourceCatalog:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, final
+from pathlib import Path
+from typing import Any, Final, final
 
 from skyloom.butler import Butler as NewButler
 from skyloom.compat.hsc._adapter import Adapter, new_of, old_of
-from skyloom.errors import DataNotFound
+from skyloom.compat.hsc.camera_geom import Camera
+from skyloom.errors import DataNotFound, InputError, NotProvided
 from skyloom.geometry import Box
 
 __all__ = ["Butler", "ButlerSubset", "DataRef", "NoResults", "getDataRef"]
 
 NoResults = DataNotFound
+
+_NO_SKYMAP: Final = (
+    "deepCoadd_skyMap is not read: it is a pickle, which can run code; give tract and patch (those "
+    "that there are: butler.queryMetadata('deepCoadd_calexp', ['tract', 'patch'])), and take "
+    "positions from the WCS of a coadd"
+)
 
 
 @final
@@ -26,14 +34,32 @@ class Butler(Adapter):
     writeable : bool
         The old butler wrote always; here ``put`` needs ``writeable=True``.
     **old : object
-        ``calibRoot``, ``mapper``: found by themselves.
+            ``calibRoot`` and others: found by themselves.
     """
 
     new: NewButler
 
-    def __init__(self, root: str, *, writeable: bool = False, **old: Any) -> None:
-        del old
-        self.new = NewButler(root, "hsc", writeable=writeable)
+    def __init__(
+        self,
+        root: str | None = None,
+        mapper: Any = None,  # noqa: ARG002 - there is one
+        *,
+        inputs: str | None = None,
+        writeable: bool = False,
+        **old: Any,
+    ) -> None:
+        root = inputs if root is None else root
+        if old.get("outputs") is not None or not isinstance(root, (str, Path)):
+            raise InputError(
+                "a butler has one root; for outputs open Butler(outputs, 'hsc', writeable=True, "
+                "parent=inputs) of skyloom.butler"
+            )
+        self.new = NewButler(Path(root).expanduser(), "hsc", writeable=writeable)
+
+    @property
+    def mapper(self) -> Mapper:
+        """Use ``butler.layout``."""
+        return Mapper(self)
 
     def get(
         self,
@@ -45,6 +71,10 @@ class Butler(Adapter):
         **rest: Any,
     ) -> Any:
         """Use ``butler.get(name, data_id)``; ``_filename`` is a str there, a list here."""
+        if datasetType == "camera":
+            return Camera()
+        if datasetType in {"skyMap", "deepCoadd_skyMap"}:
+            raise NotProvided(_NO_SKYMAP)
         rest = {key: new_of(value) for key, value in rest.items()}
         if imageOrigin == "LOCAL" and isinstance(rest.get("bbox"), Box):
             keys = {key: value for key, value in rest.items() if key != "bbox"}
@@ -121,6 +151,23 @@ class Butler(Adapter):
 
 
 @final
+class Mapper:
+    """What the mapper knows: the camera, and the types of datasets."""
+
+    def __init__(self, butler: Butler) -> None:
+        self._butler = butler
+
+    @property
+    def camera(self) -> Camera:
+        """Use the numbers of the CCDs."""
+        return Camera()
+
+    def getDatasetTypes(self) -> list[str]:
+        """Use ``butler.dataset_types()``."""
+        return self._butler.getDatasetTypes()
+
+
+@final
 class DataRef(Adapter):
     """A data ID with its butler."""
 
@@ -167,6 +214,9 @@ class ButlerSubset:
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def __repr__(self) -> str:
+        return f"<ButlerSubset of {len(self)} {self.datasetType}>"
 
     def __iter__(self) -> Iterator[DataRef]:
         return (DataRef.of(ref) for ref in self._found)

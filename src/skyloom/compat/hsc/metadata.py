@@ -9,6 +9,8 @@ from skyloom.errors import BadHeader
 
 __all__ = ["Metadata"]
 
+_SHORT = 8  # letters of a keyword that needs no HIERARCH
+
 
 @final
 class Metadata(Adapter):
@@ -62,9 +64,15 @@ class Metadata(Adapter):
         """Use ``list(metadata)``."""
         return self.names()
 
-    def set(self, name: str, value: Any) -> None:
+    def set(self, name: str, value: Any, comment: str = "") -> None:
         """Use ``metadata[name] = value``."""
-        self.new[name] = value
+        key = name if len(name) <= _SHORT else f"HIERARCH {name}"
+        self.new[key] = (value, comment) if comment else value
+
+    def add(self, name: str, value: Any, comment: str = "") -> None:
+        """Use ``metadata.append((name, value, comment))``."""
+        key = name if len(name) <= _SHORT else f"HIERARCH {name}"
+        self.new.append((key, value, comment), end=True)
 
     def remove(self, name: str) -> None:
         """Use ``del metadata[name]``."""

@@ -1,0 +1,47 @@
+"""Newer names of `skyloom.geometry`: ``lsst.geom``."""
+
+from skyloom.compat.hsc.afw_coord import SpherePoint
+from skyloom.compat.hsc.afw_geom import (
+    AffineTransform,
+    Angle,
+    AngleUnit,
+    Box2I,
+    BoxI,
+    Extent2D,
+    Extent2I,
+    ExtentD,
+    ExtentI,
+    LinearTransform,
+    Point2D,
+    Point2I,
+    PointD,
+    PointI,
+    arcminutes,
+    arcseconds,
+    degrees,
+    hours,
+    radians,
+)
+
+__all__ = [
+    "AffineTransform",
+    "Angle",
+    "AngleUnit",
+    "Box2I",
+    "BoxI",
+    "Extent2D",
+    "Extent2I",
+    "ExtentD",
+    "ExtentI",
+    "LinearTransform",
+    "Point2D",
+    "Point2I",
+    "PointD",
+    "PointI",
+    "SpherePoint",
+    "arcminutes",
+    "arcseconds",
+    "degrees",
+    "hours",
+    "radians",
+]
