@@ -82,6 +82,17 @@ def test_few_cells_get_simpler_curves() -> None:
     assert steps.image().array.tolist() == [[1, 1, 1, 2, 2, 2]]
 
 
+def test_the_axis_with_fewer_cells_chooses_the_curve_of_both() -> None:
+    squares = np.arange(8.0) ** 2
+    box = Box(0, 80, 0, 20)
+    middles = 10.0 * np.arange(8) + 4.5
+    two_rows = Background(cells=grid_of(np.array([squares, squares])), box=box)
+    expected = np.interp(np.arange(5, 75), middles, squares)  # akima is off the lines by 0.1
+    np.testing.assert_allclose(two_rows.image().array[7, 5:75], expected, rtol=1e-6)
+    many_rows = Background(cells=grid_of(np.tile(squares, (5, 1))), box=box)
+    assert np.abs(many_rows.image().array[7, 5:75] - expected).max() > 0.1
+
+
 def test_cells_without_a_level_are_bridged(slope: Background) -> None:
     levels = slope.cells.image.array
     levels[2, 3] = np.nan

@@ -18,7 +18,7 @@ from numpy.polynomial import chebyshev
 
 from skyloom._types import Floats
 from skyloom.geometry import Box
-from skyloom.images.curves import CURVES, Curve
+from skyloom.images.curves import CURVES, Curve, simpler_curve
 from skyloom.images.image import Image
 from skyloom.images.masked_image import MaskedImage
 from skyloom.images.planes import Mask
@@ -67,17 +67,18 @@ class Background:
     def _curves(self) -> Floats:
         levels = self.cells.image.array.astype(np.float64)
         x, y = _middles(levels.shape[1], self.box.width), _middles(levels.shape[0], self.box.height)
+        kind = simpler_curve(self.curve, min(levels.shape))  # one kind along both axes, as in afw
         columns = np.full((self.box.height, x.size), np.nan)
         is_known = np.isfinite(levels)
         for pattern in np.unique(is_known, axis=1).T:  # columns that lack the same cells together
             if pattern.any():
                 these = (is_known == pattern[:, None]).all(axis=0)
-                curve = Curve(self.curve, y[pattern], levels[np.ix_(pattern, these)])
+                curve = Curve(kind, y[pattern], levels[np.ix_(pattern, these)])
                 columns[:, these] = curve(np.arange(float(self.box.height)))
         good = is_known.any(axis=0)
         if not good.any():
             return np.full(self.box.shape, np.nan)
-        return Curve(self.curve, x[good], columns[:, good].T)(np.arange(float(self.box.width))).T
+        return Curve(kind, x[good], columns[:, good].T)(np.arange(float(self.box.width))).T
 
     def _polynomial(self, order: int) -> Floats:
         width, height = self.box.width, self.box.height

@@ -8,12 +8,17 @@ import numpy as np
 
 from skyloom._types import Floats
 
-__all__ = ["CURVES", "Curve"]
+__all__ = ["CURVES", "Curve", "simpler_curve"]
 
 CURVES: Final = {"constant": 1, "linear": 2, "natural_spline": 3, "cubic_spline": 3, "akima": 5}
 """Kinds of curves, and how many points each needs; the two splines are the same."""
 
 _SIMPLER: Final = {1: "constant", 2: "linear", 3: "cubic_spline", 4: "cubic_spline"}
+
+
+def simpler_curve(kind: str, points: int) -> str:
+    """Return a kind of curve that so many points are enough for: this one, if they are."""
+    return kind if points >= CURVES[kind] else _SIMPLER[points]
 
 
 class Curve:
@@ -32,7 +37,7 @@ class Curve:
     """
 
     def __init__(self, kind: str, x: Floats, y: Floats) -> None:
-        self.kind = kind if x.size >= CURVES[kind] else _SIMPLER[x.size]
+        self.kind = simpler_curve(kind, x.size)
         self.x, self.y = x, y
         if self.kind != "constant":
             self._coefficients = _pieces(self.kind, x, y)

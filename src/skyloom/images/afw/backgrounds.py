@@ -25,11 +25,9 @@ _STYLES: Final = ("constant", "linear", "natural_spline", "cubic_spline")
 _AKIMA: Final = 5
 _CURVES: Final = {
     **dict(enumerate(_STYLES)),
-    4: "cubic_spline",  # periodic: no background is
     _AKIMA: "akima",
-    6: "akima",
 }
-"""INTERPSTYLE -> curve."""
+"""INTERPSTYLE -> curve; 4 and 6 are periodic, as no background is."""
 _CHEBYSHEV: Final = 0  # APPROXSTYLE
 _HIGHEST_ORDER: Final = 50
 _SHORT: Final = 5  # letters of a plane whose card needs no HIERARCH
