@@ -22,10 +22,12 @@ __all__ = ["TileCost", "cost_findings", "tile_cost"]
 _S_PER_MPIX: Final = 0.25  # CPU s per million pixels of a band: load, masks, stack, payloads
 _S_PER_PSF: Final = 1.8  # CPU s per band
 _S_PER_SOURCE: Final = 0.010  # CPU s per source and band: all passes, halos, report
-_S_PER_PATCH_PLOT: Final = 0.6  # CPU s
 _S_PER_BAND_PLOT: Final = 0.3  # CPU s
 _BYTES_PER_PIXEL: Final = 25.0  # of disk, per pixel of a band: payloads and masks; 16 to 33 seen
-_PNG: Final = 1.3e6  # bytes per patch
+# Pictures of --plots all: CPU s and bytes, at 300 dpi; those of sources include halo sources.
+_SOURCE_PLOT: Final = (0.003, 57e3)  # per source and band
+_PATCH_PLOT: Final = (0.04, 0.7e6)  # per patch
+_CELL_PLOT: Final = (0.16, 2.5e6)  # per PSF cell and band
 _BASE: Final = 1.3e9  # bytes per process: Python, compiled kernels, one patch
 _RAM_PER_PIXEL: Final = 40.0  # bytes per pixel of the frame: white image, noise, masks, detection
 
@@ -64,8 +66,15 @@ def tile_cost(
     if config.skyloom.plots != "none":
         cpu += _S_PER_BAND_PLOT * n_bands
     if config.skyloom.plots == "all":
-        cpu += _S_PER_PATCH_PLOT * patches
-        disk += _PNG * patches
+        cells = min(config.epsf.epsf_ngrid**2, max(1, n_sources))
+        run = config.patch_run
+        for number, (seconds, size) in (
+            (0 if run.no_cutouts else n_sources * n_bands, _SOURCE_PLOT),
+            (0 if run.no_patch_overview else patches, _PATCH_PLOT),
+            (cells * n_bands, _CELL_PLOT),
+        ):
+            cpu += seconds * number
+            disk += size * number
     workers = max(1, min(workers, patches))
     return TileCost(
         cpu=cpu,
