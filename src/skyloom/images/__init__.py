@@ -25,6 +25,7 @@ from skyloom.images.frame import (
     read_frame,
     read_frames,
     read_pixels,
+    read_scaled_pixels,
     scaled_pixels,
 )
 from skyloom.images.image import Image, ImageD, ImageF, ImageFactory, ImageI, ImageL, ImageU
@@ -123,5 +124,6 @@ __all__ = [
     "read_metadata",
     "read_pixels",
     "read_psf",
+    "read_scaled_pixels",
     "scaled_pixels",
 ]

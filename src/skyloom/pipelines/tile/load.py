@@ -26,8 +26,7 @@ from skyloom.images import (
     frame_wcs,
     pixels_and_mask,
     read_frames,
-    read_pixels,
-    scaled_pixels,
+    read_scaled_pixels,
 )
 
 from .config import TileConfig
@@ -212,7 +211,7 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
     """Mark the pixels of a band that are of no use or saturated; guess the level of its sky."""
 
     name = "masks"
-    version = 2
+    version = 3
     dimensions = ("band",)
 
     @override
@@ -231,7 +230,8 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
             )
         # Where a map tells the noise, any number will do: only ratios of weights matter.
         sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
-        level = first_level(pixels * np.float32(frame.scale), mask != 0, sigma)
+        pixels *= np.float32(frame.scale)
+        level = first_level(pixels, mask != 0, sigma)
         return MasksOutputs(mask={"mask": mask}, sky={"level": level})
 
 
@@ -312,4 +312,4 @@ def _stack(frames: list[Frame], sky_sigma: list[SkySigma]) -> WhiteImage:
 
 
 def _planes(frames: list[Frame], box: Box) -> Iterator[Pixels]:
-    return (scaled_pixels(read_pixels(frame, box), frame) for frame in frames)
+    return (read_scaled_pixels(frame, box) for frame in frames)
