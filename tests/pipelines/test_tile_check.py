@@ -287,6 +287,23 @@ def test_cost_grows_with_the_work_and_is_compared_with_the_disk(original):
     assert found["memory"] == Status.WARNING
 
 
+@pytest.mark.parametrize(
+    ("side", "bands", "workers", "measured"),
+    [
+        (7168, 2, 2, 3.5e9),  # whole bands count: bench/volume.py --tiles 7 --bands 2
+        (1024, 40, 1, 4.8e9),  # transforms of PSFs count: --tiles 1 --bands 40, one of two workers
+        (1520, 9, 1, 1.7e9),  # the real tile
+    ],
+)
+def test_memory_is_estimated_as_it_was_measured(original, side, bands, workers, measured):
+    config = load_config(original / "config.yaml")
+    config = config.model_copy(
+        update={"epsf": config.epsf.model_copy(update={"epsf_ngrid": 2, "ngrid": 6})}
+    )
+    cost = tile_cost(config, shape=(side, side), n_bands=bands, n_sources=700, workers=workers)
+    assert cost.ram == pytest.approx(measured, rel=0.35)  # a factor of two is promised
+
+
 def test_pictures_of_every_source_cost_what_they_cost_on_the_real_tile(original):
     config = load_config(original / "config.yaml")
     epsf = config.epsf.model_copy(update={"epsf_ngrid": 2, "ngrid": 3})

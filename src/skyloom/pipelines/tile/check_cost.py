@@ -28,8 +28,11 @@ _BYTES_PER_PIXEL: Final = 25.0  # of disk, per pixel of a band: payloads and mas
 _SOURCE_PLOT: Final = (0.003, 57e3)  # per source and band
 _PATCH_PLOT: Final = (0.04, 0.7e6)  # per patch
 _CELL_PLOT: Final = (0.16, 2.5e6)  # per PSF cell and band
-_BASE: Final = 1.3e9  # bytes per process: Python, compiled kernels, one patch
-_RAM_PER_PIXEL: Final = 40.0  # bytes per pixel of the frame: white image, noise, masks, detection
+# Memory, in bytes: each worker either looks at a whole band (PSF stars) or fits a patch.
+_RAM_RUN: Final = 0.4e9  # the process that hands out the work
+_RAM_WORKER: Final = 0.6e9  # Python, compiled kernels, pixels of a patch
+_RAM_PER_PIXEL: Final = 30.0  # of a band: pixels, background, noise, masks, detection
+_RAM_PER_BAND: Final = 0.1e9  # of a fit: transforms of the PSF for all sizes of stamps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,8 @@ def tile_cost(
         # One unit at a time for the stack, the catalogue and the slowest patch: a tenth.
         wall=cpu * (0.1 + 0.9 / workers),
         workers=workers,
-        ram=workers * _BASE + _RAM_PER_PIXEL * pixels,
+        ram=_RAM_RUN
+        + workers * (_RAM_WORKER + max(_RAM_PER_PIXEL * pixels, _RAM_PER_BAND * n_bands)),
         disk=disk,
     )
 
@@ -102,7 +106,7 @@ def cost_findings(cost: TileCost, work_dir: Path) -> Iterator[Finding]:
         status=Status.WARNING if tight else Status.OK,
         message=f"about {_giga(cost.ram)} with {cost.workers} workers"
         + ("" if ram is None else f"; this machine has {_giga(ram)}"),
-        remedy="lower skyloom.workers" if tight else "",
+        remedy="lower skyloom.workers: each has its own transforms of all PSFs" if tight else "",
         numbers={"bytes": cost.ram, "machine": ram},
     )
     place = work_dir
