@@ -38,14 +38,24 @@ def main() -> None:
         return sum(s.cpu for n, s in stages.items() if n.startswith(names))
 
     disk = sum(p.stat().st_size for p in work.rglob("*") if p.suffix in {".npz", ".fits"})
-    png = sum(p.stat().st_size for p in (work / "outputs").rglob("*.png"))
+    pictures = {
+        "cutouts": (list((work / "outputs").glob("*/cutouts/*.png")), sources * bands),
+        "patch": (list((work / "outputs").glob("*/patch_overview.png")), patches),
+        "psf-cells": (
+            list((work / "EPSFs").glob("*/*/*.png")),
+            len(list((work / "EPSFs").glob("*/*/meta.json"))),
+        ),
+    }
     print(f"{nx} x {ny} pixels, {bands} bands, {sources} sources, {patches} patches")
     print(f"pixels   {cpu(*PIXEL_STAGES) / pixels * 1e6:.2f} s per Mpix of a band")
     print(f"PSF      {cpu('epsf') / bands:.2f} s per band")
     print(f"sources  {cpu(*SOURCE_STAGES) / sources / bands:.4f} s per source and band")
-    print(f"pictures {cpu('plot-patch') / patches:.2f} s per patch")
-    print(f"         {cpu('plot-epsf', 'plot-sources') / bands:.2f} s per band")
-    print(f"disk     {disk / pixels:.1f} bytes per pixel of a band, {png / patches:.3g} per patch")
+    print(f"pictures {cpu('plot-epsf', 'plot-sources') / bands:.2f} s per band")
+    for name, (files, number) in pictures.items():
+        size = sum(p.stat().st_size for p in files)
+        seconds = cpu(f"plot-{name}") / number
+        print(f"         {name}: {seconds:.4f} s, {size / number:.3g} bytes each")
+    print(f"disk     {disk / pixels:.1f} bytes per pixel of a band")
     print(f"memory   {max(s.peak_bytes for s in stages.values()) / 1e9:.2f} GB, largest unit")
 
 

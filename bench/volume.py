@@ -8,8 +8,9 @@ proportional set sizes of all processes, sampled twice a second.
 
 Scaled openly: seconds of stages that look at pixels by pixels and bands, of those that look at
 sources by sources and bands, of the PSF stage by stars and bands; disk by pixels and bands.
-Memory of a unit does not grow with the survey, but the white image and the masks of the
-coordinating stages grow with the pixels of one band.
+Memory of a worker grows with the pixels of a band, of which some stages hold whole planes, and
+with the number of bands, whose PSFs every worker transforms for all sizes of stamps: run both a
+mosaic of few bands (--tiles 7 --bands 2) and one tile of many (--tiles 1 --bands 40).
 """
 
 from __future__ import annotations
@@ -165,6 +166,11 @@ def report(
         f"measured: {bands} bands of {pixels / 1e6:.1f} Mpx, {sources} sources, "
         f"{options.workers} workers: exit status {status}, {wall:.0f} s wall, {total:.0f} CPU s, "
         f"{disk / 1e9:.2f} GB of products, {peak:.0f} MiB in all processes"
+    )
+    largest = sorted(stages, key=lambda stage: stage.peak_bytes)[-3:]
+    print(
+        "largest workers: "
+        + ", ".join(f"{stage.stage} {stage.peak_bytes / 1e9:.2f} GB" for stage in largest[::-1])
     )
     print("CPU s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in cpu.items()))
     more = TARGET["pixels"] / pixels, TARGET["sources"] / sources, TARGET["bands"] / bands

@@ -53,3 +53,4 @@ class FitFlag(QualityFlag):
     STRUCTURED = 131072, "a galaxy with arms, a bar, a ring: more than its smooth model can follow"
     SPIKE = 262144, "a spike or bleed trail of a bright star was masked on it"
     TYPE_UNCHECKED = 524288, "its model grew beyond 256 pix before its type could be judged"
+    SWOLLEN = 1048576, "grown far beyond its start, below the noise: a halo, a stripe, the sky"

@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 
 from skyloom.catalogs import HARD_ISSUES, SOFT_ISSUES, quality_issues, read_csv
+from skyloom.flags import FitFlag
 
 GOOD = {
     "excluded_any": False,
@@ -27,6 +28,8 @@ GOOD = {
         ({"opt_hit_max_iters": True, "opt_converged": False}, False, "hit_max_iters"),
         ({"flag_bound_stalled": True}, False, "bound_stalled"),
         ({"affected_by_bright_mask": True}, False, "bright_mask"),
+        ({"fit_flags": int(FitFlag.SWOLLEN)}, False, "swollen"),
+        ({"fit_flags": int(FitFlag.STRUCTURED)}, True, "structured"),
         ({"opt_converged": False}, True, "not_converged"),
         ({"opt_converged": False, "x_pix_white_fit": np.nan}, False, "no_fit_result"),
         (
@@ -58,6 +61,7 @@ def test_missing_columns_count_as_false_and_converged():
 def test_every_issue_has_a_sentence_and_the_order_is_hard_then_soft():
     assert [*HARD_ISSUES, *SOFT_ISSUES] == [
         *("excluded", "no_fit_result", "hit_max_iters", "bound_stalled", "bright_mask"),
+        "swollen",
         *("not_converged", "all_psf_fallback", "structured"),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from skyloom.cli.logs import log_path, run_log
 from skyloom.cli.options import force_value, run_options
 from skyloom.errors import Unwritable
 from skyloom.pipelines.tile import VERBS, load_config
+from skyloom.pipelines.tile.compat import LOGGER_NAMES
 from skyloom.pipelines.tile.frame_sections import LoggingConfig
 
 Capture = pytest.CaptureFixture[str]
@@ -210,6 +212,32 @@ def test_an_unknown_level_means_info(capsys: Capture) -> None:
         logging.getLogger("skyloom.test").info("heard")
         logging.getLogger("skyloom.test").debug("not heard")
     assert "not heard" not in capsys.readouterr().err
+
+
+def test_log_lines_call_loggers_as_the_original_does(tmp_path: Path, capsys: Capture) -> None:
+    settings = LoggingConfig(format="%(name)s: %(message)s")
+    with run_log(settings, names=LOGGER_NAMES) as logs:
+        logs.open_file(tmp_path / "run.log")
+        for name in ("pipelines.tile.zeropoint", "pipelines.tile.load", "flow.runner", "psf.wings"):
+            logging.getLogger(f"skyloom.{name}").info(name)
+        logging.getLogger("other").warning("untouched")
+    expected = [
+        "skyloom.zp: pipelines.tile.zeropoint",
+        "skyloom.pipeline: pipelines.tile.load",
+        "skyloom.pipeline: flow.runner",
+        "skyloom.psf.wings: psf.wings",  # not in the table
+        "other: untouched",
+    ]
+    assert capsys.readouterr().err.splitlines() == expected
+    assert (tmp_path / "run.log").read_text(encoding="utf-8").splitlines() == expected
+
+
+def test_only_loggers_that_exist_have_names_of_the_original() -> None:
+    known = {"cli", "pipeline", "epsf", "patches", "patch_inputs", "run_patches", "merge", "zp"}
+    known |= {"bright_mask"}
+    assert {name.removeprefix("skyloom.") for name in LOGGER_NAMES.values()} == known
+    for ours in LOGGER_NAMES:
+        assert importlib.util.find_spec(ours) is not None
 
 
 @pytest.mark.parametrize(

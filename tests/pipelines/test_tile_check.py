@@ -287,6 +287,59 @@ def test_cost_grows_with_the_work_and_is_compared_with_the_disk(original):
     assert found["memory"] == Status.WARNING
 
 
+@pytest.mark.parametrize(
+    ("side", "bands", "workers", "measured"),
+    [
+        (7168, 2, 2, 3.5e9),  # whole bands count: bench/volume.py --tiles 7 --bands 2
+        (1024, 40, 1, 4.8e9),  # transforms of PSFs count: --tiles 1 --bands 40, one of two workers
+        (1520, 9, 1, 1.7e9),  # the real tile
+    ],
+)
+def test_memory_is_estimated_as_it_was_measured(original, side, bands, workers, measured):
+    config = load_config(original / "config.yaml")
+    config = config.model_copy(
+        update={"epsf": config.epsf.model_copy(update={"epsf_ngrid": 2, "ngrid": 6})}
+    )
+    cost = tile_cost(config, shape=(side, side), n_bands=bands, n_sources=700, workers=workers)
+    assert cost.ram == pytest.approx(measured, rel=0.35)  # a factor of two is promised
+
+
+def test_pictures_of_every_source_cost_what_they_cost_on_the_real_tile(original):
+    config = load_config(original / "config.yaml")
+    epsf = config.epsf.model_copy(update={"epsf_ngrid": 2, "ngrid": 3})
+
+    def cost(plots, **run):
+        changed = {
+            "epsf": epsf,
+            "skyloom": config.skyloom.model_copy(update={"plots": plots}),
+            "patch_run": config.patch_run.model_copy(update=run),
+        }
+        return tile_cost(
+            config.model_copy(update=changed),
+            shape=(1520, 1520), n_bands=9, n_sources=693, workers=1,
+        )  # fmt: skip
+
+    every, summary = cost("all"), cost("summary")
+    # measured there: 0.47 GB and 27 CPU s more; the estimate is to be within a factor of two
+    assert every.disk - summary.disk == pytest.approx(0.47e9, rel=0.5)
+    assert every.cpu - summary.cpu == pytest.approx(27.0, rel=0.5)
+    without = cost("all", no_cutouts=True)
+    assert every.disk - without.disk == pytest.approx(0.35e9, rel=0.5)  # those of sources
+    assert cost("all", no_cutouts=True, no_patch_overview=True).disk < without.disk
+
+
+def test_numbers_are_shown_in_full_whatever_the_terminal(tile, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["tile", "check", "--config", str(tile / "config.yaml")]) == 0
+    shown = capsys.readouterr().out
+    table = shown[: shown.index("topic")]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    rows = {line.split()[0]: line.split() for line in table.splitlines() if line[:2] == " m"}
+    assert set(rows) == set(BANDS)
+    # the band and twelve numbers in one line; the band that positions are compared with lacks two
+    assert sorted(len(row) for row in rows.values()) == [11, 13, 13]
+
+
 def test_the_command(tile, capsys, tmp_path):
     out = tmp_path / "found.json"
     command = ["tile", "check", "--config", str(tile / "config.yaml"), "--json", str(out)]

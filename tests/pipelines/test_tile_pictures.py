@@ -141,6 +141,26 @@ def test_the_command_line_wins_over_the_key(bare: Path) -> None:
     assert pngs(bare) == WHOLE_TILE
 
 
+@pytest.mark.parametrize(
+    ("psf_model", "name"),
+    [
+        ("hybrid", "hybrid_psf_diagnostics"),
+        ("gaussian_mixture_from_stamp", "gaussian_mixture_psf_diagnostics"),
+    ],
+)
+def test_what_a_psf_model_makes_of_the_psf_is_drawn_for_each_cell(
+    finished: Path, tmp_path: Path, edit: Edit, psf_model: str, name: str
+) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "tile"))
+    edit(folder, patch_run={"psf_model": psf_model, "no_cutouts": True})
+    assert draw(folder).exit_status == 0
+    found = {path for path in pngs(folder) if path.endswith("_psf_diagnostics.png")}
+    with_epsf = {path.parent for path in (folder / "work/EPSFs").rglob("epsf.npy")}
+    expected = {path.relative_to(folder / "work") / f"{name}.png" for path in with_epsf}
+    assert with_epsf
+    assert found == {path.as_posix() for path in expected}
+
+
 def test_levels_that_do_not_exist_are_refused(bare: Path, capsys: Any) -> None:
     with pytest.raises(WrongValue, match="plots = 'many' is none of none, summary, all"):
         draw(bare, plots="many")

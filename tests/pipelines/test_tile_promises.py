@@ -55,7 +55,9 @@ def assert_same_fits(found: Rows, expected: Rows, *, sigma: float) -> None:
         ):
             if before[name]:
                 shift = abs(float(row[name]) - float(before[name]))
-                assert shift <= sigma * float(before[error]), (row["ID"], name)
+                # at the edge of its box a position has no error and is the same to rounding
+                allowed = sigma * float(before[error]) if before[error] else 1e-6
+                assert shift <= allowed, (row["ID"], name)
 
 
 # --- odd input

@@ -93,6 +93,9 @@ EFFECT: dict[str, str] = {
     "moffat_psf.radius_pix": FALLBACK,
     "skyloom.executor": f"{RUN}::test_processes_and_serial_agree_byte_for_byte",
     "skyloom.workers": f"{REACH}::test_workers_are_ours_then_the_originals",
+    "skyloom.white_bands": (
+        "pipelines/test_tile_white_bands.py::test_the_white_image_is_made_of_the_bands_that_are_named"
+    ),
     "skyloom.plots": f"{DRAWN}::test_the_command_line_wins_over_the_key",
     "skyloom.images": f"{IMAGES}::test_a_run_with_settings_is_a_run_with_other_headers",
     **{

@@ -19,6 +19,7 @@ HARD_ISSUES = {
     "hit_max_iters": "the optimiser stopped at its iteration limit",
     "bound_stalled": "a parameter ended at its bound",
     "bright_mask": "inside the mask of a bright detection that the catalogue does not list",
+    "swollen": "a model that grew far beyond its start and hardly shows: of a halo, not a source",
 }
 """Issues that make a fit unreliable, in the order of ``fit_quality_issues``."""
 
@@ -76,6 +77,7 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
         "hit_max_iters": max_iters,
         "bound_stalled": in_bands("flag_bound_stalled").any(axis=0),
         "bright_mask": truth("affected_by_bright_mask"),
+        "swollen": _has_flag(number("fit_flags"), FitFlag.SWOLLEN),
         "not_converged": ~converged & fitted & ~max_iters & ~excluded,
         "all_psf_fallback": (
             (number("psf_fallback_band_count") > 0)

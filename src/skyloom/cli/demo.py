@@ -37,6 +37,7 @@ def demo(
     DIRECTORY is made; by default ./skyloom-demo.
     """
     from skyloom.pipelines.tile import RunOptions, load_config, prepare_run  # noqa: PLC0415 - slow
+    from skyloom.pipelines.tile.compat import LOGGER_NAMES  # noqa: PLC0415
     from skyloom.pipelines.tile.demo import demo_report, make_demo  # noqa: PLC0415
 
     start = time.perf_counter()
@@ -47,7 +48,8 @@ def demo(
     options = RunOptions(
         executor=executor, workers=workers, force=force_value(force), progress=progress
     )
-    with run_log(config.logging, console_level=console_level(quiet=quiet, verbose=verbose)) as logs:
+    level = console_level(quiet=quiet, verbose=verbose)
+    with run_log(config.logging, console_level=level, names=LOGGER_NAMES) as logs:
         run = prepare_run(config, "run", options=options, source=path)
         logs.open_file(log_path(config.logging, verb="run", work_dir=config.outputs.work_dir))
         result = run.execute()

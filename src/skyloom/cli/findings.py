@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -14,19 +15,20 @@ if TYPE_CHECKING:
 __all__ = ["show_report"]
 
 _STYLES: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
+_FILE_WIDTH: Final = 110  # letters, of what is not a terminal: a file or a pipe
 _COLUMNS: Final = (
-    ("FWHM [pix]", "FWHM", "{measured:.2f}"),
-    ("header", "FWHM", "{header:.2f}"),
-    ("sky rms [ADU]", "sky rms", "{measured:.4g}"),
-    ("/ stated", "sky rms", "{ratio:.2f}"),
-    ("correlation", "noise correlation", "{neighbour:+.2f}"),
-    ("sky / rms", "sky level", "{level_in_rms:+.2f}"),
-    ("stars", "PSF stars", "{expected:.0f}"),
-    ("a cell", "PSF stars", "{per_cell:.1f}"),
-    ("dx [pix]", "position", "{dx:+.2f}"),
-    ("dy", "position", "{dy:+.2f}"),
-    ("EGAIN", "gain", "{gain:g}"),
-    ("SATURATE", "saturation", "{threshold:.4g}"),
+    ("FWHM\n[pix]", "FWHM", "{measured:.2f}"),
+    ("header\n[pix]", "FWHM", "{header:.2f}"),
+    ("sky rms\n[ADU]", "sky rms", "{measured:.4g}"),
+    ("over\nstated", "sky rms", "{ratio:.2f}"),
+    ("corre-\nlation", "noise correlation", "{neighbour:+.2f}"),
+    ("sky /\nrms", "sky level", "{level_in_rms:+.2f}"),
+    ("stars\n", "PSF stars", "{expected:.0f}"),
+    ("a cell\n", "PSF stars", "{per_cell:.1f}"),
+    ("dx\n[pix]", "position", "{dx:+.2f}"),
+    ("dy\n[pix]", "position", "{dy:+.2f}"),
+    ("EGAIN\n", "gain", "{gain:g}"),
+    ("saturated\n[ADU]", "saturation", "{threshold:.4g}"),
 )
 """Head, topic and number of each column of the bands."""
 
@@ -36,10 +38,21 @@ def show_report(report: CheckReport) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow
 
     console = Console(highlight=False)
-    console.print(_bands(report))
+    _print_whole(_bands(report), console)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_WIDTH)
     console.print(_findings(report))
     counts = [f"{n} {name}" for name, n in report.counts().items()]
     console.print(", ".join(counts), style=_style(report.worst.name))
+
+
+def _print_whole(table: Table, console: Console) -> None:
+    """Print a table of numbers, beyond the width of the terminal rather than without digits."""
+    needed = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    width = console.width
+    console.width = max(width, needed)
+    console.print(table)
+    console.width = width
 
 
 def _bands(report: CheckReport) -> Table:
@@ -47,7 +60,7 @@ def _bands(report: CheckReport) -> Table:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table("band", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table("band", box=SIMPLE_HEAD, pad_edge=False, padding=0)
     for head, _, _ in _COLUMNS:
         table.add_column(Text(head), justify="right")
     for band in dict.fromkeys(f.band for f in report.findings if f.band):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -35,15 +36,36 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
+@final
+class _Formatter(logging.Formatter):
+    """Calls loggers by the names of a table: the longest one that theirs starts with."""
+
+    def __init__(self, form: str, names: Mapping[str, str]) -> None:
+        super().__init__(form)
+        self._names = names
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        parts = record.name.split(".")
+        for count in range(len(parts), 0, -1):
+            if (name := self._names.get(".".join(parts[:count]))) is not None:
+                record = copy.copy(record)
+                record.name = name
+                break
+        return super().format(record)
+
+
 class RunLog:
     """Handlers of a run: the console at once, the file when its directory is known to be right."""
 
-    def __init__(self, config: LoggingConfig, *, console_level: int | None) -> None:
+    def __init__(
+        self, config: LoggingConfig, *, console_level: int | None, names: Mapping[str, str]
+    ) -> None:
         known = logging.getLevelNamesMapping()
         level = known.get(config.level.strip().upper(), logging.INFO)
         console_level = level if console_level is None else console_level
         self._root = logging.getLogger()
-        self._format = logging.Formatter(config.format)
+        self._format = _Formatter(config.format, names)
         self._buffer = MemoryHandler(_BUFFER, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
         self._buffer.setLevel(min(level, console_level))
         self._console = _Console()
@@ -107,7 +129,12 @@ class RunLog:
 
 
 @contextmanager
-def run_log(config: LoggingConfig, *, console_level: int | None = None) -> Iterator[RunLog]:
+def run_log(
+    config: LoggingConfig,
+    *,
+    console_level: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Iterator[RunLog]:
     """Log as a configuration says, for the time of a run.
 
     Parameters
@@ -116,8 +143,10 @@ def run_log(config: LoggingConfig, *, console_level: int | None = None) -> Itera
         Level, file, format.
     console_level : int, optional
         Overrules the level on the console.
+    names : mapping of str to str, optional
+        What lines call a logger, or all those below it.
     """
-    logs = RunLog(config, console_level=console_level)
+    logs = RunLog(config, console_level=console_level, names=names or {})
     try:
         yield logs
     except BaseException as error:

@@ -68,6 +68,7 @@ def _run(
 ) -> int:
     """Check, open the log, run; returns the exit status."""
     from skyloom.pipelines.tile import RunOptions, load_config, prepare_run  # noqa: PLC0415 - slow
+    from skyloom.pipelines.tile.compat import LOGGER_NAMES  # noqa: PLC0415
 
     config = load_config(config_path)
     options = RunOptions(
@@ -78,7 +79,7 @@ def _run(
         plots=plots,
     )
     level = console_level(quiet=quiet, verbose=verbose)
-    with run_log(config.logging, console_level=level) as logs:
+    with run_log(config.logging, console_level=level, names=LOGGER_NAMES) as logs:
         run = prepare_run(config, verb, options=options, source=config_path)
         logs.open_file(log_path(config.logging, verb=verb, work_dir=config.outputs.work_dir))
         return run.execute().exit_status

@@ -158,13 +158,14 @@ def _detect(
         bad = ~np.isfinite(image) | ~np.isfinite(noise) | ~(noise > 0)
     if mask is not None:
         bad |= mask
-    return _extract(
-        np.where(bad, 0, image).astype(np.float32),
-        thresh,
-        err=np.where(bad, 1e30, noise).astype(np.float32),
-        mask=bad,
-        **options,
-    )
+    err = np.where(bad, np.float32(1e30), noise)
+    return _extract(zero_where(bad, image), thresh, err=err, mask=bad, **options)
+
+
+def zero_where(bad: Bools, image: Pixels) -> Pixels:
+    """Return a float32 image that is zero where ``bad``; the same array if it is so already."""
+    plain = np.ascontiguousarray(image, dtype=np.float32)
+    return np.where(bad, np.float32(0.0), plain) if plain[bad].any() else plain
 
 
 def _as_table(objects: Any) -> Table:

@@ -23,7 +23,7 @@ from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats, Ints, Pixels
-from skyloom.detect.extract import extract_candidates
+from skyloom.detect.extract import extract_candidates, zero_where
 from skyloom.errors import WrongValue
 
 __all__ = ["StarOptions", "StarSelection", "forced_radius", "select_psf_stars"]
@@ -203,14 +203,14 @@ def select_psf_stars(
         May be empty.
     """
     options = options if options is not None else StarOptions()
-    noise = np.ascontiguousarray(np.broadcast_to(np.asarray(sigma, np.float32), image.shape))
+    noise = np.broadcast_to(np.asarray(sigma, np.float32), image.shape)
     bad = np.ascontiguousarray(bad | ~np.isfinite(image) | ~(noise > 0))
     half = (
         options.cutout_size // 2 if options.star_sat_check_r is None else options.star_sat_check_r
     )
     field = _Field(
-        image=np.where(bad, 0, image).astype(np.float32),
-        sigma=np.where(bad, 1.0, noise).astype(np.float32),
+        image=zero_where(bad, image),
+        sigma=np.where(bad, np.float32(1.0), noise),
         bad=bad,
         near_saturated=_box_dilated(saturated, half),
         fwhm=fwhm if fwhm is not None and np.isfinite(fwhm) and fwhm > 0 else 4.0,
@@ -219,7 +219,7 @@ def select_psf_stars(
     )
     if candidates is None:
         candidates = extract_candidates(
-            field.image, noise, bad, thresh=options.thresh_sigma, minarea=options.minarea
+            field.image, field.sigma, bad, thresh=options.thresh_sigma, minarea=options.minarea
         )
     seeds = _seeds(seeds_x, seeds_y, seeds_mag, options)
     stars = _detections(field, candidates, seeds, hints_x, hints_y)

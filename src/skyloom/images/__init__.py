@@ -33,6 +33,7 @@ from skyloom.images.frame import (
     read_frame,
     read_frames,
     read_pixels,
+    read_scaled_pixels,
     scaled_pixels,
 )
 from skyloom.images.image import Image, ImageD, ImageF, ImageFactory, ImageI, ImageL, ImageU
@@ -142,6 +143,7 @@ __all__ = [
     "read_pixels",
     "read_psf",
     "read_psfex",
+    "read_scaled_pixels",
     "read_sky",
     "scaled_pixels",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "read_frame",
     "read_frames",
     "read_pixels",
+    "read_scaled_pixels",
     "scaled_pixels",
 ]
 
@@ -157,6 +158,19 @@ def read_pixels(frame: Frame, box: Box | None = None) -> Pixels:
     if bits is not None:
         raw[bits > 0] = np.nan
     return raw
+
+
+def read_scaled_pixels(frame: Frame, box: Box | None = None) -> Pixels:
+    """Read pixels of a frame in scaled counts; as `scaled_pixels` of `read_pixels`, in one array.
+
+    Parameters
+    ----------
+    frame, box
+        As for `read_pixels`.
+    """
+    pixels = read_pixels(frame, box)
+    pixels *= np.float32(frame.scale)
+    return pixels
 
 
 def pixels_and_mask(frame: Frame) -> tuple[Pixels, npt.NDArray[np.uint8]]:

@@ -15,6 +15,7 @@ from .epsf import (
     StarResiduals,
     draw_epsf_cells,
     draw_growth_curve,
+    draw_psf_model,
     draw_star_residuals,
     growth_curve,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "draw_growth_curve",
     "draw_local_backgrounds",
     "draw_patch",
+    "draw_psf_model",
     "draw_star_positions",
     "draw_star_residuals",
     "draw_star_stamps",

@@ -18,11 +18,15 @@ __all__ = [
     "StarResiduals",
     "draw_epsf_cells",
     "draw_growth_curve",
+    "draw_psf_model",
     "draw_star_residuals",
     "growth_curve",
 ]
 
 FLOOR = 1e-5  # of the peak, darkest shade of a PSF stamp
+STAR_FLOOR = 1e-4  # of the peak, darkest shade of a median star
+SAME = 1e-3  # per cent of the peak: rounding of the stored stamp is 1e-5
+REACH = 0.02  # of the peak, ends of the colours of a residual
 MAPS = ("gray", "magma", "PuOr_r")
 
 
@@ -208,35 +212,87 @@ def draw_star_residuals(found: StarResiduals, *, title: str, dpi: float = 150) -
     dpi : float
         Resolution [pixels / inch].
     """
-    side = found.star.shape[0]
-    zoom, u = max(1, int(1.8 * dpi / side)), 0.12 * dpi
-    wide = side * zoom
-    left, top, gap = round(0.8 * u), round(4 * u), round(0.8 * u)
-    chart_left = left + 3 * (wide + gap) + round(4.2 * u)
-    canvas = Canvas(chart_left + round(1.3 * wide) + gap, top + wide + round(3.4 * u), maps=MAPS)
-    canvas.text(left, 1.1 * u, f"{title}: {found.n_stars} stars", size=u, bold=True)
+    names = ("median star", "median model", "median residual")
     peak = max(float(np.nanmax(found.model)), 1e-30) if found.n_stars else 1.0
-    floor = 1e-4
+    triple = _Triple((found.star, found.model, found.residual), names, peak, STAR_FLOOR)
+    canvas, chart, u = triple.draw(f"{title}: {found.n_stars} stars", dpi)
+    _pull_chart(canvas, found.pulls, chart, u)
+    return canvas
 
-    def logarithmic(image: Image) -> Floats:
-        return linear_scaled(np.log10(np.maximum(image / peak, floor)), np.log10(floor), 0.0)
 
-    reach = 0.02
-    panels = (
-        ("median star", logarithmic(found.star), "magma", (f"{floor:g}", "1")),
-        ("median model", logarithmic(found.model), "magma", (f"{floor:g}", "1")),
-        ("median residual", linear_scaled(found.residual / peak, -reach, reach), "PuOr_r",
-         (f"-{100 * reach:g} %", f"+{100 * reach:g} %")),
+@dataclass(frozen=True, slots=True)
+class _Triple:
+    """What was seen, what a model says, and their difference, side by side."""
+
+    images: tuple[Image, Image, Image]
+    names: tuple[str, str, str]
+    peak: float  # of the images, the unit of the scales
+    floor: float  # of the peak, darkest shade
+
+    def draw(self, title: str, dpi: float) -> tuple[Canvas, tuple[int, int, int, int], float]:
+        """Return the canvas, the place of a chart beside the images, and the size of letters."""
+        side = self.images[0].shape[0]
+        zoom, u = max(1, int(1.8 * dpi / side)), 0.12 * dpi
+        wide = side * zoom
+        left, top, gap = round(0.8 * u), round(4 * u), round(0.8 * u)
+        chart_left = left + 3 * (wide + gap) + round(4.2 * u)
+        width = max(chart_left + round(1.3 * wide) + gap, text_width(title, u, bold=True) + 2 * gap)
+        canvas = Canvas(width, top + wide + round(3.4 * u), maps=MAPS)
+        canvas.text(left, 1.1 * u, title, size=u, bold=True)
+        for k, (image, name) in enumerate(zip(self.images, self.names, strict=True)):
+            panel = Panel(
+                canvas=canvas, left=left + k * (wide + gap), top=top, zoom=zoom, shape=(side, side)
+            )
+            is_residual = k == len(self.images) - 1
+            cmap = "PuOr_r" if is_residual else "magma"
+            shades = self._difference(image) if is_residual else self._logarithmic(image)
+            panel.show(canvas.shade(shades, cmap=cmap))
+            middle = 0.5 * (panel.left + panel.right)
+            canvas.text(middle, top - 0.9 * u, name, size=u, align="centre")
+            ends = f"{100 * REACH:g} %"
+            low, high = (f"-{ends}", f"+{ends}") if is_residual else (f"{self.floor:g}", "1")
+            Ticks(low=low, high=high, label="of the peak").draw(panel, cmap=cmap, size=0.85 * u)
+        return canvas, (chart_left, top, round(1.3 * wide), wide), u
+
+    def _logarithmic(self, image: Image) -> Floats:
+        relative = np.maximum(image / self.peak, self.floor)
+        return linear_scaled(np.log10(relative), np.log10(self.floor), 0.0)
+
+    def _difference(self, image: Image) -> Floats:
+        return linear_scaled(image / self.peak, -REACH, REACH)
+
+
+def draw_psf_model(stamp: Image, model: Image, *, title: str, dpi: float = 150) -> Canvas:
+    """Draw a PSF, the model that stands for it, their difference, and both growth curves.
+
+    Parameters
+    ----------
+    stamp, model : ndarray, shape (S, S)
+        PSF as built from stars and the model of it at the same place; S odd, both centred.
+    title : str
+        Title; the largest difference is added.
+    dpi : float
+        Resolution [pixels / inch].
+    """
+    peak = max(float(np.max(stamp)), 1e-30)
+    difference = np.asarray(stamp, dtype=np.float64) - model
+    worst = 100 * float(np.abs(difference).max()) / peak
+    triple = _Triple((stamp, model, difference), ("ePSF", "model", "ePSF - model"), peak, FLOOR)
+    is_same = worst < SAME
+    head = f"{title}: " + ("the same" if is_same else f"differs by up to {worst:.2g} % of the peak")
+    canvas, (left, top, width, height), u = triple.draw(head, dpi)
+    curves = [growth_curve(image) for image in (stamp, model)]
+    chart = Chart(
+        canvas=canvas, left=left, top=top, width=width, height=height, letter=u,
+        xlim=(0.0, float(curves[0][0][-1])), ylim=(0.0, 1.06),
     )  # fmt: skip
-    for k, (name, shades, cmap, ends) in enumerate(panels):
-        panel = Panel(
-            canvas=canvas, left=left + k * (wide + gap), top=top, zoom=zoom, shape=(side, side)
-        )
-        panel.show(canvas.shade(shades, cmap=cmap))
-        middle = 0.5 * (panel.left + panel.right)
-        canvas.text(middle, top - 0.9 * u, name, size=u, align="centre")
-        Ticks(low=ends[0], high=ends[1], label="of the peak").draw(panel, cmap=cmap, size=0.85 * u)
-    _pull_chart(canvas, found.pulls, (chart_left, top, round(1.3 * wide), wide), u)
+    line = max(1, round(u / 9))
+    styles = (("ePSF", "blue", 0), ("model", "orange", round(0.6 * u)))
+    for k, ((radius, light), (name, colour, dash)) in enumerate(zip(curves, styles, strict=True)):
+        chart.curve(radius, light, colour, width=line, dash=dash)
+        canvas.text(left + 0.97 * width, top + (0.55 + 0.1 * k) * height, name, size=u,
+                    align="right", colour=colour)  # fmt: skip
+    chart.axes(xlabel="radius [pix]", ylabel="fraction of the flux", title="growth curve")
     return canvas
 
 

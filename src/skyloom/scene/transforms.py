@@ -88,7 +88,7 @@ class PsfTransforms:
         ``fold`` is 1, or the oversampling: then frequencies beyond Nyquist are kept, for
         kernels that fold their aliases.  Sides above 256 have `wide.psf_levels` instead.
         """
-        key = self._key(side, fold)
+        key = self.key(side, fold)
         if key not in self._cache:
             levels = max(0, -key[0])
             found = np.stack(
@@ -106,13 +106,17 @@ class PsfTransforms:
         return self._cache[key]
 
     @staticmethod
-    def _key(side: int, fold: int) -> tuple[int, int]:
+    def key(side: int, fold: int) -> tuple[int, int]:
         """Return what transforms are kept by: large stamps with as many levels share theirs."""
         return (-levels_of(side) if side > SINGLE_SIDE else side), fold
 
     def is_known(self, side: int, fold: int) -> bool:
         """Tell whether the transforms of `basis` are there already."""
-        return self._key(side, fold) in self._cache
+        return self.key(side, fold) in self._cache
+
+    def forget(self, side: int, fold: int) -> None:
+        """Give memory back: a bank has a copy now.  Whoever asks again has them made anew."""
+        self._cache.pop(self.key(side, fold), None)
 
     def _level(self, k: int, level: int, fold: int) -> Pixels:
         """Return one level of one basis image, which stamps of more levels share."""
@@ -140,7 +144,7 @@ class PsfBank:
     def __init__(self, transforms: Sequence[PsfTransforms]) -> None:
         self.transforms = tuple(transforms)
         self._lock = Lock()
-        self._start: dict[tuple[int, int], int] = {}  # by image and identity of the transforms
+        self._start: dict[tuple[int, tuple[int, int]], int] = {}  # by image and `PsfTransforms.key`
         self._room = np.empty(0, np.float32)
         self._length = 0
 
@@ -151,7 +155,8 @@ class PsfBank:
         work: dict[int, list[tuple[PsfTransforms, int, int]]] = {}
         for image, side, fold in wanted:
             psf = self.transforms[image]
-            if not psf.is_known(side, fold):
+            is_here = (image, psf.key(side, fold)) in self._start
+            if not is_here and not psf.is_known(side, fold):
                 work.setdefault(id(psf), []).append((psf, side, fold))
 
         def compute(tasks: Sequence[tuple[PsfTransforms, int, int]]) -> None:
@@ -162,12 +167,14 @@ class PsfBank:
 
     def offset(self, image: int, side: int, fold: int) -> int:
         """Return where the basis of one image starts, for one stamp side and folding."""
+        psf = self.transforms[image]
+        key = image, psf.key(side, fold)
         with self._lock:
-            basis = self.transforms[image].basis(side, fold)
-            key = image, id(basis)  # large stamps with as many levels share theirs
             if key not in self._start:
+                basis = psf.basis(side, fold)
                 self._start[key] = self._length
                 self._append(basis.ravel())
+                psf.forget(side, fold)
             return self._start[key]
 
     def _append(self, values: Pixels) -> None:

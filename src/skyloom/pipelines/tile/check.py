@@ -22,7 +22,7 @@ from .check_cost import cost_findings, tile_cost
 from .check_report import CheckReport, Finding, Status
 from .check_tables import catalog_findings, gaia_findings
 from .config import TileConfig, require_inputs
-from .load import read_tile_frames
+from .load import read_tile_frames, white_frames
 from .noise import stated_noise, with_level
 from .run import worker_count
 
@@ -57,6 +57,7 @@ def check_tile(config: TileConfig, *, tell: Callable[[str], None] | None = None)
         tell("headers")
         paths = read_image_list(config.inputs.image_list_file, base=config.directory)
         frames = list(read_tile_frames(list(paths), config))
+        white_frames(frames, config)  # refuses bands that do not exist
         findings = [_frame(frames), _cells(frames[0], config)]
         spots: dict[str, SpotCheck] = {}
         for frame in frames:

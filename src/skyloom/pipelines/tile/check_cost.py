@@ -22,12 +22,17 @@ __all__ = ["TileCost", "cost_findings", "tile_cost"]
 _S_PER_MPIX: Final = 0.25  # CPU s per million pixels of a band: load, masks, stack, payloads
 _S_PER_PSF: Final = 1.8  # CPU s per band
 _S_PER_SOURCE: Final = 0.010  # CPU s per source and band: all passes, halos, report
-_S_PER_PATCH_PLOT: Final = 0.6  # CPU s
 _S_PER_BAND_PLOT: Final = 0.3  # CPU s
 _BYTES_PER_PIXEL: Final = 25.0  # of disk, per pixel of a band: payloads and masks; 16 to 33 seen
-_PNG: Final = 1.3e6  # bytes per patch
-_BASE: Final = 1.3e9  # bytes per process: Python, compiled kernels, one patch
-_RAM_PER_PIXEL: Final = 40.0  # bytes per pixel of the frame: white image, noise, masks, detection
+# Pictures of --plots all: CPU s and bytes, at 300 dpi; those of sources include halo sources.
+_SOURCE_PLOT: Final = (0.003, 57e3)  # per source and band
+_PATCH_PLOT: Final = (0.04, 0.7e6)  # per patch
+_CELL_PLOT: Final = (0.16, 2.5e6)  # per PSF cell and band
+# Memory, in bytes: each worker either looks at a whole band (PSF stars) or fits a patch.
+_RAM_RUN: Final = 0.4e9  # the process that hands out the work
+_RAM_WORKER: Final = 0.6e9  # Python, compiled kernels, pixels of a patch
+_RAM_PER_PIXEL: Final = 30.0  # of a band: pixels, background, noise, masks, detection
+_RAM_PER_BAND: Final = 0.1e9  # of a fit: transforms of the PSF for all sizes of stamps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +69,23 @@ def tile_cost(
     if config.skyloom.plots != "none":
         cpu += _S_PER_BAND_PLOT * n_bands
     if config.skyloom.plots == "all":
-        cpu += _S_PER_PATCH_PLOT * patches
-        disk += _PNG * patches
+        cells = min(config.epsf.epsf_ngrid**2, max(1, n_sources))
+        run = config.patch_run
+        for number, (seconds, size) in (
+            (0 if run.no_cutouts else n_sources * n_bands, _SOURCE_PLOT),
+            (0 if run.no_patch_overview else patches, _PATCH_PLOT),
+            (cells * n_bands, _CELL_PLOT),
+        ):
+            cpu += seconds * number
+            disk += size * number
     workers = max(1, min(workers, patches))
     return TileCost(
         cpu=cpu,
         # One unit at a time for the stack, the catalogue and the slowest patch: a tenth.
         wall=cpu * (0.1 + 0.9 / workers),
         workers=workers,
-        ram=workers * _BASE + _RAM_PER_PIXEL * pixels,
+        ram=_RAM_RUN
+        + workers * (_RAM_WORKER + max(_RAM_PER_PIXEL * pixels, _RAM_PER_BAND * n_bands)),
         disk=disk,
     )
 
@@ -93,7 +106,7 @@ def cost_findings(cost: TileCost, work_dir: Path) -> Iterator[Finding]:
         status=Status.WARNING if tight else Status.OK,
         message=f"about {_giga(cost.ram)} with {cost.workers} workers"
         + ("" if ram is None else f"; this machine has {_giga(ram)}"),
-        remedy="lower skyloom.workers" if tight else "",
+        remedy="lower skyloom.workers: each has its own transforms of all PSFs" if tight else "",
         numbers={"bytes": cost.ram, "machine": ram},
     )
     place = work_dir

@@ -30,7 +30,7 @@ COLUMN_MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
     (r"flag_bound_stalled.*", "", "a parameter stopped at its bound"),
     (r"[xy]_pix_patch(_.+)?_fit", "pix", "fitted position, frame of the patch"),
     (r"[xy]_pix_white(_.+)?_fit", "pix", "fitted position, working frame, first pixel 0"),
-    (r"[xy]_pix(_.+)?_err", "pix", "standard error of the position"),
+    (r"[xy]_pix(_.+)?_err", "pix", "standard error of the position; none at the edge of its box"),
     (r"(RA|DEC)(_.+)?_fit", "deg", "fitted position, frame of wcs.fits"),
     (r"(RA|DEC)(_.+)?_err", "arcsec", "standard error on the sky, RA including cos Dec"),
     (r"stype_fit", "", "fitted model"),

@@ -1,7 +1,7 @@
 """What keeps configurations of the original tile pipeline working.
 
-Tables: where relative paths start, which keys of earlier releases became what, and which keys are
-accepted although nothing depends on them.
+Tables: where relative paths start, which keys of earlier releases became what, which keys are
+accepted although nothing depends on them, and what the loggers are called.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from skyloom.errors import WrongValue
 
 __all__ = [
     "FILE_RELATIVE",
+    "LOGGER_NAMES",
     "OLD_KEYS",
     "SILENT_KEYS",
     "WORK_DIR_RELATIVE",
@@ -88,6 +89,29 @@ SILENT_KEYS: Final[Mapping[str, str]] = {
     "moffat_psf.module_path": "the original ignores it too",
 }
 """Keys of the original that mean nothing here, with the reason.  They are accepted silently."""
+
+
+LOGGER_NAMES: Final[Mapping[str, str]] = {
+    "skyloom.cli": "skyloom.cli",
+    "skyloom.flow": "skyloom.pipeline",
+    "skyloom.images": "skyloom.pipeline",
+    "skyloom.catalogs": "skyloom.pipeline",
+    "skyloom.pipelines.tile": "skyloom.pipeline",
+    "skyloom.detect.stars": "skyloom.epsf",
+    "skyloom.pipelines.tile.psfs": "skyloom.epsf",
+    "skyloom.pipelines.tile.psf_seeds": "skyloom.epsf",
+    "skyloom.pipelines.tile.patches": "skyloom.patches",
+    "skyloom.pipelines.tile.payloads": "skyloom.patch_inputs",
+    "skyloom.pipelines.tile.halos": "skyloom.run_patches",
+    "skyloom.pipelines.tile.registration": "skyloom.run_patches",
+    "skyloom.pipelines.tile.merge": "skyloom.merge",
+    "skyloom.pipelines.tile.bright": "skyloom.bright_mask",
+    "skyloom.pipelines.tile.epochs": "skyloom.zp",
+    "skyloom.pipelines.tile.zeropoint": "skyloom.zp",
+    "skyloom.calib": "skyloom.zp",
+}
+"""What log lines of a run call our loggers: by the names of the original, so that what looks for
+``.zp`` or ``.merge`` in its logs finds them.  The longest name that a logger starts with counts."""
 
 
 def resolve_path(path: str | Path, base: Path) -> Path:

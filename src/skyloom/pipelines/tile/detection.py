@@ -25,7 +25,7 @@ from skyloom.images import (
 )
 
 from .config import TileConfig, require_inputs
-from .load import read_tile_frames, white_of
+from .load import read_tile_frames, white_frames, white_of
 from .noise import SkyNoise, measured_noise, stated_noise
 from .saturation import MIN_SNR
 
@@ -57,7 +57,7 @@ class DetectedCatalog:
 
 
 def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) -> DetectedCatalog:
-    """Detect sources on the stack of all bands, within the working frame.
+    """Detect sources on the stack of the bands, within the working frame.
 
     Parameters
     ----------
@@ -86,8 +86,10 @@ def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) 
     noise = [stated_noise(frame) for frame in frames]
     if config.skyloom.noise == "measured":
         noise = [measured_noise(band) for band in noise]
-    fwhm = filter_fwhm(noise, config.patch_run.fallback_default_fwhm_pix)
-    white = white_of(frames, noise)
+    white_bands = {frame.band for frame in white_frames(frames, config)}
+    stacked = [band for band in noise if band.frame.band in white_bands]
+    fwhm = filter_fwhm(stacked, config.patch_run.fallback_default_fwhm_pix)
+    white = white_of([band.frame for band in stacked], stacked)
     bad = ~np.isfinite(white.image)
     divisor = max(1.0, config.source_saturation_cut.saturation_divisor)
     found = detect_sources(

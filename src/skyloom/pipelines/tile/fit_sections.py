@@ -378,6 +378,10 @@ class SkyloomConfig(Config):
     """Pictures: none; summary: those of the whole tile (sources, Gaia stars and bright mask on the
     white image, residual, zero points, per band the PSFs and how their stars fit); all: every
     picture that the other sections switch on, also those of each patch, PSF cell and source."""
+    white_bands: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Bands, as FILTER names them, that make the white image, on which unlisted bright things and
+    the sources of `tile detect` are found; empty: all. Leave out bands whose scattered light,
+    fringes or poor seeing spoil the stack; their fluxes are measured all the same."""
     fit_passes: PositiveInt = 3
     """Passes over the blend groups; each sees the others' latest models."""
     psf_loops: NonNegativeInt = 2

@@ -12,13 +12,16 @@ from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
 from .patch_scene import PatchScene
 
-__all__ = ["is_buried", "major_radii", "on_spikes", "points_at_bright_star"]
+__all__ = ["is_buried", "is_swollen", "major_radii", "on_spikes", "points_at_bright_star"]
 
 LARGEST: Final = 20.0  # pix
 THIN: Final = 0.45  # axis ratio of what may be a piece of a spike
 ALIGNED: Final = 12.0  # deg between its major axis and the direction of the star
 AWAY: Final = 120.0  # pix from the star
 BURIED: Final = 0.9  # of the light under a source belongs to others
+GROWTH: Final = 3.0  # of the size: errors of catalogues are less
+WIDE: Final = 3.0  # FWHM: what is smaller still resembles its source
+SHOWS: Final = 0.5  # of the half-light ellipse: galaxies that grew rightly show in all of it
 
 
 def is_buried(found: SourceDiagnostics) -> Bools:
@@ -26,6 +29,25 @@ def is_buried(found: SourceDiagnostics) -> Bools:
     share = found.flux_fraction_others
     seen = np.isfinite(share).any(axis=1)
     return np.asarray(seen & (np.where(np.isfinite(share), share, 1.0) > BURIED).all(axis=1))
+
+
+def is_swollen(
+    patch: PatchScene, state: SceneState, found: SourceDiagnostics, local: Ints
+) -> Bools:
+    """Tell which models grew large although hardly a pixel shows them.
+
+    The catalogue saw a small source there.  What its model has come to follow is the halo of a
+    star, a stripe of the detector, an error of the sky: faint, and larger than any source.  In no
+    band do more pixels exceed the noise than half of those within its half-light ellipse.
+    """
+    radius = major_radii(patch, state, local)
+    rows = patch.rows[local]
+    g = np.minimum(np.hypot(patch.start.g1[rows], patch.start.g2[rows]), 0.99)
+    before = np.exp(patch.start.log_r[rows]) * np.sqrt((1.0 + g) / (1.0 - g))
+    area = np.pi * np.exp(2.0 * state.theta[local, 2])
+    seen = found.n_above.max(axis=1, initial=0)
+    large = (radius > GROWTH * before) & (radius > WIDE * patch.scene.psf_fwhm)
+    return np.asarray(large & (seen < SHOWS * area))
 
 
 def major_radii(patch: PatchScene, state: SceneState, local: Ints) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,7 +17,7 @@ from typing_extensions import override
 from skyloom._types import Bools, Pixels
 from skyloom.butler import Array, FitsImages
 from skyloom.coadd import SkySigma, WhiteImage, row_strips, white_stack
-from skyloom.errors import UnreadableFile
+from skyloom.errors import UnreadableFile, WrongValue
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
 from skyloom.images import (
@@ -26,8 +26,7 @@ from skyloom.images import (
     frame_wcs,
     pixels_and_mask,
     read_frames,
-    read_pixels,
-    scaled_pixels,
+    read_scaled_pixels,
 )
 
 from .config import TileConfig
@@ -36,11 +35,13 @@ from .noise import SkyNoise, sky_noise
 from .sky import first_level
 
 __all__ = [
+    "WHITE_KEY",
     "Load",
     "Masks",
     "White",
     "band_frame",
     "read_tile_frames",
+    "white_frames",
     "white_of",
     "whole_white_of",
     "working_wcs",
@@ -48,6 +49,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+WHITE_KEY: Final = "skyloom.white_bands"
 _STRIP_PIXELS: Final = 4_000_000  # of one strip; the stack holds about 30 bytes for each
 
 
@@ -89,6 +91,27 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
         ),
     )
     return with_maps(frames, names, images)
+
+
+def white_frames(frames: Sequence[Frame], config: TileConfig) -> list[Frame]:
+    """Return the frames that make the white image, in the order of the image list.
+
+    Raises
+    ------
+    WrongValue
+        If ``skyloom.white_bands`` names a band that no image has.
+    """
+    wanted = config.skyloom.white_bands
+    bands = [frame.band for frame in frames]
+    unknown = [band for band in wanted if band not in bands]
+    if unknown:
+        raise WrongValue(
+            f"skyloom.white_bands: no image is of band {', '.join(unknown)}; there are "
+            f"{', '.join(bands)}",
+            key="skyloom.white_bands",
+            value=list(wanted),
+        )
+    return [frame for frame in frames if not wanted or frame.band in wanted]
 
 
 def band_frame(frames: Mapping[str, Any], band: str, image: Handle[Any] | None = None) -> Frame:
@@ -188,7 +211,7 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
     """Mark the pixels of a band that are of no use or saturated; guess the level of its sky."""
 
     name = "masks"
-    version = 2
+    version = 3
     dimensions = ("band",)
 
     @override
@@ -207,7 +230,8 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
             )
         # Where a map tells the noise, any number will do: only ratios of weights matter.
         sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
-        level = first_level(pixels * np.float32(frame.scale), mask != 0, sigma)
+        pixels *= np.float32(frame.scale)
+        level = first_level(pixels, mask != 0, sigma)
         return MasksOutputs(mask={"mask": mask}, sky={"level": level})
 
 
@@ -254,14 +278,16 @@ class WhiteOutputs:
 
 
 class White(Stage[TileConfig, WhiteInputs, WhiteOutputs]):
-    """Stack all bands, weighted by their sky noise."""
+    """Stack the bands, weighted by their sky noise."""
 
     name = "white"
+    config_keys = (WHITE_KEY,)
 
     @override
     def run(self, inputs: WhiteInputs) -> WhiteOutputs:
         """Return the stack of the working frame."""
         frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
+        frames = white_frames(frames, self.config)
         white = white_of(frames, [sky_noise(f, inputs.noise.get(f.band)) for f in frames])
         images = {"IMAGE": white.image, "SIGMA": white.sigma}
         return WhiteOutputs(white=FitsImages(header=inputs.wcs.header, images=images))
@@ -286,4 +312,4 @@ def _stack(frames: list[Frame], sky_sigma: list[SkySigma]) -> WhiteImage:
 
 
 def _planes(frames: list[Frame], box: Box) -> Iterator[Pixels]:
-    return (scaled_pixels(read_pixels(frame, box), frame) for frame in frames)
+    return (read_scaled_pixels(frame, box) for frame in frames)

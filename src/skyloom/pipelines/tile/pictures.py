@@ -11,6 +11,7 @@ from .config import TileConfig
 from .passes import last_pass
 from .pictures_fit import DrawCutouts, DrawPatch, DrawResidual
 from .pictures_psf import DrawEpsf, DrawPsfCells
+from .pictures_psf_model import DrawPsfModels
 from .pictures_tile import (
     DrawAfterCrop,
     DrawAugmentation,
@@ -42,6 +43,7 @@ def picture_stages(config: TileConfig, *, has_zero_points: bool) -> list[AnyStag
         (DrawBrightMask, config.bright_mask.enabled),
         (DrawEpsf, True),
         (DrawPsfCells, every),
+        (DrawPsfModels, every and run.psf_model != "pixelized"),
         (DrawResidual, True),
         (DrawPatch, every and not run.no_patch_overview),
         (DrawZeroPoints, has_zero_points),

@@ -28,7 +28,7 @@ from skyloom.plots import (
 from .bright import bright_pixels
 from .config import TileConfig
 from .frame_sections import zoom_region
-from .load import band_frame, whole_white_of, working_wcs
+from .load import WHITE_KEY, band_frame, white_frames, whole_white_of, working_wcs
 from .noise import sky_noise
 
 __all__ = [
@@ -69,12 +69,13 @@ class DrawBeforeCrop(Stage[TileConfig, BeforeCropInputs, BeforeCropOutputs]):
 
     name = "plot-before-crop"
     late = True
-    config_keys = ("crop.display_downsample", "plotting.dpi")
+    config_keys = (WHITE_KEY, "crop.display_downsample", "plotting.dpi")
 
     @override
     def run(self, inputs: BeforeCropInputs) -> BeforeCropOutputs:
         """Return the picture."""
         frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
+        frames = white_frames(frames, self.config)
         noise = [sky_noise(frame, inputs.noise.get(frame.band)) for frame in frames]
         ax = plot_crop(
             whole_white_of(frames, noise).image,

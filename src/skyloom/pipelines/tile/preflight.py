@@ -23,7 +23,7 @@ from skyloom.images import Frame, frame_wcs
 
 from .config import TileConfig, require_inputs
 from .frame_sections import zoom_region
-from .load import read_tile_frames
+from .load import read_tile_frames, white_frames
 from .merge import is_merged
 
 __all__ = ["TileInputs", "check_inputs"]
@@ -100,6 +100,7 @@ def check_inputs(config: TileConfig, *, needs_gaia: bool) -> TileInputs:
         )
     if frames:
         problems.catch(lambda: _check_grid(config, frames[0]))
+        problems.catch(lambda: white_frames(frames, config))
         _check_zoom(config, frames[0])
         if catalog is not None:
             problems.catch(lambda: _check_positions(catalog, frames[0]))

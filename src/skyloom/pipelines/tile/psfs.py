@@ -14,12 +14,13 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Bools, Floats, Ints, Pixels
+from skyloom.coadd import row_strips
 from skyloom.detect import CellBackground, cell_background
 from skyloom.detect.saturation import saturated_pixels
 from skyloom.detect.stars import StarOptions, StarSelection, select_psf_stars
 from skyloom.flow import Dataset, Dim, Handle, Stage
-from skyloom.geometry import Box, Cell, epsf_cells
-from skyloom.images import UNUSABLE, Frame, MaskBit, read_pixels, scaled_pixels
+from skyloom.geometry import Cell, epsf_cells
+from skyloom.images import UNUSABLE, Frame, MaskBit, read_scaled_pixels
 from skyloom.psf import (
     BuilderOptions,
     FieldPsf,
@@ -109,7 +110,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 5
+    version = 6
     dimensions = ("band",)
     config_keys = (
         "epsf",
@@ -193,7 +194,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
 
     def _prepare(self, inputs: EpsfInputs, frame: Frame, cells: Sequence[Cell]) -> _View:
         """Read the band and take its background away, cell by cell."""
-        image = scaled_pixels(read_pixels(frame), frame)
+        image = read_scaled_pixels(frame)
         sigma = sky_noise(frame, inputs.noise).of()
         bad = (inputs.mask["mask"] & np.uint8(UNUSABLE)) > 0
         full = (inputs.mask["mask"] & np.uint8(MaskBit.SATURATED)) > 0
@@ -215,14 +216,10 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 )
                 backgrounds[cell.tag] = found
                 image[cut] -= found.level
-        ivar = np.where(bad | full, 0.0, sigma**-2.0).astype(np.float32)
-        band = BandImage(
-            data=np.where(bad, np.float32(0.0), image),
-            ivar=ivar,
-            source_variance=frame.source_variance_per_count,
-        )
+        image[bad] = 0.0
         return _View(
-            band=band,
+            data=image,
+            source_variance=frame.source_variance_per_count,
             sigma=sigma,
             bad=bad,
             saturated=full,
@@ -250,7 +247,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         hints = np.flatnonzero(start.active & (start.kind == SourceType.STAR))
         check = settings.star_sat_check_r
         return select_psf_stars(
-            view.band.data,
+            view.data,
             view.sigma,
             bad=view.bad,
             saturated=view.saturated,
@@ -300,12 +297,13 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         side = settings.cutout_size | 1
         options = BuilderOptions(
             side=max(settings.final_psf_size, FIELD_SIDE),
-            source_variance=view.band.source_variance,
+            source_variance=view.source_variance,
             oversampling=2,
             iterations=min(settings.maxiters, ROUNDS),
             clip_sigma=BuilderOptions().clip_sigma if settings.do_clip else math.inf,
         )
-        cutouts = cut_stars(view.band.data, view.band.ivar, selection.x, selection.y, side=side)
+        band = view.band()
+        cutouts = cut_stars(band.data, band.ivar, selection.x, selection.y, side=side)
         cutouts, local = self._levelled(cutouts)
         result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
         psf = result.psf
@@ -318,7 +316,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 return result, local
             simple = psf.leading(NEIGHBOUR_IMAGES)
             alone = isolated_stars(
-                view.band,
+                band,
                 simple,
                 selection.x,
                 selection.y,
@@ -332,7 +330,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 alone.flux,
                 psf=simple,
                 built=result.psf,
-                source_variance=view.band.source_variance,
+                source_variance=band.source_variance,
             )
             cutouts, local = self._levelled(alone.cutouts)
             result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
@@ -445,16 +443,30 @@ def _side(model: FieldPsf) -> int:
 class _View:
     """A band as the PSF stage sees it."""
 
-    band: BandImage
+    data: Pixels  # scaled counts less the backgrounds, 0 where bad
+    source_variance: float
     sigma: float | Pixels  # sky noise [scaled counts]
     bad: Bools
     saturated: Bools
     backgrounds: dict[str, CellBackground]
     cells: Sequence[Cell]
 
+    def band(self) -> BandImage:
+        """Return the pixels with their weights.
+
+        They are made after the selection of stars, which needs memory for copies of its own.
+        """
+        ivar = np.where(
+            self.bad | self.saturated, np.float32(0.0), np.asarray(self.sigma**-2.0, np.float32)
+        )
+        return BandImage(data=self.data, ivar=ivar, source_variance=self.source_variance)
+
     def steps(self, sky: SkyField) -> Pixels:
         """Return what the backgrounds of the cells took away besides the smooth sky."""
-        out = -sky.surface(0, Box.of_shape(self.bad.shape))
+        ny, nx = self.bad.shape
+        out = np.empty((ny, nx), np.float32)
+        for strip in row_strips((ny, nx)):
+            out[strip.slices] = -sky.surface(0, strip)
         for cell in self.cells:
             if cell.tag in self.backgrounds:
                 out[cell.box.slices] += self.backgrounds[cell.tag].level

@@ -80,7 +80,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 6
+    version = 7
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,

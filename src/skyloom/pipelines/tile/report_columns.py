@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 
+HELD = 1e-20  # variance of a parameter: at its bound it has 1e-60, free ones never below 1e-10
 TRY_SHARE = 0.1  # see ChoiceRules: of 1800 suggestions none changed, the cost was halved
 
 
@@ -64,7 +65,7 @@ def add_optimiser(
 
 
 def add_positions(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
-    """Add the fitted positions [pix] and their errors."""
+    """Add the fitted positions [pix] and their errors, NaN at the edge of their box."""
     x, y = state.theta[local, 0], state.theta[local, 1]
     fit["x_pix_patch_fit"] = x - patch.roi_box.x0
     fit["y_pix_patch_fit"] = y - patch.roi_box.y0
@@ -74,13 +75,18 @@ def add_positions(fit: Table, patch: PatchScene, state: SceneState, local: Ints)
     fit["y_pix_err"] = _positive_root(state.theta_cov[local, 1, 1])
 
 
+def _is_free(variance: Floats) -> Bools:
+    """Tell which parameters were free at the end: not held by the fit, nor by a bound."""
+    return np.asarray(variance > HELD)
+
+
 def _positive_root(variance: Floats) -> Floats:
     """Return standard errors; NaN where a parameter was not free."""
-    return np.where(variance > 0.0, np.sqrt(np.maximum(variance, 0.0)), np.nan)
+    return np.where(_is_free(variance), np.sqrt(np.maximum(variance, 0.0)), np.nan)
 
 
 def add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) -> None:
-    """Add the fitted models and their ellipses; NaN for stars."""
+    """Add the fitted models and their ellipses; NaN for stars, errors also at a bound."""
     kind = patch.sources.kind[local]
     star = kind == SourceType.STAR
     theta, cov = state.theta[local], state.theta_cov[local]
@@ -93,6 +99,8 @@ def add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) ->
 
     is_sersic = kind == SourceType.SERSIC
     free = ~state.frozen[local]
+    grows = free & _is_free(cov[:, 2, 2])
+    turns = free & _is_free(cov[:, 3, 3]) & _is_free(cov[:, 4, 4])
     # phi is the same axis counted from +y, in [0, 180)
     phi = np.mod(shape.theta - 90.0, 180.0)
     fit["sersic_n_fit"] = np.where(is_sersic, theta[:, 5], np.nan)
@@ -103,9 +111,9 @@ def add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) ->
     fit["Re_fit"] = galaxy(shape.a)
     fit["THETA_fit"] = galaxy(phi - 90.0)
     fit["sersic_n_err"] = np.where(is_sersic & free, _positive_root(cov[:, 5, 5]), np.nan)
-    fit["re_pix_err"] = galaxy(np.where(free, shape.a_err, np.nan))
-    fit["ab_err"] = galaxy(np.where(free, shape.ab_err, np.nan))
-    fit["THETA_err"] = galaxy(np.where(free, shape.theta_err, np.nan))
+    fit["re_pix_err"] = galaxy(np.where(grows, shape.a_err, np.nan))
+    fit["ab_err"] = galaxy(np.where(turns, shape.ab_err, np.nan))
+    fit["THETA_err"] = galaxy(np.where(turns, shape.theta_err, np.nan))
 
 
 def add_fluxes(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:

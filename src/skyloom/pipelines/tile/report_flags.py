@@ -10,7 +10,7 @@ from skyloom._types import Bools, Floats, Ints
 from skyloom.flags import FitFlag
 from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
-from .halo_flags import is_buried, major_radii, on_spikes, points_at_bright_star
+from .halo_flags import is_buried, is_swollen, major_radii, on_spikes, points_at_bright_star
 from .patch_scene import PatchScene
 
 __all__ = ["near_bright_star", "report_flags"]
@@ -57,6 +57,7 @@ def report_flags(
         (FitFlag.POOR_FIT, np.asarray(poor)),
         (FitFlag.EDGE, np.asarray(edge)),
         (FitFlag.SPIKE, spikes),
+        (FitFlag.SWOLLEN, is_swollen(patch, state, found, local)),
         (FitFlag.NO_EPSF, np.full(len(base), any(not a["used_epsf"] for a in audit.values()))),
     ]
     for bit, where in bits:

@@ -14,7 +14,7 @@ from skyloom._types import Ints
 from skyloom.catalogs import column_as_float
 from skyloom.detect.saturation import find_plateau, saturated_pixels
 from skyloom.flow import Dataset, Dim, Handle, Stage
-from skyloom.images import Frame, MaskBit, read_pixels, scaled_pixels
+from skyloom.images import Frame, MaskBit, read_scaled_pixels
 
 from .config import TileConfig
 from .noise import sky_noise
@@ -62,7 +62,7 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
     @override
     def run(self, inputs: SaturationInputs) -> SaturationOutputs:
         frame = Frame.from_dict(inputs.frames["frames"][inputs.band])
-        image = scaled_pixels(read_pixels(frame), frame)
+        image = read_scaled_pixels(frame)
         fwhm = frame.fwhm_pix or self.config.patch_run.fallback_default_fwhm_pix
         x = column_as_float(inputs.sources, "x_pix_white")
         y = column_as_float(inputs.sources, "y_pix_white")

@@ -18,6 +18,7 @@ import sep
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from skyloom._types import Bools, Floats, Pixels
+from skyloom.coadd import row_strips
 from skyloom.geometry import Box
 
 from .mesh import cells, fractions, hats, ties, times
@@ -104,11 +105,14 @@ def first_level(image: Pixels, bad: Bools, sigma: float) -> Floats:
     field = SkyField.zero(1, image.shape)
     if bad.all():
         return np.asarray(field.level[0])
-    data = np.where(bad, 0.0, image).astype(np.float32)
-    mesh = sep.Background(data, mask=bad, bw=MESH, bh=MESH, fw=3, fh=3).back()
-    weight = np.where(bad | ~np.isfinite(mesh), 0.0, sigma**-2.0)
-    box = Box.of_shape(image.shape)
-    sums = sky_sums(np.nan_to_num(mesh), weight, box, image.shape, clip=np.inf)
+    data = np.where(bad, np.float32(0.0), image)
+    mesh = sep.Background(data, mask=bad, bw=MESH, bh=MESH, fw=3, fh=3).back(dtype=np.float32)
+    del data
+    sums = np.zeros((N_SUMS, *cells(image.shape)))
+    for box in row_strips(image.shape):
+        part = mesh[box.slices]
+        weight = np.where(bad[box.slices] | ~np.isfinite(part), 0.0, sigma**-2.0)
+        sums += sky_sums(np.nan_to_num(part), weight, box, image.shape, clip=np.inf)
     return np.asarray(field.updated([sums[None]]).level[0])
 
 
