@@ -188,7 +188,7 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
     """Mark the pixels of a band that are of no use or saturated; guess the level of its sky."""
 
     name = "masks"
-    version = 2
+    version = 3
     dimensions = ("band",)
 
     @override
