@@ -5,7 +5,7 @@
 
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
 `tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
-``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``.
+``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``, which are measured otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def main() -> None:
         "--scatter",
         type=float,
         nargs=2,
-        default=(0.0, 0.0),
         metavar=("N", "R"),
         help="of the Sersic index, and of the size per band, of galaxies",
     )
@@ -47,9 +46,8 @@ def main() -> None:
 
     from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
 
-    scatter = dict(
-        zip(("galaxy_index_scatter", "galaxy_size_scatter"), options.scatter, strict=True)
-    )
+    names = ("galaxy_index_scatter", "galaxy_size_scatter")
+    scatter = dict(zip(names, options.scatter, strict=True)) if options.scatter else {}
     settings = {"skyloom": {"plots": "none", **scatter}}
     config, clean = hard_config(size=options.size, bands=options.bands), {}
     found: dict[str, HardNumbers] = {}
