@@ -1,11 +1,12 @@
 """Truth: the hard GalSim tile, each nuisance alone and all together, in one table.
 
-    python bench/hard_tile.py [--only none psf noise ... all] [--seed N] [--bands 5] [--dir DIR]
+    python bench/hard_tile.py [--only none psf noise ... all] [--seed N ...] [--bands 5] [--dir DIR]
                               [--scatter N R]
 
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
 `tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
-``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``.
+``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``, which are measured otherwise.  Of
+several seeds the pulls of all tiles together are printed as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+
+import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS / "scene"))
@@ -23,13 +28,15 @@ sys.path.insert(0, str(TESTS / "sims"))
 from hard_numbers import BINS, HardNumbers, hard_numbers, largest  # noqa: E402
 from hard_tile import NUISANCES, HardTile, hard_config, make_hard_tile, named  # noqa: E402
 
+from skyloom.sim import pool_assessments  # noqa: E402
+
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", nargs="+", default=["none", *NUISANCES, "all"], metavar="NAME",
                         help=f"none, all, all-sky, psf+noise, {', '.join(NUISANCES)}")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1])
     parser.add_argument("--size", type=int, default=1024, help="side of the frame [pix]")
     parser.add_argument("--bands", type=int, default=5)
     parser.add_argument("--dir", type=Path, help="keep the tiles here (default: temporary)")
@@ -39,7 +46,6 @@ def main() -> None:
         "--scatter",
         type=float,
         nargs=2,
-        default=(0.0, 0.0),
         metavar=("N", "R"),
         help="of the Sersic index, and of the size per band, of galaxies",
     )
@@ -47,27 +53,36 @@ def main() -> None:
 
     from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
 
-    scatter = dict(
-        zip(("galaxy_index_scatter", "galaxy_size_scatter"), options.scatter, strict=True)
-    )
+    names = ("galaxy_index_scatter", "galaxy_size_scatter")
+    scatter = dict(zip(names, options.scatter, strict=True)) if options.scatter else {}
     settings = {"skyloom": {"plots": "none", **scatter}}
-    config, clean = hard_config(size=options.size, bands=options.bands), {}
+    config = hard_config(size=options.size, bands=options.bands)
     found: dict[str, HardNumbers] = {}
+    of_seeds: dict[str, list[HardNumbers]] = {name: [] for name in options.only}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.only:
-            folder = (options.dir or Path(scratch)) / name
+        for seed, name in product(options.seed, options.only):
+            if name == options.only[0]:
+                clean: dict[frozenset[str], list[np.ndarray]] = {}
+            tile = name if len(options.seed) == 1 else f"{name}-{seed}"
+            folder = (options.dir or Path(scratch)) / tile
             begin = time.perf_counter()
             if options.fresh or not (folder / "work" / "output_catalog.csv").exists():
                 hard = HardTile(on=named(name), config=config)
-                path = make_hard_tile(
-                    folder, hard, seed=options.seed, clean=clean, settings=settings
-                )
+                path = make_hard_tile(folder, hard, seed=seed, clean=clean, settings=settings)
                 cpu = time.process_time()
                 run_tile(path, executor=options.executor, progress="quiet")
-                print(f"{name}: {time.perf_counter() - begin:.0f} s, of them "
+                print(f"{tile}: {time.perf_counter() - begin:.0f} s, of them "
                       f"{time.process_time() - cpu:.0f} CPU s in the run", flush=True)  # fmt: skip
-            found[name] = hard_numbers(folder)
+            found[tile] = hard_numbers(folder)
+            of_seeds[name].append(found[tile])
     print(tables(found))
+    if len(options.seed) > 1:
+        print("\nall seeds:", pull_table({name: pooled(each) for name, each in of_seeds.items()}))
+
+
+def pooled(each: list[HardNumbers]) -> HardNumbers:
+    """Return the numbers of one tile with the pulls of several."""
+    return replace(each[0], assessment=pool_assessments([n.assessment for n in each]))
 
 
 def tables(found: dict[str, HardNumbers]) -> str:

@@ -102,8 +102,10 @@ def test_a_map_of_the_noise_replaces_skysig(bench: Bench, kind: str) -> None:
     write(bench, "map.fits", np.full(SHAPE, value, np.float32))
     bench.run("run", {"skyloom.images": {BAND: {kind: "map.fits"}}})
     flux, again = fluxes(bench)
-    faint = np.isfinite(again) & (flux < 20 * again)
-    assert faint.sum() > 10
+    types = np.array(read_csv(bench.work / "output_catalog.csv")["TYPE"])
+    # galaxies at the higher noise have shapes that the other band, priors, or nothing decides
+    faint = np.isfinite(again) & (flux < 20 * again) & (types == "STAR")
+    assert faint.sum() > 3
     # source noise, and positions that the other band decides, make it a little less
     assert np.median(again[faint] / error[faint]) == pytest.approx(1.95, abs=0.1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
 
 from skyloom.geometry import Box
 from skyloom.pipelines.tile.groups import saturation_reach
@@ -15,6 +16,12 @@ SHAPE = (512, 768)
 def sums_of(residual, boxes):
     weight = np.ones_like(residual)
     return [sky_sums(residual[b.slices], weight[b.slices], b, SHAPE)[None] for b in boxes]
+
+
+def splines(at, cells):
+    """Return the quadratic splines of cells of unit length, by scipy."""
+    at = np.minimum(at, cells - 1e-12)  # the last knot belongs to the last cell
+    return BSpline.design_matrix(at, np.arange(-2.0, cells + 3.0), 2).toarray()
 
 
 def test_division_into_patches_does_not_matter():
@@ -43,15 +50,16 @@ def test_the_step_is_that_of_least_squares():
     sums = sky_sums(residual, weight, Box.of_shape(SHAPE), SHAPE)[None]
     got = SkyField.zero(1, SHAPE).updated([sums])
     w = np.where(residual**2 * weight < 9.0, weight, 0.0).astype(np.float64)
-    hat_y = np.maximum(0.0, 1.0 - np.abs(np.arange(512)[:, None] * 2 / 511 - np.arange(3)))
-    hat_x = np.maximum(0.0, 1.0 - np.abs(np.arange(768)[:, None] * 3 / 767 - np.arange(4)))
-    basis = np.einsum("yi,xj->yxij", hat_y, hat_x).reshape(-1, 12)
+    spline_y, spline_x = splines(np.arange(512) * 2 / 511, 2), splines(np.arange(768) * 3 / 767, 3)
+    basis = np.einsum("yi,xj->yxij", spline_y, spline_x).reshape(-1, 20)
     normal = basis.T @ (w.reshape(-1, 1) * basis)
-    expected = np.linalg.solve(normal, basis.T @ (w * residual).ravel()).reshape(3, 4)
-    sigma = np.sqrt(np.diag(np.linalg.inv(normal))).reshape(3, 4)
-    # The ties, 1e-5 of a node's information, are a hundredth of an error.
+    expected = np.linalg.solve(normal, basis.T @ (w * residual).ravel()).reshape(4, 5)
+    sigma = np.sqrt(np.diag(np.linalg.inv(normal))).reshape(4, 5)
+    # The ties, 1e-7 of a cell's information, are a hundredth of an error.
     assert np.abs((got.level[0] - expected) / sigma).max() < 0.02
-    np.testing.assert_allclose(got.error[0], sigma, rtol=1e-3)
+    corners = np.kron(splines(np.arange(3.0), 2), splines(np.arange(4.0), 3))
+    at_corners = np.sqrt(np.einsum("ij,jk,ik->i", corners, np.linalg.inv(normal), corners))
+    np.testing.assert_allclose(got.error[0].ravel(), at_corners, rtol=1e-3)
 
 
 def test_gradients_are_followed_to_the_edges():
@@ -59,6 +67,17 @@ def test_gradients_are_followed_to_the_edges():
     plane = (0.4 * x / 767 + 0.3 * y / 511).astype(np.float32)
     field = SkyField.zero(1, SHAPE).updated(sums_of(plane, [Box.of_shape(SHAPE)]))
     assert np.abs(field.surface(0, Box.of_shape(SHAPE)) - plane).max() < 1e-3  # ties
+
+
+def test_a_sky_that_bends_is_followed():
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    bent = (1.5 * (x / 383.5 - 1) ** 2 - 0.8 * (x / 767) * (y / 511)).astype(np.float32)
+    field = SkyField.zero(1, SHAPE).updated(sums_of(bent, [Box.of_shape(SHAPE)]))
+    # quadratic: exact but for ties; a bilinear field of these cells is 0.17 off
+    assert np.abs(field.surface(0, Box.of_shape(SHAPE)) - bent).max() < 1e-3
+    here = np.array([100.0, 700.0]), np.array([40.0, 500.0])
+    expected = bent[here[1].astype(int), here[0].astype(int)]
+    np.testing.assert_allclose(field.level_at(*here)[:, 0], expected, atol=1e-3)
 
 
 def test_nodes_without_data_follow_the_others():
@@ -94,12 +113,13 @@ def test_bright_residuals_are_not_sky():
     assert np.abs(field.level).max() == 0.0
 
 
-def test_surface_is_continuous():
-    level = np.random.default_rng(5).normal(size=(1, 3, 4))
-    field = SkyField(level=level, error=np.zeros_like(level), shape=SHAPE)
-    surface = field.surface(0, Box.of_shape(SHAPE))
-    # bilinear between nodes at least 255.5 px apart: the steepest step there can be
+def test_surface_and_its_slope_are_continuous():
+    level = np.random.default_rng(5).normal(size=(1, 4, 5))
+    field = SkyField(level=level, error=np.zeros((1, 3, 4)), shape=SHAPE)
+    surface = field.surface(0, Box.of_shape(SHAPE)).astype(np.float64)
+    # knots at least 255.5 px apart: the steepest step, and the strongest bend, there can be
     assert np.abs(np.diff(surface, axis=1)).max() <= np.ptp(level) / 255.5 + 1e-6
+    assert np.abs(np.diff(surface, 2, axis=1)).max() <= 2 * np.ptp(level) / 255.5**2 + 1e-6
 
 
 def test_arrays_round_trip():

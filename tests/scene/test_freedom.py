@@ -62,8 +62,8 @@ def loose(blend: Scene) -> SceneFit:
 def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray, np.ndarray]:
     """Return change of all fluxes (n, B), and their covariance, by one dense solution.
 
-    Unknowns: fluxes by band, then positions and shapes, indices, and sizes of single bands; priors
-    as the fit has them.
+    Unknowns: fluxes by band, then positions and shapes, indices, sizes and indices of single bands;
+    priors as the fit has them.
     """
     group = [0, 1, 2]
     theta = fit.params[group].copy()
@@ -75,8 +75,8 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
     count = np.where(kind == STAR, 3, 7)
     first = np.cumsum(count) - count
     shapes = [(s, c) for s in group for c in range(count[s] - 1)]
-    sizes = [(s, b) for s in (0, 1) for b in range(2)]
-    n_flux, n_all = 6, 6 + len(shapes) + len(sizes)
+    singles = [(s, c, b) for s in (0, 1) for c in (2, 5) for b in range(2)]
+    n_flux, n_all = 6, 6 + len(shapes) + len(singles)
     normal, slope = np.zeros((n_all, n_all)), np.zeros(n_all)
     for b in range(2):
         design = np.zeros((n_all, units[b][0].size))
@@ -84,10 +84,10 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
             design[3 * b + s] = units[b][first[s]].ravel()
         for k, (s, c) in enumerate(shapes):
             design[n_flux + k] = model[s, b] * units[b][first[s] + 1 + c].ravel()
-        for k, (s, own) in enumerate(sizes):
+        for k, (s, c, own) in enumerate(singles):
             if own == b:
                 at = n_flux + len(shapes) + k
-                design[at] = model[s, b] * units[b][first[s] + 3].ravel()
+                design[at] = model[s, b] * units[b][first[s] + 1 + c].ravel()
         normal += design @ design.T / SIGMA**2
         slope += design @ fit.residual[b].ravel() / SIGMA**2
     nuisance = []
@@ -99,8 +99,9 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
         if c == 5:
             normal[at, at] += (options.index_scatter * INDEX[s]) ** -2.0
             nuisance.append(at)
-    for at in range(n_flux + len(shapes), n_all):
-        normal[at, at] += options.size_scatter**-2.0
+    for k, (s, c, _) in enumerate(singles):
+        at = n_flux + len(shapes) + k
+        normal[at, at] += (options.size_scatter * (INDEX[s] if c == 5 else 1.0)) ** -2.0
         nuisance.append(at)
     held = np.setdiff1d(np.arange(n_all), nuisance)
     without = np.linalg.solve(normal[np.ix_(held, held)], slope[held])[:n_flux]

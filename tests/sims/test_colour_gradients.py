@@ -11,7 +11,20 @@ from galsim_tile import draw_source, galsim_moffat
 from hard_tile import HardTile, components, hard_config
 
 from skyloom.psf import PixelPsf
-from skyloom.scene import FitOptions, SceneImage, Sources, SourceType, fit_scene
+from skyloom.scene import (
+    BAND_SHARE,
+    LAWS,
+    FitOptions,
+    SceneFit,
+    SceneImage,
+    ScenePass,
+    SceneState,
+    Sources,
+    SourceType,
+    estimate_law_scatter,
+    fit_scene,
+    law_departures,
+)
 from skyloom.sim import Moffat
 
 WAVELENGTHS = (0.40, 0.625, 0.85)  # micron
@@ -19,7 +32,6 @@ PSFS = (Moffat(fwhm=4.2, beta=3.0), Moffat(fwhm=3.4, beta=3.0), Moffat(fwhm=3.8,
 SIDE, GRID = 110, (6, 6)  # pix, of the cell of a galaxy; cells
 REPEATS = 4
 LAW = {"EXP": 1.0, "DEV": 4.0}
-DEFAULT = FitOptions(index_scatter=0.2, size_scatter=0.05)  # as of the tile
 
 
 def galaxies(rng: np.random.Generator) -> list[dict]:
@@ -37,7 +49,7 @@ def galaxies(rng: np.random.Generator) -> list[dict]:
 
 
 def pulls(*, gradients: bool) -> dict[str, np.ndarray]:
-    """Return pulls of all fluxes: laws taken as they are, and loose."""
+    """Return pulls of all fluxes: laws taken as they are, and as loose as the galaxies show."""
     rng = np.random.default_rng(11)
     rows = galaxies(rng)
     flux = 10 ** rng.uniform(2.9, 3.5, (len(rows), len(PSFS)))  # S/N 20 to 100 in unit noise
@@ -58,7 +70,8 @@ def pulls(*, gradients: bool) -> dict[str, np.ndarray]:
         column["x"], column["y"], r=column["re"] * np.sqrt(1 - column["ell"]),
     )  # fmt: skip
     found: dict[str, list[np.ndarray]] = {"bound": [], "loose": []}
-    for _ in range(REPEATS):
+    bound, loose = FitOptions(), FitOptions()
+    for repeat in range(REPEATS):
         images = [
             SceneImage(
                 data=(c + rng.normal(0.0, 1.0, c.shape)).astype(np.float32),
@@ -68,10 +81,24 @@ def pulls(*, gradients: bool) -> dict[str, np.ndarray]:
             )
             for b, (c, stamp, psf) in enumerate(zip(clean, stamps, PSFS, strict=True))
         ]
-        for name, options in (("bound", FitOptions()), ("loose", DEFAULT)):
+        if repeat == 0:
+            loose = measured(images, sources, fit_scene(images, sources, bound))
+        for name, options in (("bound", bound), ("loose", loose)):
             fit = fit_scene(images, sources, options)
             found[name].append((fit.flux - flux) / fit.flux_err)
     return {name: np.stack(parts) for name, parts in found.items()}
+
+
+def measured(images: list[SceneImage], sources: Sources, fit: SceneFit) -> FitOptions:
+    """Return options with the scatters that a fit shows, as a tile finds them."""
+    scene = ScenePass(images, sources, FitOptions())
+    state = SceneState.start(sources, len(images))
+    state.theta, state.flux, state.flux_cov = fit.params, fit.flux, fit.flux_cov
+    state.started[:] = True
+    state.side = scene.stamp_sides(state)
+    found = law_departures(scene, state, [np.array([k]) for k in range(len(sources))])
+    index = [estimate_law_scatter(found[sources.kind == law]) for law in LAWS]
+    return FitOptions(index_scatter=tuple(index), size_scatter=BAND_SHARE * float(np.mean(index)))
 
 
 def rms(values: np.ndarray) -> float:

@@ -193,19 +193,9 @@ def test_a_small_hard_tile_is_flat_and_its_errors_are_honest(small):
     assert small.assessment.n_silent == 0
 
 
-MISSES = {
-    "psf": "light of the wing beyond a few FWHM goes to galaxies and is missing from stars",
-    "sky": "no sky level before the first fit: sources absorb the gradient",
-    "colours": "errors of galaxies with colour gradients do not contain the misfit of the model",
-    "all": "sky, psf and colours above",
-}
-
-
 @pytest.mark.soak
 @pytest.mark.parametrize("name", ["none", *NUISANCES, "all"])
-def test_the_hard_tile_keeps_the_targets(name, tmp_path, request):
-    if name in MISSES:
-        request.applymarker(pytest.mark.xfail(reason=MISSES[name], strict=False))
+def test_the_hard_tile_keeps_the_targets(name, tmp_path):
     found = measure(tmp_path, name, seed=1)
     check_flat(found, 5.0, 2.0)
     check_pulls(found, 0.9, 1.2)

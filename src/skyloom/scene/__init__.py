@@ -11,7 +11,14 @@ from .blends import BlendQuality, blend_quality
 from .choice import CANDIDATES, NO_SOURCE, ChoiceReason, ChoiceRules, decide_types
 from .diagnostics import SourceDiagnostics, diagnose
 from .fit import ForcedPhotometry, fit_scene, forced_photometry
-from .freedom import loose_sources, refine_loosely
+from .freedom import (
+    BAND_SHARE,
+    LAWS,
+    estimate_law_scatter,
+    law_departures,
+    loose_sources,
+    refine_loosely,
+)
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
 from .model_choice import ModelChoice, choose_models, choose_models_of_state
@@ -35,7 +42,9 @@ from .uncertainty import noise_record
 from .warm import warm_up
 
 __all__ = [
+    "BAND_SHARE",
     "CANDIDATES",
+    "LAWS",
     "NO_SOURCE",
     "PARAMETERS",
     "WHITE_NOISE_LIMIT",
@@ -68,10 +77,12 @@ __all__ = [
     "decide_types",
     "diagnose",
     "ellipse_from_parameters",
+    "estimate_law_scatter",
     "fit_flags",
     "fit_scene",
     "forced_photometry",
     "kernel_tables",
+    "law_departures",
     "loose_sources",
     "measure_apertures",
     "measure_noise_correlation",

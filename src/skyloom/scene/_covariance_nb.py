@@ -39,7 +39,7 @@ DEGENERATE = -2.0
 def _prior(problem, entries, k):
     """Return the inverse variance of what is known of a parameter beforehand."""
     if entries[3, k] >= 0:
-        return problem.size_w[entries[0, k]]
+        return problem.band_w[entries[0, k], entries[1, k]]
     return problem.w[entries[0, k], entries[1, k]]
 
 
@@ -244,15 +244,45 @@ def _sky(normal, first, entries, m, flux, images, inverse, left, covariance, out
             outcome.absorbed[level] += push[k] * dot(covariance[k], push)
 
 
+@lean_exact_kernel
+def _departures(entries, problem, loose, step, inner, departure):
+    """Fill what the pixels say about loose indices, see `_loosen`; ``inner`` is C_LL.
+
+    With W the inverse variances of the priors of L, the step is ``(1 - C W)`` times the truth plus
+    noise of variance ``C - C W C``.
+    """
+    for i in range(loose.shape[0]):
+        if entries[3, loose[i]] >= 0:
+            continue
+        s = entries[0, loose[i]]
+        w = _prior(problem, entries, loose[i])
+        answer, noise = 0.0, w * inner[i, i]
+        for j in range(loose.shape[0]):
+            other = _prior(problem, entries, loose[j])
+            part = w * other * inner[i, j] ** 2
+            noise -= part
+            if j == i:
+                answer += (1.0 - w * inner[i, i]) ** 2
+            elif entries[0, loose[j]] == s:
+                answer += part
+        departure[s, 0] = np.sqrt(w) * step[i]
+        departure[s, 1], departure[s, 2] = answer, noise
+
+
 @exact_kernel
-def _loosen(theta, normal, entries, m, problem, covariance, shift):
-    """Fill what loose Sersic indices, and sizes of single bands, do to the fluxes, to first order.
+def _loosen(theta, normal, entries, m, problem, covariance, shift, departure):
+    """Fill what loose Sersic indices, and shapes of single bands, do to the fluxes, to first order.
 
     With C the covariance of all parameters, g the gradient with that of the priors, and L the loose
     ones, the step ``d = C g`` is ``C_L C_LL^-1 d_L`` away from the step with these held.
     Only this difference is taken: how well the fit has converged does not enter.
+
+    ``departure`` (n, 3) gets the step of each loose index over the width of its prior; and of what
+    its mean square consists: the sum of the squared answers to the galaxy's own loose parameters,
+    each over the width of its prior, and the variance that white noise gives it.
     """
     shift[:] = 0.0
+    departure[:] = 0.0
     n_loose = 0
     loose = np.empty(m, np.int64)
     slope = np.empty(m)
@@ -271,6 +301,7 @@ def _loosen(theta, normal, entries, m, problem, covariance, shift):
         step[i] = dot(covariance[loose[i]], slope)
         for j in range(n_loose):
             inner[i, j] = covariance[loose[i], loose[j]]
+    _departures(entries, problem, loose[:n_loose], step, inner, departure)
     cholesky(inner, np.zeros(n_loose), np.empty(n_loose, np.bool_))
     forward(inner, step)
     backward(inner, step)
@@ -310,7 +341,7 @@ def covariances(
     covariance, inverse = np.empty((m, m)), np.empty((n_flux, n_src, n_src))
     left = np.empty((n_flux, n_src, m))
     _parameter_covariance(theta, normal, entries, m, problem, make_step_room(n_src, m), covariance)
-    _loosen(theta, normal, entries, m, problem, covariance, outcome.shift)
+    _loosen(theta, normal, entries, m, problem, covariance, outcome.shift, outcome.departure)
     room = make_room(n_src, entries.shape[1])
     _inverse_fluxes(normal, first, problem.flux_w, outcome.singular, room, inverse)
     for b in range(n_flux):

@@ -131,7 +131,7 @@ def _make_problem(n, n_flux, g_max):
         np.empty((n, n_flux)),
         g_max,
         np.empty(n, np.bool_),
-        np.empty(n),
+        np.empty((n, 6)),
     )
 
 
@@ -141,11 +141,12 @@ def _take_problem(problem, rows, task):
     for i in range(rows.shape[0]):
         for c in range(6):
             task.free[i, c] = problem.free[rows[i], c]
-        task.loose[i], task.size_w[i] = problem.loose[rows[i]], problem.size_w[rows[i]]
+        task.loose[i] = problem.loose[rows[i]]
     _get_rows(problem.lower, rows, task.lower)
     _get_rows(problem.upper, rows, task.upper)
     _get_rows(problem.mu, rows, task.mu)
     _get_rows(problem.w, rows, task.w)
+    _get_rows(problem.band_w, rows, task.band_w)
     _get_rows(problem.flux_mu, rows, task.flux_mu)
     _get_rows(problem.flux_w, rows, task.flux_w)
 
@@ -173,6 +174,7 @@ def make_outcome(n, n_flux, n_sky):
         np.zeros((n, n_flux, 2)),
         np.zeros((n, n_flux, 3)),
         np.zeros((n, n_flux)),
+        np.zeros((n, 3)),
     )
 
 
@@ -201,6 +203,7 @@ def _store(rows, own, theta, flux, outcome, move, results):
         (results.response.reshape(-1), outcome.response.reshape(-1), n_flux * n_sky),
         (results.pair_cov.reshape(-1), outcome.pair_cov.reshape(-1), n_flux),
         (results.shift.reshape(-1), outcome.shift.reshape(-1), n_flux),
+        (results.departure.reshape(-1), outcome.departure.reshape(-1), 3),
         (results.slope.reshape(-1), outcome.slope.reshape(-1), 2 * n_flux),
         (results.curvature.reshape(-1), outcome.curvature.reshape(-1), 3 * n_flux),
     ):

@@ -130,7 +130,8 @@ class Problem(NamedTuple):
     flux_w: Floats
     g_max: float
     loose: Bools  # (n,), the Sersic index is free for the covariances only
-    size_w: Floats  # (n,), inverse variance of ln r of single bands about ln r; 0: all the same
+    band_w: Floats  # (n, 6), inverse variances of parameters of single bands about those of all;
+    # 0: they are the same
 
 
 class Correlation(NamedTuple):
@@ -155,6 +156,7 @@ class Outcome(NamedTuple):
     slope: Floats  # (n, F, 2), gradient of -chi-square / 2 by a shift of the image of one key
     curvature: Floats  # (n, F, 3), its second derivatives xx, xy, yy, all else held
     shift: Floats  # (n, F), what loose indices and sizes would do to the fluxes
+    departure: Floats  # (n, 3), what the pixels say about loose indices: see `_covariance_nb`
 
 
 class Results(NamedTuple):
@@ -178,6 +180,7 @@ class Results(NamedTuple):
     slope: Floats
     curvature: Floats
     shift: Floats
+    departure: Floats
 
 
 class Addresses(NamedTuple):
@@ -284,6 +287,7 @@ def empty_results(theta: Floats, flux: Floats, n_sky: int) -> Results:
         slope=np.zeros((n, n_flux, 2)),
         curvature=np.zeros((n, n_flux, 3)),
         shift=np.zeros((n, n_flux)),
+        departure=np.zeros((n, 3)),
     )
 
 

@@ -26,7 +26,7 @@ TRUST = 10.0  # a step predicted to gain less than this times the tolerance need
 def moving_parameters(members, problem, n_flux):
     """Return source, column, parameter number, flux key of everything that moves (4, entries).
 
-    Each free parameter comes once, for all flux keys (-1); then sizes that differ from key to key;
+    Each free parameter comes once, for all flux keys (-1); then those that differ from key to key;
     behind them stand the positions of members that share those of their anchor.
     """
     free = problem.free
@@ -36,8 +36,9 @@ def moving_parameters(members, problem, n_flux):
         for c in range(members.n_units[s] - 1):
             if free[s, c] or (members.anchor[s] != s and c < 2):
                 n += 1
-        if problem.size_w[s] > 0.0:
-            n += n_flux
+        for c in range(6):
+            if problem.band_w[s, c] > 0.0:
+                n += n_flux
     number = np.full((n_src, 6), -1)
     entries = np.full((4, n), -1)
     k = 0
@@ -48,10 +49,11 @@ def moving_parameters(members, problem, n_flux):
                 number[s, c] = k
                 k += 1
     for s in range(n_src):
-        if problem.size_w[s] > 0.0:
-            for b in range(n_flux):
-                entries[0, k], entries[1, k], entries[2, k], entries[3, k] = s, 2, k, b
-                k += 1
+        for c in range(6):
+            if problem.band_w[s, c] > 0.0:
+                for b in range(n_flux):
+                    entries[0, k], entries[1, k], entries[2, k], entries[3, k] = s, c, k, b
+                    k += 1
     for s in range(n_src):
         if members.anchor[s] != s:
             for c in range(min(2, members.n_units[s] - 1)):

@@ -42,13 +42,13 @@ def kernel_addresses() -> Addresses:
     scratch = Scratch(work, number, number, number, pixels, pixels, pixels, table)
     normal = Normal(cube, table, table, line, table, line, cube)
     problem = Problem(
-        np.zeros((1, 6), np.bool_), table, table, table, table, table, table, 1.0, flag, line
+        np.zeros((1, 6), np.bool_), table, table, table, table, table, table, 1.0, flag, table
     )  # fmt: skip
     correlation = Correlation(flag, np.zeros((1, 1, 1), np.float32))
     outcome = Outcome(
         param_cov=cube, flux_cov=cube, response=cube, absorbed=line, partner=number,
         pair_cov=table, chi2=line, singular=flag, report=line, slope=cube, curvature=cube,
-        shift=table,
+        shift=table, departure=table,
     )  # fmt: skip
     spread = address_of(
         correlated_products, members, table, tables, images, scratch, correlation, cube

@@ -222,7 +222,7 @@ def _problem(cells: Cells, kind: Ints, side: Ints) -> Problem:
         flux_w=none,
         g_max=float(cells.scene.options.max_ellipticity),
         loose=np.zeros(m, np.bool_),
-        size_w=np.zeros(m),
+        band_w=np.zeros((m, 6)),
     )
 
 

@@ -19,15 +19,31 @@ from dataclasses import replace
 
 import numpy as np
 
-from skyloom._types import Bools, Ints, Pixels
+from skyloom._types import Bools, Floats, Ints, Pixels
 
 from .passes import ScenePass
 from .sources import SourceType
 from .state import SceneState
 
-__all__ = ["loose_sources", "refine_loosely"]
+__all__ = [
+    "BAND_SHARE",
+    "LAWS",
+    "estimate_law_scatter",
+    "law_departures",
+    "loose_sources",
+    "refine_loosely",
+]
 
-INDEX = {SourceType.EXP: 1.0, SourceType.DEV: 4.0}
+LAWS = (SourceType.EXP, SourceType.DEV)
+INDEX = (1.0, 4.0)
+BAND_SHARE = 0.25  # scatter of ln r and ln n of single bands over that of ln n: bulges and discs
+PROBE = 0.3  # scatter of ln n with which departures are looked for
+PROBE_SNR = 30.0  # fainter galaxies say nothing about their indices
+WILD = 1.0  # scatter of galaxies that are something else, or blended
+OUTLIERS = np.array([0.0, 0.05, 0.1, 0.2, 0.3])  # what their share may be
+SCATTERS = np.arange(0.0, 0.601, 0.005)
+TINY = 1e-300
+SIGNIFICANT = 2.0  # of ln likelihood, over galaxies that keep to their laws
 
 
 def loose_sources(scene: ScenePass, state: SceneState) -> Bools:
@@ -36,9 +52,18 @@ def loose_sources(scene: ScenePass, state: SceneState) -> Bools:
 
 
 def _loose_index(scene: ScenePass, state: SceneState) -> Bools:
-    if scene.options.index_scatter == 0.0 or scene.options.profile != "exact":
+    if scene.options.profile != "exact":
         return np.zeros(len(scene.sources), np.bool_)
-    return np.asarray(np.isin(scene.sources.kind, list(INDEX)) & _has_size(scene, state))
+    return np.asarray((_index_scatter(scene) > 0.0) & _has_size(scene, state))
+
+
+def _index_scatter(scene: ScenePass) -> Floats:
+    """Return the scatter of ln n about the law of every source; 0 for those without a law."""
+    result = np.zeros(len(scene.sources))
+    known = np.broadcast_to(scene.options.index_scatter, len(LAWS))
+    for law, scatter in zip(LAWS, known, strict=True):
+        result[scene.sources.kind == law] = scatter
+    return result
 
 
 def _loose_size(scene: ScenePass, state: SceneState) -> Bools:
@@ -73,8 +98,8 @@ def refine_loosely(
     sources, options = scene.sources, scene.options
     loose = _loose_index(scene, state)
     index = np.ones(len(sources))
-    for kind, n in INDEX.items():
-        index[sources.kind == kind] = n
+    for law, n in zip(LAWS, INDEX, strict=True):
+        index[sources.kind == law] = n
     columns = {
         name: getattr(sources, name).copy() for name in ("kind", "free", "prior_mean", "prior_ivar")
     }
@@ -84,14 +109,77 @@ def refine_loosely(
         columns["kind"][loose] = SourceType.SERSIC
         columns["free"][loose, 5] = True
         columns["prior_mean"][loose, 5] = index[loose]
-        columns["prior_ivar"][loose, 5] = (options.index_scatter * index[loose]) ** -2.0
+        columns["prior_ivar"][loose, 5] = (_index_scatter(scene) * index)[loose] ** -2.0
         seen.theta[loose, 5] = index[loose]
     freed.sources = replace(sources, **columns)
     freed.loose = loose
-    if (has_sizes := _loose_size(scene, state)).any():
-        freed.size_ivar = np.where(has_sizes, options.size_scatter**-2.0, 0.0)
+    if (by_band := _loose_size(scene, state)).any():
+        ivar = np.zeros((len(sources), 6))
+        ivar[by_band, 2] = options.size_scatter**-2.0
+        has_index = by_band & columns["free"][:, 5] & (columns["kind"] == SourceType.SERSIC)
+        scatter = options.size_scatter * seen.theta[has_index, 5]
+        ivar[has_index, 5] = scatter**-2.0
+        freed.band_ivar = ivar
     after = freed.refine_errors(seen, blocks, prepared)
     after.theta = state.theta.copy()
     after.theta_cov[loose, 5, :] = 0.0
     after.theta_cov[loose, :, 5] = 0.0
     return after
+
+
+def law_departures(scene: ScenePass, state: SceneState, blocks: Sequence[Ints]) -> Floats:
+    """Return what the pixels say about the Sersic indices of bright galaxies.
+
+    Parameters
+    ----------
+    scene : ScenePass
+    state : SceneState
+        A finished fit.
+    blocks : sequence of ndarray of int
+        Rows that are solved together; blocks without a bright galaxy are left out.
+
+    Returns
+    -------
+    ndarray, shape (n, 3)
+        Departure of ln n from the law (shrunk towards 0); how its mean square answers to the
+        square of the scatter; its variance by white noise.  Zero for everybody else.
+    """
+    probe = copy(scene)
+    probe.options = replace(scene.options, index_scatter=PROBE, size_scatter=BAND_SHARE * PROBE)
+    bright = _loose_index(probe, state) & (state.snr > PROBE_SNR)
+    nobody = np.zeros(0, np.int64)
+    chosen = [(rows, nobody) for rows in blocks if bright[rows].any()]
+    found = np.zeros((len(scene.sources), 3))
+    if chosen:
+        after = refine_loosely(probe, state, chosen, scene.residual(state))
+        found[bright] = after.departure[bright] * [PROBE, 1.0, PROBE**2]
+    return found
+
+
+def estimate_law_scatter(departures: Floats, *, variance_factor: float = 1.0) -> float:
+    """Return the scatter of ln n about the laws that explains departures; 0 if none is needed.
+
+    Parameters
+    ----------
+    departures : ndarray, shape (n, 3)
+        Rows of `law_departures`; those without information are ignored.
+    variance_factor : float
+        By what correlated noise widens the variance.
+
+    Notes
+    -----
+    The maximum of the likelihood, the share of galaxies that are something else being fitted as
+    well; one that gains less than 2 over no scatter at all counts as none.
+    """
+    value, answer, noise = departures[departures[:, 1] > 0.0].T
+    noise = np.maximum(noise, 0.0) * variance_factor + 1e-12
+
+    def density(scatter: Floats) -> Floats:
+        variance = answer * scatter[:, None] ** 2 + noise
+        return np.asarray(np.exp(-0.5 * value**2 / variance) / np.sqrt(variance))
+
+    lawful, wild = density(SCATTERS), density(np.array([WILD]))
+    shares = [np.log((1.0 - w) * lawful + w * wild + TINY).sum(axis=1) for w in OUTLIERS]
+    total = np.max(shares, axis=0)
+    best = int(np.argmax(total))
+    return float(SCATTERS[best]) if total[best] - total[0] > SIGNIFICANT else 0.0

@@ -43,14 +43,14 @@ class FitOptions:
     psf_error : float
         Error of the PSF as a fraction of the model, added to the noise of every pixel: the residual
         of a bright star then does not drive its neighbours.  0: the PSF is exact.
-    index_scatter : float
-        Scatter of ln n of exponential and de Vaucouleurs galaxies about the n = 1 and 4 of their
-        laws: after the fit the index is marginalised to first order, which corrects the fluxes and
-        widens their errors; positions, shapes and models stay those of the law.  0: galaxies keep
-        to their laws.  Without effect on ``'hl13'`` profiles.
+    index_scatter : float or tuple of float
+        Scatter of ln n of exponential and de Vaucouleurs galaxies, or of both in turn, about the
+        n = 1 and 4 of their laws: after the fit the index is marginalised to first order, which
+        corrects the fluxes and widens their errors; positions, shapes and models stay those of the
+        law.  0: galaxies keep to their laws.  Without effect on ``'hl13'`` profiles.
     size_scatter : float
-        Scatter of ln r of galaxies in single bands about the common one, marginalised likewise: for
-        colour gradients.  0: the size is the same in all bands.
+        Scatter of ln r of galaxies in single bands about the common one, and of ln n where it is
+        free, marginalised likewise: for colour gradients.  0: the same in all bands.
     correlated_noise : bool
         Measure the correlation of the noise between pixels where an image does not state it, and
         let it count in the errors.
@@ -74,7 +74,7 @@ class FitOptions:
     offset_snr: float = math.inf
     prior_offset: float = 0.2
     psf_error: float = 0.0
-    index_scatter: float = 0.0
+    index_scatter: float | tuple[float, ...] = 0.0
     size_scatter: float = 0.0
     correlated_noise: bool = True
     stamp_side: int | None = None

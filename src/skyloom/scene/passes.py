@@ -109,8 +109,8 @@ class ScenePass(PreparedScene):
         Notes
         -----
         Where `correlation` says so, the noise of neighbouring pixels is correlated; where `loose`
-        and ``size_ivar`` say so, index and size of single bands are nuisance parameters, see
-        `skyloom.scene.freedom`.
+        and ``band_ivar`` say so, indices and what single bands have of their own are nuisance
+        parameters, see `skyloom.scene.freedom`.
         """
         after = state.copy()
         free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
@@ -119,7 +119,9 @@ class ScenePass(PreparedScene):
         results = self._solve(after, free, tasks, *prepared, own=own)
         rows = np.concatenate([rows for rows, _ in blocks])
         self._store_covariances(rows, results, after)
-        after.shift[rows] = np.where(results.healthy[rows, None], results.shift[rows], 0.0)
+        for name in ("shift", "departure"):
+            found = getattr(results, name)[rows]
+            getattr(after, name)[rows] = np.where(results.healthy[rows, None], found, 0.0)
         return after
 
     def _solve(
@@ -203,7 +205,7 @@ class ScenePass(PreparedScene):
             flux_w=np.asarray(flux_ivar, dtype=np.float64) if known else none,
             g_max=float(self.options.max_ellipticity),
             loose=self.loose,
-            size_w=self.size_ivar,
+            band_w=self.band_ivar,
         )
 
     def _priors(self, state: SceneState) -> tuple[Floats, Floats]:

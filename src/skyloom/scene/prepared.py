@@ -74,7 +74,7 @@ class PreparedScene:
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.correlation = white_noise(len(images))
         self.loose = np.zeros(len(sources), np.bool_)
-        self.size_ivar = np.zeros(len(sources))
+        self.band_ivar = np.zeros((len(sources), 6))
         self._stamps = StampRule(
             geometry=self.geometry,
             rings=np.stack([ring_brightness(im) for im in images]),

@@ -28,7 +28,8 @@ class SceneState:
     takes away (in one of its rows), ``gained`` (n,) decrease of the objective at the last
     pass, of a source's block, ``side`` (n,) stamp sides of the last pass [pix] (0: none yet),
     ``faint`` (n,) those that priors hold, ``shift`` (n, F) what has to be added to the fluxes of
-    the models because profiles may differ from their laws (see `skyloom.scene.freedom`).
+    the models because profiles may differ from their laws, ``departure`` (n, 3) what tells whether
+    they do (see `skyloom.scene.freedom`).
     """
 
     theta: Floats
@@ -52,6 +53,7 @@ class SceneState:
     side: Ints
     faint: Bools
     shift: Floats
+    departure: Floats
 
     @classmethod
     def start(cls, sources: Sources, n_flux: int, n_sky: int = 0) -> SceneState:
@@ -81,6 +83,7 @@ class SceneState:
             side=np.zeros(n, np.int64),
             faint=np.zeros(n, np.bool_),
             shift=np.zeros((n, n_flux)),
+            departure=np.zeros((n, 3)),
         )
 
     def copy(self) -> SceneState:

@@ -27,7 +27,7 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .passes import TYPES_PASSES, last_halos, last_pass, locate_state
+from .passes import FIRST_FREE, TYPES_PASSES, last_halos, last_pass, locate_state
 from .patch_log import group_records
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import Payloads
@@ -41,7 +41,6 @@ __all__ = ["FitPass", "JoinScene", "fit_stages"]
 
 
 EARLY_TOLERANCE = {1: 300.0, 2: 30.0}  # while neighbours move; the next pass looks again
-FIRST_FREE = 2  # pass whose start has been fitted with free shapes
 _OF_ERRORS = (
     *("theta_cov", "flux_cov", "partner", "pair_cov", "sky_response", "singular", "shift"),
 )
@@ -75,7 +74,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 5
+    version = 6
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True

@@ -402,15 +402,17 @@ class SkyloomConfig(Config):
     psf_error: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
     """Error of the PSF as a fraction of the model, added to the noise of every pixel: residuals of
     bright stars then do not drive their neighbours."""
-    galaxy_index_scatter: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    galaxy_index_scatter: Annotated[float, Field(ge=0.0, le=1.0)] | Literal["auto"] = "auto"
     """Scatter of ln n of exponential and de Vaucouleurs galaxies about their n = 1 and 4. Fluxes of
     those above a signal-to-noise of 10 are corrected for the index that the pixels prefer, and
     errors contain what the pixels do not tell; positions, shapes and models stay those of the
-    type. Takes fit_passes of at least 2, and profile: exact. 0: galaxies are exactly of their
-    type; 0.2 is right for discs with bulges."""
-    galaxy_size_scatter: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Scatter of ln r of galaxies in single bands about the common one, as colour gradients make
-    it; treated likewise, with either profile. 0: one size for all bands; try 0.05."""
+    type. auto: as the bright galaxies of the tile have it, each type by itself, 0 where they do
+    not differ from their type significantly; 0: galaxies are exactly of their type. Takes
+    fit_passes of at least 2, and profile: exact."""
+    galaxy_size_scatter: Annotated[float, Field(ge=0.0, le=1.0)] | Literal["auto"] = "auto"
+    """Scatter of ln r of galaxies in single bands about the common one, and of ln n where that is
+    free, as colour gradients make it; treated likewise, with either profile. auto: a quarter of
+    the mean scatter of indices; 0: one shape for all bands."""
     zp_estimate: Literal["median", "ml"] = "median"
     """What calibrates magnitudes: zp_median, the median weighted by flux errors alone, or zp_ml,
     the mean with an intrinsic scatter in the weights. Both are always computed."""

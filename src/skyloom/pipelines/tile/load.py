@@ -211,7 +211,7 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
     """Mark the pixels of a band that are of no use or saturated; guess the level of its sky."""
 
     name = "masks"
-    version = 3
+    version = 4
     dimensions = ("band",)
 
     @override

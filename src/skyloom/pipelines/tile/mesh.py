@@ -1,4 +1,4 @@
-"""Bilinear fields over the working frame: cells, nodes at their corners, and their algebra.
+"""Bilinear and quadratic fields over the working frame: cells, nodes, and their algebra.
 
 Matrices of nodes are symmetric and lower banded, as `scipy.linalg.cholesky_banded` has them: row k
 holds the entries k below the diagonal.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from skyloom._types import Floats
 
-__all__ = ["CELL", "bilinear", "cells", "fractions", "hats", "ties", "times"]
+__all__ = ["CELL", "bilinear", "cells", "fractions", "hats", "quadratics", "ties", "times"]
 
 CELL = 256  # pix: wider than any stamp that is fitted freely
 
@@ -37,6 +37,17 @@ def hats(at: npt.NDArray[Any], length: int, nodes: int) -> Floats:
     rows = np.arange(len(cell))
     table[rows, cell] = 1.0 - t
     table[rows, cell + 1] = t
+    return table
+
+
+def quadratics(at: npt.NDArray[Any], length: int, number: int) -> Floats:
+    """Return the weight of each quadratic spline at positions along an axis, (n, number)."""
+    cell, t = fractions(np.nan_to_num(np.asarray(at, dtype=np.float64)), length, number - 2)
+    table = np.zeros((len(cell), number))
+    rows = np.arange(len(cell))
+    table[rows, cell] = 0.5 * (1.0 - t) ** 2
+    table[rows, cell + 1] = 0.5 + t * (1.0 - t)
+    table[rows, cell + 2] = 0.5 * t**2
     return table
 
 

@@ -6,9 +6,18 @@ from skyloom.butler import DataId
 
 from .config import TileConfig
 
-__all__ = ["LAST_HALOS", "TYPES_PASSES", "last_halos", "last_pass", "locate_state", "locate_types"]
+__all__ = [
+    "FIRST_FREE",
+    "LAST_HALOS",
+    "TYPES_PASSES",
+    "last_halos",
+    "last_pass",
+    "locate_state",
+    "locate_types",
+]
 
 TYPES_PASSES = (1, 2)  # types are chosen after them: positions and shapes have been free
+FIRST_FREE = 2  # pass whose start has been fitted with free shapes
 LAST_HALOS = 1  # pass after which halos of bright stars are measured for the last time
 
 

@@ -15,6 +15,8 @@ from skyloom.geometry import Box
 from skyloom.images import Frame, MaskBit
 from skyloom.psf import FieldPsf
 from skyloom.scene import (
+    BAND_SHARE,
+    LAWS,
     BlendGroups,
     FitOptions,
     PsfTransforms,
@@ -133,12 +135,13 @@ class PatchScene:
                     origin=(x0, y0),
                 )
             )
+        index, size = law_scatters(config, sky)
         options = FitOptions(
             offset_snr=OFFSET_SNR,
             profile=config.skyloom.profile,
             psf_error=config.skyloom.psf_error,
-            index_scatter=config.skyloom.galaxy_index_scatter,
-            size_scatter=config.skyloom.galaxy_size_scatter,
+            index_scatter=index,
+            size_scatter=size,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
         )
@@ -261,6 +264,17 @@ def patch_scenes(
             halos=known,
         )
         yield part, scene
+
+
+def law_scatters(
+    config: TileConfig, sky: dict[str, npt.NDArray[Any]]
+) -> tuple[tuple[float, ...], float]:
+    """Return the scatter of indices by law, and that of single bands; ``sky`` has the measured."""
+    index, size = config.skyloom.galaxy_index_scatter, config.skyloom.galaxy_size_scatter
+    known = np.zeros(len(LAWS)) if index == "auto" else np.full(len(LAWS), index)
+    if index == "auto" and "law_scatter" in sky:
+        known = sky["law_scatter"]
+    return tuple(known.tolist()), float(BAND_SHARE * known.mean() if size == "auto" else size)
 
 
 def _band_psf(

@@ -50,7 +50,7 @@ def add_apertures(
         local,
         prepared,
         radius=pixels,
-        sky_err=patch.sky.at(patch.sky.error, x, y),
+        sky_err=patch.sky.error_at(x, y),
         variance_factor=_factors(noise, pixels, patch.fwhm),
     )
     for b, band in enumerate(patch.bands):

@@ -119,7 +119,7 @@ def add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) ->
 def add_fluxes(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
     """Add the fluxes and their errors, that of the sky level included [scaled counts]."""
     x, y = state.theta[local, 0], state.theta[local, 1]
-    sky_error = patch.sky.at(patch.sky.error, x, y)
+    sky_error = patch.sky.error_at(x, y)
     for b, band in enumerate(patch.bands):
         variance = state.flux_cov[local, b, b]
         extra = (np.nan_to_num(state.sky_response[local, b, b]) * sky_error[:, b]) ** 2
@@ -144,7 +144,7 @@ def add_quality(
     fit["fit_evaluations"] = state.evaluations[local]
     fit["group_size"] = sizes[group[patch.base]]
     x, y = state.theta[local, 0], state.theta[local, 1]
-    level, error = (patch.sky.at(values, x, y) for values in (patch.sky.level, patch.sky.error))
+    level, error = patch.sky.level_at(x, y), patch.sky.error_at(x, y)
     for b, band in enumerate(patch.bands):
         fit[f"chi2_{band}"] = found.reduced_chi2[:, b]
         fit[f"n_good_{band}"] = found.n_good[:, b]

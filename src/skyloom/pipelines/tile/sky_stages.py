@@ -16,10 +16,12 @@ import numpy.typing as npt
 from astropy.table import Table
 from typing_extensions import override
 
+from skyloom._types import Floats
 from skyloom.butler import DataId
 from skyloom.flow import Dataset, Dim, Handle, Stage
 
 from .config import TileConfig
+from .law_scatter import measured_scatter, measures_scatter, patch_departures
 from .noise_sums import MAX_LAG, field_correlations
 from .passes import last_pass, locate_state
 from .patch_scene import FIT_KEYS, patch_scenes
@@ -57,7 +59,7 @@ class SumsOutputs:
 class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
     """Sum up what all sources together left in a patch."""
 
-    version = 1
+    version = 2
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -78,15 +80,21 @@ class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
             and int(inputs.unit["pass"]) == last_pass(self.config) - 1
         )
         sums, noise = [], [np.zeros(0)]
+        departures: list[Floats] = []
         for part, patch in patch_scenes(self.config, inputs, level):
             state = patch.state(state_of_part(inputs.scene, part.band))
             residual, weight = patch.scene.residual(patch.near_base(state))
             sums.append(patch.sky_statistics(residual, weight, state))
             if measures_noise:
                 noise.append(patch.noise_statistics(residual, weight))
+            if measures_scatter(self.config, int(inputs.unit["pass"])):
+                departures.append(patch_departures(patch, state))
         if measures_noise:
             noise = noise[1:]
-        return SumsOutputs(sky={"sums": np.concatenate(sums), "noise": np.concatenate(noise)})
+        found = {"sums": np.concatenate(sums), "noise": np.concatenate(noise)}
+        if departures:
+            found["departures"] = np.concatenate(departures)
+        return SumsOutputs(sky=found)
 
 
 def first_sky(start: dict[str, dict[str, Any]], frames: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +131,7 @@ class JoinOutputs:
 class JoinSky(Stage[TileConfig, JoinInputs, JoinOutputs]):
     """Move the sky, and the bands against each other, by what a pass left."""
 
-    version = 1
+    version = 2
     dimensions = ("pass",)
     config_keys = ("skyloom.fit_passes",)
     tolerant = True
@@ -149,7 +157,9 @@ class JoinSky(Stage[TileConfig, JoinInputs, JoinOutputs]):
             "shift": band_offsets(inputs.scene, bands, shape, before["shift"]),
             "shift_before": before["shift"],
         }
-        return JoinOutputs(sky={**sky.to_arrays(), **shift, **noise})
+        departures = [part["departures"] for part in parts if "departures" in part]
+        scatter = measured_scatter(departures, noise)
+        return JoinOutputs(sky={**sky.to_arrays(), **shift, **noise, **scatter})
 
 
 def _correlations(parts: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -1,0 +1,90 @@
+"""How far the galaxies of a tile are from their laws, measured on its own bright galaxies.
+
+With ``skyloom.galaxy_index_scatter: auto`` patches collect before the last pass what the pixels say
+about the Sersic index of each bright galaxy; together they tell by how much indices scatter, and
+the last pass counts with that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skyloom._types import Floats
+from skyloom.scene import LAWS, SceneState, estimate_law_scatter, law_departures
+
+from .config import TileConfig
+from .passes import FIRST_FREE, last_pass
+from .patch_scene import PatchScene
+
+__all__ = ["measured_scatter", "measures_scatter", "patch_departures"]
+
+log = logging.getLogger(__name__)
+
+
+def measures_scatter(config: TileConfig, number: int) -> bool:
+    """Tell whether departures are collected after a pass: before the last, of fitted shapes."""
+    is_asked = config.skyloom.galaxy_index_scatter == "auto" and config.skyloom.profile == "exact"
+    return is_asked and number == last_pass(config) - 1 and number >= FIRST_FREE - 1
+
+
+def patch_departures(patch: PatchScene, state: SceneState) -> Floats:
+    """Return `skyloom.scene.law_departures` of the sources that a patch fits.
+
+    Parameters
+    ----------
+    patch : PatchScene
+    state : SceneState
+        All sources after the pass.
+
+    Returns
+    -------
+    ndarray, shape (n, 5)
+        Catalogue row, `SourceType`, then the three columns; only those with information.
+    """
+    blocks = [block for parts in patch.own_groups().values() for block in parts]
+    seen = state.copy()
+    seen.side = patch.scene.stamp_sides(state)
+    seen.faint = (state.snr < patch.scene.options.prior_snr) & state.started
+    found = law_departures(patch.scene, seen, blocks)
+    known = np.flatnonzero(found[:, 1] > 0.0)
+    return np.column_stack([patch.rows[known], patch.sources.kind[known], found[known]])
+
+
+def measured_scatter(
+    parts: Sequence[Floats], noise: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return ``law_scatter`` of `LAWS`, all patches together; nothing where none was asked.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray, shape (n, 5)
+        From `patch_departures`.
+    noise : mapping
+        ``rho`` and ``correlated`` of the bands, where they were measured.
+    """
+    if not parts:
+        return {}
+    found = np.concatenate(parts)
+    found = found[np.argsort(found[:, 0], kind="stable")]
+    factor, scatter = _variance_factor(noise), []
+    for kind in LAWS:
+        own = found[found[:, 1] == kind, 2:]
+        scatter.append(estimate_law_scatter(own, variance_factor=factor))
+        log.info("%d %s galaxies scatter by %.3f in ln n", len(own), kind.name, scatter[-1])
+    return {"law_scatter": np.array(scatter)}
+
+
+def _variance_factor(noise: Mapping[str, npt.NDArray[Any]]) -> float:
+    """Return by what correlated noise widens the variance of smooth sums, mean of the bands.
+
+    Sums over all lags are those of the largest galaxies: for smaller ones this is careful.
+    """
+    if "rho" not in noise:
+        return 1.0
+    total = noise["rho"].sum(axis=(1, 2))
+    return float(np.mean(np.where(noise["correlated"], total, 1.0)))
