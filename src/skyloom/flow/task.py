@@ -48,7 +48,12 @@ class Binding:
         """Return what the field receives."""
         if self.handles is None:
             return self.value
-        found = {k: h if self.lazy else _read(h) for k, h in self.handles.items()}
+        if self.lazy:
+            found: dict[Any, Any] = dict(self.handles)
+        else:
+            # What is gathered is read by one unit only.
+            read = Handle.read if self.many else _read
+            found = {key: read(handle) for key, handle in self.handles.items()}
         return found if self.many else found[None]
 
 

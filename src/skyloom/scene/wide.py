@@ -113,15 +113,19 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
 def _waves(
     level: int, fold: int, keep: int, oversampling: int, fades: bool
 ) -> tuple[Floats, Floats]:
-    """Return cos and sin of the wave numbers of a level at the pixels of a stamp, (N, S)."""
-    x = np.arange(-keep, keep + 1)
+    """Return cos and sin of half of the wave numbers at half of the pixels of a stamp, (N, S).
+
+    From 0 to Nyquist, and from the central pixel to the edge.
+    """
+    x = np.arange(keep + 1)
     ramp = np.ones(len(x))
     if fades:
         # Light beyond the grid has only coarse structure; a hard cut would add fine one.
         taper = EDGE_TAPER * oversampling
-        edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
+        edge = np.minimum(keep + 0.5 - x, taper) / taper
         ramp = np.sin(0.5 * np.pi * edge) ** 2
-    k = 2.0 * np.pi * fold * np.fft.fftfreq(WIDE_SIDE * fold)
+    side = WIDE_SIDE * fold
+    k = 2.0 * np.pi * fold * np.fft.fftfreq(side)[: side // 2 + 1]
     phase = np.multiply.outer(k / 2**level, x / oversampling)
     return np.cos(phase) * ramp, np.sin(phase) * ramp
 
@@ -134,17 +138,32 @@ def psf_level(stamp: Pixels, oversampling: int, level: int, fold: int = 1) -> Pi
     inner = slice(half - keep, half + keep + 1)
     side = WIDE_SIDE * fold
     cos, sin = _waves(level, fold, keep, oversampling, keep < half)
-    # The image is real: kx from 0 to Nyquist, the others mirrored.
+    # Parts that are even and odd about the centre need half of the pixels and wave numbers each.
+    even_y, odd_y = _even_and_odd(stamp[inner, inner])
+    even, odd = _even_and_odd((even_y.T @ cos.T) / oversampling**2)  # [x, ky]
+    cos_cos, sin_cos = cos @ even, sin @ odd
+    even, odd = _even_and_odd((odd_y.T @ sin.T) / oversampling**2)
+    cos_sin, sin_sin = cos @ even, sin @ odd
+    planes = np.empty((2, side, side), np.float32)
     half_side = side // 2 + 1
-    columns = stamp[inner, inner].T @ np.concatenate([cos, sin]).T  # [x, ky]
-    c, s = columns[:, :side], columns[:, side:]
-    spectrum = np.empty((side, side), np.complex128)
-    spectrum.real[:half_side] = cos[:half_side] @ c - sin[:half_side] @ s
-    spectrum.imag[:half_side] = -(cos[:half_side] @ s + sin[:half_side] @ c)
-    mirror = -np.arange(side) % side
-    spectrum[half_side:] = spectrum[mirror[half_side:]][:, mirror].conj()
-    spectrum /= oversampling**2
-    return np.concatenate([spectrum.real.ravel(), spectrum.imag.ravel()]).astype(np.float32)
+    low, high, back = slice(half_side), slice(half_side, side), slice(side // 2 - 1, 0, -1)
+    for kx, x, sx in ((low, slice(None), 1.0), (high, back, -1.0)):
+        for ky, y, sy in ((low, slice(None), 1.0), (high, back, -1.0)):
+            planes[0, kx, ky] = cos_cos[x, y] - sx * sy * sin_sin[x, y]
+            planes[1, kx, ky] = -(sy * cos_sin[x, y] + sx * sin_cos[x, y])
+    # Nyquist is its own mirror image.
+    planes[0, high, side // 2] = planes[0, back, side // 2]
+    planes[1, high, side // 2] = -planes[1, back, side // 2]
+    return planes.ravel()
+
+
+def _even_and_odd(values: Floats) -> tuple[Floats, Floats]:
+    """Return f(x) + f(-x) and f(x) - f(-x) along the first axis, x from 0; f(0) itself once."""
+    middle = values.shape[0] // 2
+    after, before = values[middle:], values[middle::-1]
+    even = after + before
+    even[0] *= 0.5
+    return even, after - before
 
 
 def light_extent(radius_major: Floats, n: Floats, snr: Floats) -> Floats:
