@@ -29,7 +29,15 @@ from ._fft_nb import twiddles
 from ._records import SINGLE_SIDE, Tables, WideFilter, sample_members
 from ._wide_nb import N_TAPS, WIDE_SIDE, render_wide_member
 
-__all__ = ["light_extent", "psf_level", "psf_levels", "stamp_side", "wide_filter", "wide_renderer"]
+__all__ = [
+    "light_extent",
+    "psf_level",
+    "psf_levels",
+    "psf_planes",
+    "stamp_side",
+    "wide_filter",
+    "wide_renderer",
+]
 
 FILTER_RADIUS = 22  # points: with the PSF, twice this fits into half of the grid
 FILTER_EDGE = 0.3 * np.pi  # rad / point, where W is one half
@@ -109,9 +117,9 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
     return np.concatenate(parts)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _waves(
-    level: int, fold: int, keep: int, oversampling: int, fades: bool
+    side: int, level: int, fold: int, keep: int, oversampling: int, fades: bool
 ) -> tuple[Floats, Floats]:
     """Return cos and sin of half of the wave numbers at half of the pixels of a stamp, (N, S).
 
@@ -124,20 +132,44 @@ def _waves(
         taper = EDGE_TAPER * oversampling
         edge = np.minimum(keep + 0.5 - x, taper) / taper
         ramp = np.sin(0.5 * np.pi * edge) ** 2
-    side = WIDE_SIDE * fold
-    k = 2.0 * np.pi * fold * np.fft.fftfreq(side)[: side // 2 + 1]
+    grid = side * fold
+    k = 2.0 * np.pi * fold * np.fft.fftfreq(grid)[: grid // 2 + 1]
     phase = np.multiply.outer(k / 2**level, x / oversampling)
     return np.cos(phase) * ramp, np.sin(phase) * ramp
 
 
 def psf_level(stamp: Pixels, oversampling: int, level: int, fold: int = 1) -> Pixels:
     """Transform a PSF stamp on the wave numbers of one level; see `psf_levels`."""
+    return psf_planes(stamp, oversampling, WIDE_SIDE, level=level, fold=fold).ravel()
+
+
+def psf_planes(
+    stamp: Pixels, oversampling: int, side: int, *, level: int = 0, fold: int = 1
+) -> Pixels:
+    """Transform a PSF stamp on the wave numbers of a grid of ``side`` points.
+
+    Parameters
+    ----------
+    stamp, oversampling
+        As of `psf_levels`.
+    side : int
+        Points along each axis; what reaches beyond the grid is cut off, with a soft edge.
+    level : int
+        The points are ``2**level`` pixels apart.
+    fold : int
+        Frequencies that are kept, in units of those of the points.
+
+    Returns
+    -------
+    ndarray of float32, shape (2, side * fold, side * fold)
+        Real and imaginary part, ``[kx, ky]``.
+    """
     stamp = np.asarray(stamp, np.float64)
     half = stamp.shape[0] // 2
-    keep = min(half, oversampling * (WIDE_SIDE // 2 * 2**level - 1))
+    keep = min(half, oversampling * (side // 2 * 2**level - 1))
     inner = slice(half - keep, half + keep + 1)
-    side = WIDE_SIDE * fold
-    cos, sin = _waves(level, fold, keep, oversampling, keep < half)
+    cos, sin = _waves(side, level, fold, keep, oversampling, keep < half)
+    side *= fold
     # Parts that are even and odd about the centre need half of the pixels and wave numbers each.
     even_y, odd_y = _even_and_odd(stamp[inner, inner])
     even, odd = _even_and_odd((even_y.T @ cos.T) / oversampling**2)  # [x, ky]
@@ -147,14 +179,15 @@ def psf_level(stamp: Pixels, oversampling: int, level: int, fold: int = 1) -> Pi
     planes = np.empty((2, side, side), np.float32)
     half_side = side // 2 + 1
     low, high, back = slice(half_side), slice(half_side, side), slice(side // 2 - 1, 0, -1)
-    for kx, x, sx in ((low, slice(None), 1.0), (high, back, -1.0)):
-        for ky, y, sy in ((low, slice(None), 1.0), (high, back, -1.0)):
-            planes[0, kx, ky] = cos_cos[x, y] - sx * sy * sin_sin[x, y]
-            planes[1, kx, ky] = -(sy * cos_sin[x, y] + sx * sin_cos[x, y])
-    # Nyquist is its own mirror image.
-    planes[0, high, side // 2] = planes[0, back, side // 2]
-    planes[1, high, side // 2] = -planes[1, back, side // 2]
-    return planes.ravel()
+    planes[0, low, low] = cos_cos - sin_sin
+    planes[1, low, low] = -(cos_sin + sin_cos)
+    planes[0, low, high] = (cos_cos + sin_sin)[:, back]
+    planes[1, low, high] = (cos_sin - sin_cos)[:, back]
+    # The image is real: F(-kx, -ky) is the conjugate of F(kx, ky).
+    mirror = -np.arange(side) % side
+    planes[0, high] = planes[0, back][:, mirror]
+    np.negative(planes[1, back][:, mirror], out=planes[1, high])
+    return planes
 
 
 def _even_and_odd(values: Floats) -> tuple[Floats, Floats]:

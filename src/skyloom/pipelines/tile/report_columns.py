@@ -181,9 +181,10 @@ def add_choice(
     rules = ChoiceRules(try_share=TRY_SHARE)
     choice = choose_models_of_state(patch.scene, state, local, prepared, rules=rules)
     fit["type_suggested"] = _type_names(choice.kind)
-    for name in choice.table().colnames:
+    found = choice.table()
+    for name in found.colnames:
         if name.startswith("dchisq_"):
-            fit[name] = np.asarray(choice.table()[name])
+            fit[name] = np.asarray(found[name])
 
 
 def add_types(fit: Table, types: Table) -> None:
