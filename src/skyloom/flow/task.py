@@ -11,10 +11,13 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from astropy.table import Column, MaskedColumn
 from typing_extensions import override
 
 from skyloom.butler import Butler, DataId, Handle, Value, is_disk_full, remove_temporaries
@@ -68,7 +71,21 @@ def _read(handle: Handle[Any]) -> Any:
         if len(table) > _MAX_ROWS:
             return table
         _TABLES[handle.digest] = table
-    return _TABLES[handle.digest].copy()
+    return _copied(_TABLES[handle.digest])
+
+
+def _copied(table: Any) -> Any:
+    """Return a copy of a table; astropy's own takes three times longer."""
+    other = table.__class__()
+    other.meta = deepcopy(table.meta)
+    for name, column in table.columns.items():
+        facts = (column.unit, column.description, column.format, column.meta or None)
+        if isinstance(column, MaskedColumn) or any(fact is not None for fact in facts):
+            other.columns[name] = column.copy()
+        else:
+            other.columns[name] = np.array(column.data).view(Column)
+            other.columns[name].name = name
+    return other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
