@@ -119,7 +119,7 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
 
 @lru_cache(maxsize=32)
 def _waves(
-    side: int, level: int, fold: int, keep: int, oversampling: int, fades: bool
+    side: int, *, level: int, fold: int, keep: int, oversampling: int, fades: bool
 ) -> tuple[Floats, Floats]:
     """Return cos and sin of half of the wave numbers at half of the pixels of a stamp, (N, S).
 
@@ -164,14 +164,16 @@ def psf_planes(
     ndarray of float32, shape (2, side * fold, side * fold)
         Real and imaginary part, ``[kx, ky]``.
     """
-    stamp = np.asarray(stamp, np.float64)
-    half = stamp.shape[0] // 2
+    exact = np.asarray(stamp, np.float64)
+    half = exact.shape[0] // 2
     keep = min(half, oversampling * (side // 2 * 2**level - 1))
     inner = slice(half - keep, half + keep + 1)
-    cos, sin = _waves(side, level, fold, keep, oversampling, keep < half)
+    cos, sin = _waves(
+        side, level=level, fold=fold, keep=keep, oversampling=oversampling, fades=keep < half
+    )
     side *= fold
     # Parts that are even and odd about the centre need half of the pixels and wave numbers each.
-    even_y, odd_y = _even_and_odd(stamp[inner, inner])
+    even_y, odd_y = _even_and_odd(exact[inner, inner])
     even, odd = _even_and_odd((even_y.T @ cos.T) / oversampling**2)  # [x, ky]
     cos_cos, sin_cos = cos @ even, sin @ odd
     even, odd = _even_and_odd((odd_y.T @ sin.T) / oversampling**2)
