@@ -145,13 +145,20 @@ def _compressed(
     nodes = np.linspace(-1.0, 1.0, 9)
     u, v = (a.ravel() for a in np.meshgrid(nodes, nodes))
     spread = np.asarray(np.linalg.qr(monomials(u, v, degree=degree), mode="r")) / 9.0
-    stack = spread @ images
+    stacks = [spread @ images]
     if cells is not None:
-        stack = np.concatenate([stack, cells / math.sqrt(cells.shape[0])])
+        stacks.append(cells)
     # Eigenvectors of the small Gram matrix: much cheaper than a decomposition of the images.
-    power, left = np.linalg.eigh(stack @ stack.T)
+    scale = np.concatenate([np.full(len(s), len(s) ** -0.5) for s in stacks])
+    scale[: len(stacks[0])] = 1.0
+    gram = np.block([[a @ b.T for b in stacks] for a in stacks]) * np.outer(scale, scale)
+    power, left = np.linalg.eigh(gram)
     keep = np.flatnonzero(power > (_KEEP**2) * power[-1])[::-1]
-    basis = (left[:, keep] / np.sqrt(power[keep])).T @ stack
+    mixing = (scale[:, None] * left[:, keep] / np.sqrt(power[keep])).T
+    parts = np.split(mixing, [len(stacks[0])], axis=1)
+    basis = parts[0] @ stacks[0]
+    if cells is not None:
+        basis += parts[1] @ cells
     basis *= np.where(basis.sum(axis=1) < 0, -1.0, 1.0)[:, None]
     side = math.isqrt(images.shape[1])
     return FieldPsf(

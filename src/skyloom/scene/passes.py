@@ -94,7 +94,12 @@ class ScenePass:
         self.size_ivar = np.zeros(len(sources))
         self._stamps = StampRule(
             geometry=self.geometry,
-            rings=np.stack([ring_brightness(im) for im in images]),
+            rings=np.stack(
+                [
+                    ring_brightness(im, transforms)
+                    for im, transforms in zip(images, self.geometry.transforms, strict=True)
+                ]
+            ),
             noise=self.noise,
             psf_fwhm=self.psf_fwhm,
             fixed=options.stamp_side,

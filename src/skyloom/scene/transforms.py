@@ -76,6 +76,7 @@ class PsfTransforms:
         self._psf = psf
         self._cache: dict[tuple[int, int], Pixels] = {}
         self._levels: dict[tuple[int, int, int], Pixels] = {}
+        self._rings: dict[tuple[tuple[float, ...], float], list[Pixels]] = {}
 
     @property
     def oversampling(self) -> int:
@@ -120,6 +121,25 @@ class PsfTransforms:
         if key not in self._levels:
             self._levels[key] = psf_level(self._psf.basis[k], self.oversampling, level, fold)
         return self._levels[key]
+
+    def rings(self, radii: tuple[float, ...], margin: float) -> list[Pixels]:
+        """Return the samples (K, m) of all basis images about some radii [pix].
+
+        None where the stamp ends less than ``margin`` beyond the ring.
+        """
+        key = radii, margin
+        if key not in self._rings:
+            basis = np.asarray(self._psf.basis)
+            side = basis.shape[-1]
+            axis = (np.arange(side) - side // 2) / self.oversampling
+            radius = np.hypot(axis[:, None], axis[None, :])
+            self._rings[key] = [
+                basis[
+                    :, (np.abs(radius - r) < 1.0) & (side // self.oversampling > 2.0 * r + margin)
+                ]
+                for r in radii
+            ]
+        return self._rings[key]
 
     def coefficients(self, x: Floats, y: Floats) -> Floats:
         """Return the basis coefficients at image positions, shape (n, K)."""
