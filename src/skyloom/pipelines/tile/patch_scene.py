@@ -117,14 +117,15 @@ class PatchScene:
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
+            data = np.where(good, payload["image"][b], 0) - self.sky.surface(b, self.box)
+            variance: Floats | float = np.asarray(self.sky_sigma[b], np.float64) ** 2
             halo = halos.light(number[band], self.box)
-            own = payload["source_variance"][b] * np.maximum(halo, 0.0)
-            variance = np.asarray(self.sky_sigma[b], np.float64) ** 2 + own
+            if halo.any():
+                data -= halo.astype(np.float32)
+                variance = variance + payload["source_variance"][b] * np.maximum(halo, 0.0)
             images.append(
                 SceneImage(
-                    data=np.where(good, payload["image"][b], 0)
-                    - self.sky.surface(b, self.box)
-                    - halo.astype(np.float32),
+                    data=data,
                     ivar=np.where(good, 1.0 / variance, 0.0).astype(np.float32),
                     psf=pairs[b][0],
                     flux_key=band,
