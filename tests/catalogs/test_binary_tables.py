@@ -116,3 +116,14 @@ def test_faults(tmp_path, table, kind):
         write(table, tmp_path / "no" / "t")
     with pytest.raises(BadTable, match="column z"):
         write(Table({"z": np.array([1j])}), tmp_path / "z")
+
+
+@pytest.mark.parametrize("rows", [3, 5000])  # stored as it is, and compressed
+def test_parquet_of_any_length_may_be_changed_after_reading(tmp_path, rows):
+    table = Table({"x": np.arange(rows) / 7.0, "v": np.ones((rows, 2)), "b": np.ones(rows, bool)})
+    write_parquet(table, tmp_path / "a.parquet")
+    again = read_parquet(tmp_path / "a.parquet")
+    for name in table.colnames:
+        np.testing.assert_array_equal(again[name], table[name])
+        again[name][0] = 0
+        assert not np.any(again[name][0])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from flow_toys import (
     BANDS,
     CONFIG,
@@ -265,6 +265,26 @@ def test_units_that_share_a_table_cannot_change_it_for_each_other(tmp_path: Path
     second = bound().load()
     assert second.colnames == ["x"]
     assert second["x"].tolist() == [1.0, 2.0]
+
+
+def test_shared_tables_keep_what_they_say_of_their_columns(tmp_path: Path) -> None:
+    table = Table({"x": [1.0, 2.0], "n": [3, 4], "s": ["a", "b"]}, meta={"k": [1]})
+    table["x"].unit, table["n"].description = "pix", "how many"
+    table["m"] = MaskedColumn([1, 2], mask=[True, False])
+    path = tmp_path / "a.parquet"
+    written = write_dataset(table, path, "table")
+    handle: Handle[Table] = Handle(
+        type="rows", data_id=DataId(), path=path, digest=written.digest, format="table"
+    )
+    for _ in range(2):
+        found = Binding(handles={None: handle}).load()
+        assert found.colnames == table.colnames
+        assert [found[n].name for n in found.colnames] == table.colnames
+        assert (str(found["x"].unit), found["n"].description) == ("pix", "how many")
+        assert found["m"].mask.tolist() == [True, False]
+        assert found["s"].tolist() == ["a", "b"]
+        assert found.meta["k"] == [1]
+        found.meta["k"].append(2)
 
 
 def test_few_tables_are_kept(tmp_path: Path) -> None:

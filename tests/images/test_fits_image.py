@@ -195,3 +195,12 @@ def test_a_real_compressed_tile(shared_data):
     assert (image.hdu, image.shape, image.keyword("FILTER")) == (1, (1600, 1600), "r")
     box = Box(700, 900, 300, 420)
     assert np.array_equal(image.read(box), image.read()[box.slices])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_box_is_the_same_by_whole_rows_or_by_parts_of_rows(tmp_path, pixels, kind, monkeypatch):
+    image = FitsImage.open(write(tmp_path / "a.fits", kind, pixels))
+    box = Box(7, 31, 5, 38)
+    rows = image.read(box)
+    monkeypatch.setattr("skyloom.images.fits._ROWS_AT_ONCE", 0)
+    np.testing.assert_array_equal(image.read(box), rows)

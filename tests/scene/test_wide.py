@@ -17,6 +17,7 @@ from skyloom.scene.wide import (
     _low_pass,
     light_extent,
     psf_levels,
+    psf_planes,
     stamp_side,
     wide_filter,
 )
@@ -344,6 +345,26 @@ def test_psf_transforms_are_linear_and_those_of_the_stamp() -> None:
     both = psf_levels(2.0 * stamp + gaussian_stamp(), 1, 3)
     expected = 2.0 * planes.ravel() + GAUSSIAN[: len(both)]
     np.testing.assert_allclose(both, expected, rtol=0, atol=1e-6)  # single precision
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+@pytest.mark.parametrize("side", [8, 32])  # smaller and larger than the stamp
+def test_psf_planes_are_the_sums_over_all_pixels(side: int, fold: int) -> None:
+    stamp = np.random.default_rng(3).normal(size=(41, 41))  # neither even nor odd
+    got = psf_planes(stamp, 2, side, fold=fold)
+    keep = min(20, 2 * (side // 2 - 1))
+    x = np.arange(-keep, keep + 1)
+    ramp = np.ones(x.size)
+    if keep < 20:
+        ramp = np.sin(0.5 * np.pi * np.minimum(keep + 0.5 - np.abs(x), 6.0) / 6.0) ** 2
+    cut = stamp[20 - keep : 21 + keep, 20 - keep : 21 + keep] * np.outer(ramp, ramp)
+    k = 2.0 * np.pi * fold * np.fft.fftfreq(side * fold)
+    waves = np.exp(-0.5j * np.multiply.outer(k, x))
+    expected = waves @ cut.T @ waves.T / 4.0  # [kx, ky]
+    some = np.arange(side * fold) != side * fold // 2  # Nyquist has no sign
+    found = (got[0] + 1j * got[1])[np.ix_(some, some)]
+    # single precision
+    np.testing.assert_allclose(found, expected[np.ix_(some, some)], rtol=0, atol=1e-5)
 
 
 def test_an_oversampled_psf_gives_the_same_image() -> None:

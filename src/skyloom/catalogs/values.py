@@ -79,11 +79,14 @@ def column_as_float(table: Table, name: str) -> Floats:
             numbers[masked] = np.nan
         return numbers
     cells = column_as_text(table, name)
+    numbers = np.full(len(cells), np.nan)
+    filled = cells != ""
     try:
-        return cells.astype(np.float64)  # fast where every cell is a number
+        numbers[filled] = cells[filled].astype(np.float64)  # fast where every cell is a number
     except ValueError:
         pass
-    numbers = np.full(len(cells), np.nan)
+    else:
+        return numbers
     bad: list[int] = []
     for row, cell in enumerate(cells.tolist()):
         if cell.strip().lower() in MISSING:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import sep
 from astropy.table import Table
-from scipy import ndimage, signal
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats, Pixels
@@ -154,6 +154,8 @@ def filter_noise(data: Pixels, noise: Pixels, bad: Bools, kernel: Pixels) -> flo
     good = ndimage.binary_erosion(~bad[part], iterations=kernel.shape[0] // 2, border_value=0)
     if good.sum() < 1000:
         return 1.0
+    from scipy import signal  # noqa: PLC0415 - slow to import, and no other stage needs it
+
     snr = signal.fftconvolve(data[part] / noise[part], kernel, mode="same")
     snr = snr[good] / math.sqrt(float((kernel**2).sum()))
     middle = _mode(snr)

@@ -44,7 +44,7 @@ def code_digest(module: str) -> str:
     if _is_working_copy():
         start = module if module.startswith("skyloom.") else None
         roots = [start] if start else [*_imports(files[0], module)] if files else []
-        files += _reachable(roots) + _data_files()
+        files += [*_reachable(roots), *_data_files(_PACKAGE)]
     for path in files:
         digest.update(f"{path.name}\0{_file_digest(path)}\0".encode())
     return digest.hexdigest()
@@ -59,9 +59,10 @@ def _is_working_copy() -> bool:
     return not {"site-packages", "dist-packages"} & set(_PACKAGE.parts)
 
 
-def _data_files() -> list[Path]:
-    found = (p for p in _PACKAGE.rglob("*") if p.suffix in {".yaml", ".json", ".csv", ".npz"})
-    return sorted(found)
+@functools.cache
+def _data_files(package: Path) -> tuple[Path, ...]:
+    found = (p for p in package.rglob("*") if p.suffix in {".yaml", ".json", ".csv", ".npz"})
+    return tuple(sorted(found))
 
 
 def _reachable(roots: list[str]) -> list[Path]:
@@ -70,18 +71,21 @@ def _reachable(roots: list[str]) -> list[Path]:
     todo = list(roots)
     while todo:
         name = todo.pop()
-        path = _file_of(name)
-        if name in seen or path is None or f"{name}.".startswith(_NOT_CONTENT + "."):
+        if name in seen or f"{name}.".startswith(_NOT_CONTENT + "."):
+            continue
+        path = _file_of(name, _PACKAGE)
+        if path is None:
             continue
         seen[name] = path
         todo.extend(_imports(path, name))
     return [seen[name] for name in sorted(seen)]
 
 
-def _file_of(name: str) -> Path | None:
+@functools.cache
+def _file_of(name: str, package: Path) -> Path | None:
     if not f"{name}.".startswith("skyloom."):
         return None
-    base = _PACKAGE.joinpath(*name.split(".")[1:])
+    base = package.joinpath(*name.split(".")[1:])
     for path in (base / "__init__.py", base.with_suffix(".py")):
         if path.is_file():
             return path

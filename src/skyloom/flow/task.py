@@ -11,10 +11,13 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from astropy.table import Column, MaskedColumn
 from typing_extensions import override
 
 from skyloom.butler import Butler, DataId, Handle, Value, is_disk_full, remove_temporaries
@@ -48,7 +51,12 @@ class Binding:
         """Return what the field receives."""
         if self.handles is None:
             return self.value
-        found = {k: h if self.lazy else _read(h) for k, h in self.handles.items()}
+        if self.lazy:
+            found: dict[Any, Any] = dict(self.handles)
+        else:
+            # What is gathered is read by one unit only.
+            read = Handle.read if self.many else _read
+            found = {key: read(handle) for key, handle in self.handles.items()}
         return found if self.many else found[None]
 
 
@@ -63,7 +71,21 @@ def _read(handle: Handle[Any]) -> Any:
         if len(table) > _MAX_ROWS:
             return table
         _TABLES[handle.digest] = table
-    return _TABLES[handle.digest].copy()
+    return _copied(_TABLES[handle.digest])
+
+
+def _copied(table: Any) -> Any:
+    """Return a copy of a table; astropy's own takes three times longer."""
+    other = table.__class__()
+    other.meta = deepcopy(table.meta)
+    for name, column in table.columns.items():
+        facts = (column.unit, column.description, column.format, column.meta or None)
+        if isinstance(column, MaskedColumn) or any(fact is not None for fact in facts):
+            other.columns[name] = column.copy()
+        else:
+            other.columns[name] = np.array(column.data).view(Column)
+            other.columns[name].name = name
+    return other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

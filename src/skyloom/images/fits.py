@@ -32,6 +32,7 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.
 
 # warnings.catch_warnings changes global state: one thread at a time.
 _OPENING = threading.Lock()
+_ROWS_AT_ONCE = 1 << 22  # pix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,7 +176,12 @@ class FitsImage:
             raise ValueError(f"{self.where}: {box} is not inside the image {self.shape}")
         with opened_fits(self.path) as hdus:
             try:
-                return np.asarray(hdus[self.hdu].section[box.slices])
+                hdu = hdus[self.hdu]
+                is_plain = not isinstance(hdu, fits.CompImageHDU)
+                if is_plain and box.shape[0] * self.shape[1] <= _ROWS_AT_ONCE:
+                    y, x = box.slices  # whole rows are one read, parts of them one each
+                    return np.asarray(hdu.section[y])[:, x]
+                return np.asarray(hdu.section[box.slices])
             except MemoryError:
                 raise
             except Exception as error:  # the codecs of tile compression have types of their own

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from skyloom._types import Floats, Ints
+from skyloom._types import Floats
 
 from ._grid import Grid
 from ._moffat_fit import centred_moffats
@@ -41,7 +41,7 @@ def assemble(
     """Return the PSF, its growth curve, and the total flux of the fitting model at stars u, v."""
     stars = u, v
     wide = (side - 1) * oversampling + 1
-    native = _native(side, oversampling)
+    native = slice(None, None, oversampling)  # the samples at pixel centres along an axis
     scale, scale_err = _wing_scale(basis, correction)
 
     fine = (np.arange(wide) - wide // 2) / oversampling
@@ -53,17 +53,17 @@ def assemble(
         centre = blocks.centre if blocks else fine
         width = blocks.width if blocks else np.ones(wide)
         stamps = centred_moffats(shapes, beta=beta, centre=centre, width=width)
-        area = (width[:, None] * width[None, :]).ravel()
-        pixels = slice(None) if blocks else native
-        inside = stamps.reshape(u.size, -1)[:, pixels] @ area[pixels]
+        step = slice(None) if blocks else native
+        pixels, width = stamps[:, step, step], width[step]
+        inside = (pixels @ width) @ width
         within = 1.0 - (1.0 + (total_radius / np.exp(shapes[:, 0])) ** 2) ** (1.0 - beta)
         beyond = np.maximum(within - inside, 0.0)
         if correction.order >= 0:
             own = monomials(u, v, degree=correction.order) @ correction.images
             basis.apply_centred(stamps, own, centre=centre)
-        flat = stamps.reshape(u.size, -1)
-        total = flat[:, pixels] @ area[pixels] + scale * beyond
-        return flat / total[:, None], total, beyond
+        total = (pixels @ width) @ width + scale * beyond
+        stamps /= total[:, None, None]
+        return stamps.reshape(u.size, -1), total, beyond
 
     degree = 2 * field.order + max(correction.order, 0)
     u, v = _nodes(degree)
@@ -75,7 +75,8 @@ def assemble(
         t = (np.arange(_CELLS) + 0.5) * 2.0 / _CELLS - 1.0
         v, u = (a.ravel() for a in np.meshgrid(t, t, indexing="ij"))
         cells, _, _ = family(u, v, field.shapes(u, v))
-        cells = (cells - monomials(u, v, degree=degree) @ images) * edge
+        cells -= monomials(u, v, degree=degree) @ images
+        cells *= edge
     psf = _compressed(
         images * edge,
         cells,
@@ -86,7 +87,7 @@ def assemble(
     )
     origin = np.zeros(1)
     stamp, total, beyond = family(origin, origin, field.smooth(origin, origin))
-    stamp = (stamp * edge)[0, native].reshape(side, side)
+    stamp = (stamp * edge).reshape(wide, wide)[native, native]
     radius = np.arange(1.0, side // 2 + 1)
     growth = GrowthCurve(
         radius=radius,
@@ -112,15 +113,6 @@ def _nodes(degree: int) -> tuple[Floats, Floats]:
     t = np.cos(np.pi * (np.arange(degree + 2) + 0.5) / (degree + 2))
     u, v = np.meshgrid(t, t)
     return u.ravel(), v.ravel()
-
-
-def _native(side: int, oversampling: int) -> slice | Ints:
-    """Index of the samples at pixel centres in a flattened stamp."""
-    if oversampling == 1:
-        return slice(None)
-    wide = (side - 1) * oversampling + 1
-    grid = np.arange(wide**2).reshape(wide, wide)[::oversampling, ::oversampling]
-    return grid.ravel()
 
 
 def _wing_scale(basis: PolarBasis, correction: PolarFit) -> tuple[float, float]:
@@ -153,13 +145,20 @@ def _compressed(
     nodes = np.linspace(-1.0, 1.0, 9)
     u, v = (a.ravel() for a in np.meshgrid(nodes, nodes))
     spread = np.asarray(np.linalg.qr(monomials(u, v, degree=degree), mode="r")) / 9.0
-    stack = spread @ images
+    stacks = [spread @ images]
     if cells is not None:
-        stack = np.concatenate([stack, cells / math.sqrt(cells.shape[0])])
+        stacks.append(cells)
     # Eigenvectors of the small Gram matrix: much cheaper than a decomposition of the images.
-    power, left = np.linalg.eigh(stack @ stack.T)
+    scale = np.concatenate([np.full(len(s), len(s) ** -0.5) for s in stacks])
+    scale[: len(stacks[0])] = 1.0
+    gram = np.block([[a @ b.T for b in stacks] for a in stacks]) * np.outer(scale, scale)
+    power, left = np.linalg.eigh(gram)
     keep = np.flatnonzero(power > (_KEEP**2) * power[-1])[::-1]
-    basis = (left[:, keep] / np.sqrt(power[keep])).T @ stack
+    mixing = (scale[:, None] * left[:, keep] / np.sqrt(power[keep])).T
+    parts = np.split(mixing, [len(stacks[0])], axis=1)
+    basis = parts[0] @ stacks[0]
+    if cells is not None:
+        basis += parts[1] @ cells
     basis *= np.where(basis.sum(axis=1) < 0, -1.0, 1.0)[:, None]
     side = math.isqrt(images.shape[1])
     return FieldPsf(

@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dtrtri
 
 from skyloom._types import Floats, Ints
 
@@ -290,7 +291,7 @@ def _solve(
         width = prior
         if learn:
             # The diagonal of the inverse is the sum of squares of the columns of inv(L).
-            half = solve_triangular(factor[0], np.eye(group.size), lower=True, check_finite=False)
+            half = np.tril(dtrtri(factor[0], lower=1, overwrite_c=1)[0])
             shrunk = np.einsum("ij,ij->j", half, half)
             variance = prior * shrunk
             # MacKay 1992: power over the number of functions that the data determine

@@ -73,18 +73,21 @@ def annulus_background(
     """
     inner, outer = annulus_radii(stamp.shape[0], rin=rin, rout=rout)
     radius = stamp_radius(stamp.shape[0])
-    used = good & np.isfinite(stamp) & (radius >= inner) & (radius <= outer)
+    ring = good & np.isfinite(stamp) & (radius >= inner) & (radius <= outer)
+    values = stamp[ring]
+    used = np.ones(values.size, np.bool_)
     for _ in range(_ROUNDS):
         if used.sum() < max(1, min_pixels):
             break
-        values = stamp[used].astype(np.float64)
-        kept = used & (np.abs(stamp - np.median(values)) <= clip_sigma * values.std())
+        some = values[used].astype(np.float64)
+        kept = used & (np.abs(values - np.median(some)) <= clip_sigma * some.std())
         if kept.sum() == used.sum():
             break
         used = kept
+    ring[ring] = used
     if used.sum() < max(1, min_pixels):
-        return AnnulusBackground(level=0.0, used=used, is_measured=False)
-    return AnnulusBackground(level=float(np.median(stamp[used])), used=used, is_measured=True)
+        return AnnulusBackground(level=0.0, used=ring, is_measured=False)
+    return AnnulusBackground(level=float(np.median(values[used])), used=ring, is_measured=True)
 
 
 def without_local_background(

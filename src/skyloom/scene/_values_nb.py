@@ -143,6 +143,17 @@ def _add_stamp(images, members, s, values, flux, sign):
                     line[c] += amount * value[c]
 
 
+@kernel_part
+def _is_seen(images, members, s):
+    """Tell whether the stamp of a source reaches into any image."""
+    n = members.size[s]
+    for b in range(images.offset.shape[0]):
+        x0, y0 = members.origin[s, b, 0], members.origin[s, b, 1]
+        if -n < x0 < images.shape[b, 1] and -n < y0 < images.shape[b, 0]:
+            return True
+    return False
+
+
 @lean_kernel
 def _fill_values(members, theta, wanted, tables, work, partner, values):
     """Do what `unit_values` does, with room for it."""
@@ -170,8 +181,10 @@ def unit_values(
 def _subtract_all(images, members, theta, flux, tables, sign, work, partner, wanted, values):
     """Do what `subtract_models` does, with room for it."""
     for s in range(members.kind.shape[0]):
+        # All images or none: which of them share a transform must not depend on the box.
+        seen = _is_seen(images, members, s)
         for b in range(wanted.shape[1]):
-            wanted[s, b] = flux[s, images.key[b]] != 0.0
+            wanted[s, b] = seen and flux[s, images.key[b]] != 0.0
     for s in range(members.kind.shape[0]):
         _source_values(members, s, theta, wanted, tables, work, partner, values)
         _add_stamp(images, members, s, values, flux, -sign)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -205,27 +204,15 @@ def typical_noise(ivar: Pixels) -> float:
     return float(1.0 / np.sqrt(np.median(good))) if good.size else 1.0
 
 
-def ring_brightness(image: SceneImage) -> Floats:
+def ring_brightness(image: SceneImage, transforms: PsfTransforms) -> Floats:
     """Return the PSF per unit flux on the rings where stamps of 32, 64, 128 px end, shape (3,).
 
-    0 where the PSF ends: there is nothing that a larger stamp would hold.
+    0 where the PSF ends: there is nothing that a larger stamp would hold.  ``transforms`` are those
+    of its PSF.
     """
-    basis = np.asarray(image.psf.basis)
     height, width = image.data.shape
-    centre = image.psf.coefficients(
+    centre = transforms.coefficients(
         np.array([image.origin[0] + 0.5 * width]), np.array([image.origin[1] + 0.5 * height])
     )
-    flat = basis.reshape(len(basis), -1)
-    cut = [centre[0] @ flat[:, ring] for ring in _rings(basis.shape[-1], image.psf.oversampling)]
+    cut = [centre[0] @ samples for samples in transforms.rings(RINGS, RING_MARGIN)]
     return np.array([float(np.median(np.abs(v))) if v.size else 0.0 for v in cut])
-
-
-@lru_cache(maxsize=16)
-def _rings(side: int, oversampling: int) -> tuple[Ints, ...]:
-    """Return which samples of a flattened PSF stamp lie on each of `RINGS`; none where it ends."""
-    axis = (np.arange(side) - side // 2) / oversampling
-    radius = np.hypot(axis[:, None], axis[None, :]).ravel()
-    return tuple(
-        np.flatnonzero((np.abs(radius - r) < 1.0) & (side // oversampling > 2.0 * r + RING_MARGIN))
-        for r in RINGS
-    )

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from skyloom._types import Bools, Floats, Pixels
 
@@ -261,7 +261,8 @@ def _only_centre(max_lag: int) -> Floats:
 def _bartlett_error(known: Floats, rho: Floats, pairs: Floats) -> Floats:
     """Return the standard errors of ``rho``, if the significant part ``known`` is the truth."""
     max_lag = rho.shape[0] // 2
-    self_product = signal.convolve(known, known)  # known is symmetric; lags to 2 max_lag
+    # Known is symmetric; lags to 2 max_lag.
+    self_product = ndimage.convolve(np.pad(known, max_lag), known, mode="constant")
     double = self_product[::2, ::2]
     single = self_product[max_lag:-max_lag, max_lag:-max_lag]
     square = (known**2).sum()

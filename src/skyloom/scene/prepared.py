@@ -77,7 +77,12 @@ class PreparedScene:
         self.band_ivar = np.zeros((len(sources), 6))
         self._stamps = StampRule(
             geometry=self.geometry,
-            rings=np.stack([ring_brightness(im) for im in images]),
+            rings=np.stack(
+                [
+                    ring_brightness(im, transforms)
+                    for im, transforms in zip(images, self.geometry.transforms, strict=True)
+                ]
+            ),
             noise=self.noise,
             psf_fwhm=self.psf_fwhm,
             fixed=options.stamp_side,

@@ -17,7 +17,7 @@ from ._records import SINGLE_SIDE, Tables
 from ._vector_nb import aligned
 from ._wide_nb import levels_of
 from .profiles import fixed_table, sersic_table_grid
-from .wide import EDGE_TAPER, psf_level, wide_filter, wide_renderer
+from .wide import psf_level, psf_planes, wide_filter, wide_renderer
 
 __all__ = ["STAMP_SIDES", "ProfileVariant", "PsfBank", "PsfTransforms", "kernel_tables"]
 
@@ -76,6 +76,7 @@ class PsfTransforms:
         self._psf = psf
         self._cache: dict[tuple[int, int], Pixels] = {}
         self._levels: dict[tuple[int, int, int], Pixels] = {}
+        self._rings: dict[tuple[tuple[float, ...], float], list[Pixels]] = {}
 
     @property
     def oversampling(self) -> int:
@@ -124,6 +125,25 @@ class PsfTransforms:
         if key not in self._levels:
             self._levels[key] = psf_level(self._psf.basis[k], self.oversampling, level, fold)
         return self._levels[key]
+
+    def rings(self, radii: tuple[float, ...], margin: float) -> list[Pixels]:
+        """Return the samples (K, m) of all basis images about some radii [pix].
+
+        None where the stamp ends less than ``margin`` beyond the ring.
+        """
+        key = radii, margin
+        if key not in self._rings:
+            basis = np.asarray(self._psf.basis)
+            side = basis.shape[-1]
+            axis = (np.arange(side) - side // 2) / self.oversampling
+            radius = np.hypot(axis[:, None], axis[None, :])
+            self._rings[key] = [
+                basis[
+                    :, (np.abs(radius - r) < 1.0) & (side // self.oversampling > 2.0 * r + margin)
+                ]
+                for r in radii
+            ]
+        return self._rings[key]
 
     def coefficients(self, x: Floats, y: Floats) -> Floats:
         """Return the basis coefficients at image positions, shape (n, K)."""
@@ -202,32 +222,12 @@ def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels
 
     With ``fold < oversampling`` only frequencies below Nyquist are kept.
     """
-    grid = side * oversampling
-    half = stamp.shape[0] // 2
-    keep = min(half, grid // 2 - oversampling)
-    inner = slice(half - keep, half + keep + 1)
-    cut = np.asarray(stamp, np.float64)[inner, inner]
-    if keep < half:
-        # A hard cut rings when shifted by a fraction of a pixel; the last pixels fade out.
-        taper = EDGE_TAPER * oversampling
-        edge = np.minimum(keep + 0.5 - np.abs(np.arange(-keep, keep + 1)), taper) / taper
-        ramp = np.sin(0.5 * np.pi * edge) ** 2
-        cut = cut * np.outer(ramp, ramp)
-    padded = np.zeros((grid, grid))
-    padded[: 2 * keep + 1, : 2 * keep + 1] = cut
-    half_plane = np.fft.rfft2(np.roll(padded, (-keep, -keep), axis=(0, 1)))
-    if fold < oversampling:
-        low = np.r_[0 : side // 2, grid - side // 2 : grid]
-        half_plane = half_plane[low, : side // 2 + 1] / oversampling**2
-        grid = side
+    planes = psf_planes(stamp, oversampling, side, fold=fold)
+    if fold == oversampling:
+        planes *= np.float32(oversampling**2)
     # The Nyquist row and column have no partner: a shifted real image cannot use them.
-    half_plane[grid // 2, :] = 0.0
-    half_plane[:, grid // 2] = 0.0
-    planes = np.empty((2, grid, grid), np.float32)  # real and imaginary part, [kx, ky]
-    planes[0, : grid // 2 + 1], planes[1, : grid // 2 + 1] = half_plane.T.real, half_plane.T.imag
-    # The image is real: F(-kx, -ky) is the conjugate of F(kx, ky).
-    mirrored = np.conj(half_plane[-np.arange(grid), grid // 2 - 1 : 0 : -1]).T
-    planes[0, grid // 2 + 1 :], planes[1, grid // 2 + 1 :] = mirrored.real, mirrored.imag
+    planes[:, side * fold // 2, :] = 0.0
+    planes[:, :, side * fold // 2] = 0.0
     return planes.ravel()
 
 

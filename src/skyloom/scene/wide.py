@@ -29,7 +29,15 @@ from ._fft_nb import twiddles
 from ._records import SINGLE_SIDE, Tables, WideFilter, sample_members
 from ._wide_nb import N_TAPS, WIDE_SIDE, render_wide_member
 
-__all__ = ["light_extent", "psf_level", "psf_levels", "stamp_side", "wide_filter", "wide_renderer"]
+__all__ = [
+    "light_extent",
+    "psf_level",
+    "psf_levels",
+    "psf_planes",
+    "stamp_side",
+    "wide_filter",
+    "wide_renderer",
+]
 
 FILTER_RADIUS = 22  # points: with the PSF, twice this fits into half of the grid
 FILTER_EDGE = 0.3 * np.pi  # rad / point, where W is one half
@@ -109,42 +117,88 @@ def psf_levels(stamp: Pixels, oversampling: int, n_levels: int, fold: int = 1) -
     return np.concatenate(parts)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _waves(
-    level: int, fold: int, keep: int, oversampling: int, fades: bool
+    side: int, *, level: int, fold: int, keep: int, oversampling: int, fades: bool
 ) -> tuple[Floats, Floats]:
-    """Return cos and sin of the wave numbers of a level at the pixels of a stamp, (N, S)."""
-    x = np.arange(-keep, keep + 1)
+    """Return cos and sin of half of the wave numbers at half of the pixels of a stamp, (N, S).
+
+    From 0 to Nyquist, and from the central pixel to the edge.
+    """
+    x = np.arange(keep + 1)
     ramp = np.ones(len(x))
     if fades:
         # Light beyond the grid has only coarse structure; a hard cut would add fine one.
         taper = EDGE_TAPER * oversampling
-        edge = np.minimum(keep + 0.5 - np.abs(x), taper) / taper
+        edge = np.minimum(keep + 0.5 - x, taper) / taper
         ramp = np.sin(0.5 * np.pi * edge) ** 2
-    k = 2.0 * np.pi * fold * np.fft.fftfreq(WIDE_SIDE * fold)
+    grid = side * fold
+    k = 2.0 * np.pi * fold * np.fft.fftfreq(grid)[: grid // 2 + 1]
     phase = np.multiply.outer(k / 2**level, x / oversampling)
     return np.cos(phase) * ramp, np.sin(phase) * ramp
 
 
 def psf_level(stamp: Pixels, oversampling: int, level: int, fold: int = 1) -> Pixels:
     """Transform a PSF stamp on the wave numbers of one level; see `psf_levels`."""
-    stamp = np.asarray(stamp, np.float64)
-    half = stamp.shape[0] // 2
-    keep = min(half, oversampling * (WIDE_SIDE // 2 * 2**level - 1))
+    return psf_planes(stamp, oversampling, WIDE_SIDE, level=level, fold=fold).ravel()
+
+
+def psf_planes(
+    stamp: Pixels, oversampling: int, side: int, *, level: int = 0, fold: int = 1
+) -> Pixels:
+    """Transform a PSF stamp on the wave numbers of a grid of ``side`` points.
+
+    Parameters
+    ----------
+    stamp, oversampling
+        As of `psf_levels`.
+    side : int
+        Points along each axis; what reaches beyond the grid is cut off, with a soft edge.
+    level : int
+        The points are ``2**level`` pixels apart.
+    fold : int
+        Frequencies that are kept, in units of those of the points.
+
+    Returns
+    -------
+    ndarray of float32, shape (2, side * fold, side * fold)
+        Real and imaginary part, ``[kx, ky]``.
+    """
+    exact = np.asarray(stamp, np.float64)
+    half = exact.shape[0] // 2
+    keep = min(half, oversampling * (side // 2 * 2**level - 1))
     inner = slice(half - keep, half + keep + 1)
-    side = WIDE_SIDE * fold
-    cos, sin = _waves(level, fold, keep, oversampling, keep < half)
-    # The image is real: kx from 0 to Nyquist, the others mirrored.
+    cos, sin = _waves(
+        side, level=level, fold=fold, keep=keep, oversampling=oversampling, fades=keep < half
+    )
+    side *= fold
+    # Parts that are even and odd about the centre need half of the pixels and wave numbers each.
+    even_y, odd_y = _even_and_odd(exact[inner, inner])
+    even, odd = _even_and_odd((even_y.T @ cos.T) / oversampling**2)  # [x, ky]
+    cos_cos, sin_cos = cos @ even, sin @ odd
+    even, odd = _even_and_odd((odd_y.T @ sin.T) / oversampling**2)
+    cos_sin, sin_sin = cos @ even, sin @ odd
+    planes = np.empty((2, side, side), np.float32)
     half_side = side // 2 + 1
-    columns = stamp[inner, inner].T @ np.concatenate([cos, sin]).T  # [x, ky]
-    c, s = columns[:, :side], columns[:, side:]
-    spectrum = np.empty((side, side), np.complex128)
-    spectrum.real[:half_side] = cos[:half_side] @ c - sin[:half_side] @ s
-    spectrum.imag[:half_side] = -(cos[:half_side] @ s + sin[:half_side] @ c)
+    low, high, back = slice(half_side), slice(half_side, side), slice(side // 2 - 1, 0, -1)
+    planes[0, low, low] = cos_cos - sin_sin
+    planes[1, low, low] = -(cos_sin + sin_cos)
+    planes[0, low, high] = (cos_cos + sin_sin)[:, back]
+    planes[1, low, high] = (cos_sin - sin_cos)[:, back]
+    # The image is real: F(-kx, -ky) is the conjugate of F(kx, ky).
     mirror = -np.arange(side) % side
-    spectrum[half_side:] = spectrum[mirror[half_side:]][:, mirror].conj()
-    spectrum /= oversampling**2
-    return np.concatenate([spectrum.real.ravel(), spectrum.imag.ravel()]).astype(np.float32)
+    planes[0, high] = planes[0, back][:, mirror]
+    np.negative(planes[1, back][:, mirror], out=planes[1, high])
+    return planes
+
+
+def _even_and_odd(values: Floats) -> tuple[Floats, Floats]:
+    """Return f(x) + f(-x) and f(x) - f(-x) along the first axis, x from 0; f(0) itself once."""
+    middle = values.shape[0] // 2
+    after, before = values[middle:], values[middle::-1]
+    even = after + before
+    even[0] *= 0.5
+    return even, after - before
 
 
 def light_extent(radius_major: Floats, n: Floats, snr: Floats) -> Floats:

@@ -106,7 +106,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         """Return the state after a pass; errors of the last one know the noise."""
         last = last_pass(self.config)
         first = number == 0
-        residual, weight = patch.scene.residual(state)
+        residual, weight = patch.scene.residual(patch.near_owned(state))
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
             state,

@@ -119,14 +119,15 @@ class PatchScene:
         images = []
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
+            data = np.where(good, payload["image"][b], 0) - self.sky.surface(b, self.box)
+            variance: Floats | float = np.asarray(self.sky_sigma[b], np.float64) ** 2
             halo = halos.light(number[band], self.box)
-            own = payload["source_variance"][b] * np.maximum(halo, 0.0)
-            variance = np.asarray(self.sky_sigma[b], np.float64) ** 2 + own
+            if halo.any():
+                data -= halo.astype(np.float32)
+                variance = variance + payload["source_variance"][b] * np.maximum(halo, 0.0)
             images.append(
                 SceneImage(
-                    data=np.where(good, payload["image"][b], 0)
-                    - self.sky.surface(b, self.box)
-                    - halo.astype(np.float32),
+                    data=data,
                     ivar=np.where(good, 1.0 / variance, 0.0).astype(np.float32),
                     psf=pairs[b][0],
                     flux_key=band,
@@ -204,13 +205,31 @@ class PatchScene:
     def near_base(self, state: SceneState) -> SceneState:
         """Return a state without the light of sources whose stamps end before the base box."""
         box = self.base_box
-        x, y = state.theta[:, 0], state.theta[:, 1]
-        away_x = np.maximum(box.x0 - x, x - box.x1)
-        away_y = np.maximum(box.y0 - y, y - box.y1)
+        return self._lit(state, np.array([[box.x0, box.x1, box.y0, box.y1]], np.float64))
+
+    def near_owned(self, state: SceneState) -> SceneState:
+        """Return a state without the light of sources that reach no group of this patch.
+
+        What is left is all that a pass looks at: the pixels of the stamps of each group.
+        """
+        half = self._reach(state)[:, None] * np.array([-1.0, 1.0])
+        x, y = (state.theta[:, c, None] + half for c in (0, 1))
+        groups = [np.concatenate(blocks) for blocks in self.own_groups().values()]
+        boxes = [(x[g].min(), x[g].max(), y[g].min(), y[g].max()) for g in groups]
+        return self._lit(state, np.array(boxes).reshape(-1, 4))
+
+    def _reach(self, state: SceneState) -> Floats:
+        """Return half of the stamp of each source, and what it may be off by [pix]."""
         side = np.maximum(state.side, self.scene.stamp_sides(state))
-        reach = 0.5 * side + STAMP_MARGIN
+        return np.asarray(0.5 * side + STAMP_MARGIN)
+
+    def _lit(self, state: SceneState, boxes: Floats) -> SceneState:
+        """Return a state with the light of those sources that reach any box (k, 4)."""
+        x, y = state.theta[:, 0, None], state.theta[:, 1, None]
+        x0, x1, y0, y1 = boxes.T
+        away = np.maximum(np.maximum(x0 - x, x - x1), np.maximum(y0 - y, y - y1))
         seen = state.copy()
-        seen.flux[np.maximum(away_x, away_y) > reach] = 0.0
+        seen.flux[away.min(axis=1, initial=np.inf) > self._reach(state)] = 0.0
         return seen
 
     def sky_statistics(

@@ -9,18 +9,6 @@ from skyloom.flow import Stage
 
 from .config import TileConfig
 from .passes import last_pass
-from .pictures_fit import DrawCutouts, DrawPatch, DrawResidual
-from .pictures_psf import DrawEpsf, DrawPsfCells
-from .pictures_psf_model import DrawPsfModels
-from .pictures_tile import (
-    DrawAfterCrop,
-    DrawAugmentation,
-    DrawBeforeCrop,
-    DrawBrightMask,
-    DrawSources,
-    DrawZoom,
-)
-from .pictures_zeropoint import DrawZeroPoints, DrawZeroPointTrends
 
 __all__ = ["picture_stages"]
 
@@ -32,6 +20,20 @@ def picture_stages(config: TileConfig, *, has_zero_points: bool) -> list[AnyStag
     level = config.skyloom.plots
     if level == "none":
         return []
+    # Drawing takes a while to import.
+    from .pictures_fit import DrawCutouts, DrawPatch, DrawResidual  # noqa: PLC0415
+    from .pictures_psf import DrawEpsf, DrawPsfCells  # noqa: PLC0415
+    from .pictures_psf_model import DrawPsfModels  # noqa: PLC0415
+    from .pictures_tile import (  # noqa: PLC0415
+        DrawAfterCrop,
+        DrawAugmentation,
+        DrawBeforeCrop,
+        DrawBrightMask,
+        DrawSources,
+        DrawZoom,
+    )
+    from .pictures_zeropoint import DrawZeroPoints, DrawZeroPointTrends  # noqa: PLC0415
+
     every = level == "all"
     crop, overlay, run = config.crop, config.overlay, config.patch_run
     switches: list[tuple[type[AnyStage], bool]] = [

@@ -27,6 +27,7 @@ from .patch_log import fit_stages_meta, log_text
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .report_apertures import add_apertures
 from .report_columns import (
+    Columns,
     add_blends,
     add_choice,
     add_fluxes,
@@ -104,7 +105,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         tag = str(inputs.unit["patch"])
         bands = [str(b) for b in inputs.payload["bands"]]
         audit = psf_audit(self.config, inputs.summary, bands, tag)
-        fits: dict[str | None, Table] = {}
+        fits: dict[str | None, Columns] = {}
         found = []
         for part, patch in patch_scenes(self.config, inputs, inputs.sky):
             state = patch.state(state_of_part(inputs.scene, part.band))
@@ -112,7 +113,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
             fits[part.band] = self._measure(part, patch, state, (residual, weight), audit)
             found.append((patch, state, residual))
         patch, state, _ = found[0]
-        fit = Table({"row": patch.base})
+        fit: Columns = {"row": patch.base}
         if inputs.bright is not None:
             fit["affected_by_bright_mask"] = np.asarray(inputs.bright["affected_by_bright_mask"])[
                 patch.base
@@ -120,14 +121,17 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         add_start(fit, patch, tag)
         add_psf(fit, self.config, audit)
         joint = None in fits
-        results = fits[None] if joint else join_band_fits({str(b): t for b, t in fits.items()})
-        for name in results.colnames:
-            fit[name] = results[name]
+        if joint:
+            fit |= fits[None]
+        else:
+            results = join_band_fits({str(b): Table(f, copy=False) for b, f in fits.items()})
+            fit |= {name: np.asarray(results[name]) for name in results.colnames}
         if inputs.types is not None:
             add_types(fit, inputs.types)
         local = patch.local(patch.base)
+        table = Table(fit, copy=False)
         return ReportOutputs(
-            fit=fit,
+            fit=table,
             catalog=_catalog(fit, inputs.sources, patch.base),
             meta={
                 **patch_meta(
@@ -147,7 +151,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
                 audit=audit,
                 priors=_most(p.prior_counts() for p, _, _ in found),
                 passes=inputs.passes,
-                fit=fit,
+                fit=table,
             ),
         )
 
@@ -158,7 +162,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         state: SceneState,
         prepared: tuple[npt.NDArray[Any], npt.NDArray[Any]],
         audit: dict[str, dict[str, Any]],
-    ) -> Table:
+    ) -> Columns:
         """Return what one fit found for the sources of the base box."""
         residual, weight = prepared
         local = patch.local(patch.base)
@@ -166,7 +170,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         found = diagnose(patch.scene, state, local, residual, weight, model=model)
         own = {band: audit[band] for band in patch.bands}
         flags = report_flags(fit_flags(patch.scene, state, found, local), patch, state, found, own)
-        fit = Table()
+        fit: Columns = {}
         add_optimiser(fit, patch, state, local, hit_limit(self.config, state, local))
         add_positions(fit, patch, state, local)
         add_shapes(fit, state, local, patch)
@@ -199,20 +203,15 @@ def _names(sources: Table) -> list[str]:
     return [f"row {number}" for number in range(len(sources))]
 
 
-def _catalog(fit: Table, sources: Table, base: Ints) -> Table:
+def _catalog(fit: Columns, sources: Table, base: Ints) -> Table:
     """Return the catalogue of the patch: input columns, then what was fitted."""
-    table = sources[base].copy()
-    for name in ("row", "key"):
-        if name in table.colnames:
-            table.remove_column(name)
-    for name in fit.colnames:
-        if name != "row":
-            table[name] = fit[name]
-    if "_is_halo_source" not in table.colnames:
-        table["_is_halo_source"] = np.zeros(len(table), np.bool_)
-    if "excluded_any" in table.colnames and len(table):
-        table["excluded_any"] = column_as_bool(table, "excluded_any")
-    return table
+    given = sources[base]
+    columns: dict[str, Any] = {n: given[n] for n in given.colnames if n not in {"row", "key"}}
+    columns |= {name: values for name, values in fit.items() if name != "row"}
+    columns.setdefault("_is_halo_source", np.zeros(len(base), np.bool_))
+    if "excluded_any" in columns and len(base):
+        columns["excluded_any"] = column_as_bool(given, "excluded_any")
+    return Table(columns, meta=given.meta, copy=False)
 
 
 def _white(

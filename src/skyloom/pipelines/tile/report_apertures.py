@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from skyloom._types import Floats, Ints
 from skyloom.scene import NoiseCorrelation, SceneState, measure_apertures
 
 from .patch_scene import PatchScene
+from .report_columns import Columns
 
 __all__ = ["add_apertures"]
 
 
 def add_apertures(
-    fit: Table,
+    fit: Columns,
     patch: PatchScene,
     state: SceneState,
     local: Ints,
@@ -31,7 +31,7 @@ def add_apertures(
 
     Parameters
     ----------
-    fit : Table
+    fit : dict of ndarray
         Has ``FLUXERR_{band}_fit`` already.
     patch, state, local
         The scene, its state, and the sources of the table in it.

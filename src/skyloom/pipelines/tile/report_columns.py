@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from .patch_scene import PatchScene
 
 __all__ = [
     "TRY_SHARE",
+    "Columns",
     "add_blends",
     "add_choice",
     "add_fluxes",
@@ -38,21 +39,24 @@ __all__ = [
 ]
 
 
+Columns: TypeAlias = dict[str, npt.NDArray[Any]]
+"""Columns by name; putting one into a table takes ten times longer."""
+
 HELD = 1e-20  # variance of a parameter: at its bound it has 1e-60, free ones never below 1e-10
 TRY_SHARE = 0.1  # see ChoiceRules: of 1800 suggestions none changed, the cost was halved
 
 
-def add_start(fit: Table, patch: PatchScene, tag: str) -> None:
+def add_start(fit: Columns, patch: PatchScene, tag: str) -> None:
     """Add the start positions, and patch and cell."""
     fit["x_pix_patch"] = patch.start.x[patch.base] - patch.roi_box.x0
     fit["y_pix_patch"] = patch.start.y[patch.base] - patch.roi_box.y0
-    fit["patch_tag"] = np.array([tag] * len(fit), dtype=f"U{len(tag)}")
+    fit["patch_tag"] = np.array([tag] * len(patch.base), dtype=f"U{len(tag)}")
     cell = "_".join(tag.split("_")[:2])
-    fit["epsf_tag"] = np.array([cell] * len(fit), dtype=f"U{len(cell)}")
+    fit["epsf_tag"] = np.array([cell] * len(patch.base), dtype=f"U{len(cell)}")
 
 
 def add_optimiser(
-    fit: Table, patch: PatchScene, state: SceneState, local: Ints, hit_limit: Bools
+    fit: Columns, patch: PatchScene, state: SceneState, local: Ints, hit_limit: Bools
 ) -> None:
     """Add how the fit of each source ended."""
     fit["opt_niters"] = state.iterations[local]
@@ -64,7 +68,7 @@ def add_optimiser(
     fit["flag_bound_stalled_which_parameter"] = np.array(names, dtype=np.str_)
 
 
-def add_positions(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
+def add_positions(fit: Columns, patch: PatchScene, state: SceneState, local: Ints) -> None:
     """Add the fitted positions [pix] and their errors, NaN at the edge of their box."""
     x, y = state.theta[local, 0], state.theta[local, 1]
     fit["x_pix_patch_fit"] = x - patch.roi_box.x0
@@ -85,7 +89,7 @@ def _positive_root(variance: Floats) -> Floats:
     return np.where(_is_free(variance), np.sqrt(np.maximum(variance, 0.0)), np.nan)
 
 
-def add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) -> None:
+def add_shapes(fit: Columns, state: SceneState, local: Ints, patch: PatchScene) -> None:
     """Add the fitted models and their ellipses; NaN for stars, errors also at a bound."""
     kind = patch.sources.kind[local]
     star = kind == SourceType.STAR
@@ -116,7 +120,7 @@ def add_shapes(fit: Table, state: SceneState, local: Ints, patch: PatchScene) ->
     fit["THETA_err"] = galaxy(np.where(turns, shape.theta_err, np.nan))
 
 
-def add_fluxes(fit: Table, patch: PatchScene, state: SceneState, local: Ints) -> None:
+def add_fluxes(fit: Columns, patch: PatchScene, state: SceneState, local: Ints) -> None:
     """Add the fluxes and their errors, that of the sky level included [scaled counts]."""
     x, y = state.theta[local, 0], state.theta[local, 1]
     sky_error = patch.sky.error_at(x, y)
@@ -128,7 +132,7 @@ def add_fluxes(fit: Table, patch: PatchScene, state: SceneState, local: Ints) ->
 
 
 def add_quality(
-    fit: Table,
+    fit: Columns,
     patch: PatchScene,
     state: SceneState,
     *,
@@ -157,7 +161,7 @@ def add_quality(
 
 
 def add_blends(
-    fit: Table, patch: PatchScene, state: SceneState, found: SourceDiagnostics, local: Ints
+    fit: Columns, patch: PatchScene, state: SceneState, found: SourceDiagnostics, local: Ints
 ) -> None:
     """Add what neighbours do to the fluxes."""
     group = np.asarray(patch.groups["group"])[patch.rows]
@@ -177,7 +181,7 @@ def add_blends(
 
 
 def add_choice(
-    fit: Table,
+    fit: Columns,
     patch: PatchScene,
     state: SceneState,
     local: Ints,
@@ -189,12 +193,13 @@ def add_choice(
     rules = ChoiceRules(try_share=TRY_SHARE)
     choice = choose_models_of_state(patch.scene, state, local, prepared, rules=rules)
     fit["type_suggested"] = _type_names(choice.kind)
-    for name in choice.table().colnames:
+    found = choice.table()
+    for name in found.colnames:
         if name.startswith("dchisq_"):
-            fit[name] = np.asarray(choice.table()[name])
+            fit[name] = np.asarray(found[name])
 
 
-def add_types(fit: Table, types: Table) -> None:
+def add_types(fit: Columns, types: Table) -> None:
     """Add what was chosen before the last passes, and whether that changed what was fitted."""
     place = {int(row): i for i, row in enumerate(types["row"])}
     at = np.array([place.get(int(row), -1) for row in fit["row"]], dtype=np.int64)
@@ -222,13 +227,13 @@ def _type_names(kind: Ints) -> npt.NDArray[np.str_]:
     return np.array([names.get(int(k), "") for k in kind], dtype="U6")
 
 
-def blank_unfitted(fit: Table, lost: Bools) -> None:
+def blank_unfitted(fit: Columns, lost: Bools) -> None:
     """Empty the results of sources whose patch failed."""
     if not lost.any():
         return
-    for name in fit.colnames:
-        if fit[name].dtype.kind == "f":
-            fit[name][lost] = np.nan
+    for name, values in fit.items():
+        if values.dtype.kind == "f":
+            fit[name] = np.where(lost, np.nan, values)
     fit["fit_flags"] = np.where(lost, int(FitFlag.FAILED), fit["fit_flags"])
     fit["opt_converged"] = np.where(lost, False, fit["opt_converged"])
     fit["stype_fit"] = np.where(lost, "", fit["stype_fit"])

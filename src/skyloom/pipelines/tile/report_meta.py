@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 
 from skyloom._types import Bools, Ints
 from skyloom.geometry import halo_pixels
@@ -14,6 +13,7 @@ from skyloom.scene import SceneState
 
 from .config import TileConfig
 from .patch_scene import PatchScene
+from .report_columns import Columns
 
 __all__ = ["add_psf", "hit_limit", "patch_meta", "psf_audit"]
 
@@ -51,9 +51,9 @@ def psf_audit(
     return audit
 
 
-def add_psf(fit: Table, config: TileConfig, audit: Audit) -> None:
+def add_psf(fit: Columns, config: TileConfig, audit: Audit) -> None:
     """Add which PSFs the patch used, the same in all rows."""
-    rows = len(fit)
+    rows = len(fit["row"])
     fallback = sorted(b for b, a in audit.items() if not a["used_epsf"])
     low = sorted(b for b, a in audit.items() if a["low_stars"])
     reasons = {b: audit[b]["fallback_reason"] for b in fallback}

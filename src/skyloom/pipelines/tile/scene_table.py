@@ -36,26 +36,26 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
     bands : sequence of str
         Names of the fluxes.
     """
-    table = Table({"row": np.asarray(known[local], dtype=np.int64)})
+    columns: dict[str, npt.NDArray[Any]] = {"row": np.asarray(known[local], dtype=np.int64)}
     for c, name in enumerate(PARAMETERS):
-        table[name] = state.theta[local, c]
+        columns[name] = state.theta[local, c]
     for i, j in _COVARIANCES:
-        table[f"cov_{PARAMETERS[i]}_{PARAMETERS[j]}"] = state.theta_cov[local, i, j]
+        columns[f"cov_{PARAMETERS[i]}_{PARAMETERS[j]}"] = state.theta_cov[local, i, j]
     for b, band in enumerate(bands):
-        table[f"flux_{band}"] = state.flux[local, b]
-        table[f"shift_{band}"] = state.shift[local, b]
-        table[f"variance_{band}"] = state.flux_cov[local, b, b]
+        columns[f"flux_{band}"] = state.flux[local, b]
+        columns[f"shift_{band}"] = state.shift[local, b]
+        columns[f"variance_{band}"] = state.flux_cov[local, b, b]
         own = state.offset[local, b] - state.offset_mean[local, b]
-        table[f"dx_{band}"], table[f"dy_{band}"] = own.T
-        table[f"sky_response_{band}"] = state.sky_response[local, b, b]
-        table[f"sky_absorbed_{band}"] = state.sky_absorbed[local, b]
+        columns[f"dx_{band}"], columns[f"dy_{band}"] = np.ascontiguousarray(own.T)
+        columns[f"sky_response_{band}"] = state.sky_response[local, b, b]
+        columns[f"sky_absorbed_{band}"] = state.sky_absorbed[local, b]
     for name in (*_COUNTS, *_FLAGS, "last_decrease"):
-        table[name] = getattr(state, name)[local]
+        columns[name] = getattr(state, name)[local]
     partner = state.partner[local]
-    table["partner"] = np.where(partner >= 0, known[partner], -1)
+    columns["partner"] = np.where(partner >= 0, known[partner], -1)
     for b, band in enumerate(bands):
-        table[f"pair_cov_{band}"] = state.pair_cov[local, b]
-    return table
+        columns[f"pair_cov_{band}"] = state.pair_cov[local, b]
+    return Table(columns, copy=False)
 
 
 def state_from_table(

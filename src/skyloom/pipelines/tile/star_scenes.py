@@ -194,9 +194,11 @@ class _Chunk:
         out = np.zeros((side, side), np.bool_)
         x, y = self.absent[0] - x0, self.absent[1] - y0
         r = self.hidden_radius
-        axis = np.arange(side)
+        whole = Box(0, side, 0, side)
         for i in np.flatnonzero((x > -r) & (x < side + r) & (y > -r) & (y < side + r)):
-            out |= np.hypot(axis[None, :] - x[i], axis[:, None] - y[i]) < r
+            box = Box.around(float(x[i]), float(y[i]), int(r) + 2).clipped(whole)
+            py, px = np.ogrid[box.slices]
+            out[box.slices] |= np.hypot(px - x[i], py - y[i]) < r
         return out
 
     def alone(self, star: int, x0: int, y0: int, side: int) -> Pixels:

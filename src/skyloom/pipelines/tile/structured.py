@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from skyloom._types import Bools, Ints
 from skyloom.flags import FitFlag
 from skyloom.scene import SceneState, SourceDiagnostics, SourceType, residual_structure
 
 from .patch_scene import PatchScene
+from .report_columns import Columns
 
 __all__ = ["add_structure"]
 
@@ -35,7 +35,7 @@ _ELSEWHERE: Final = (
 
 
 def add_structure(
-    fit: Table,
+    fit: Columns,
     patch: PatchScene,
     state: SceneState,
     found: SourceDiagnostics,
@@ -47,7 +47,7 @@ def add_structure(
 
     Parameters
     ----------
-    fit : Table
+    fit : dict of ndarray
         Results so far, with ``fit_flags``; one row for each of ``local``.
     patch, state, found, local
         The patch, its final state, the diagnostics of the sources ``local``.
@@ -68,10 +68,10 @@ def add_structure(
             & (fraction > MIN_FRACTION)
         )
     for b, band in enumerate(patch.bands):
-        column = np.full(len(fit), np.nan)
+        column = np.full(len(local), np.nan)
         column[rows] = structure.fraction[:, b]
         fit[f"structure_{band}"] = column
-    bits = np.zeros(len(fit), np.int64)
+    bits = np.zeros(len(local), np.int64)
     bits[rows[shows]] = int(FitFlag.STRUCTURED)
     fit["fit_flags"] = flags | bits
 
