@@ -16,6 +16,7 @@ from skyloom.scene import (
     ScenePass,
     SceneState,
     Sources,
+    SourceType,
     diagnose,
     fit_flags,
     fit_scene,
@@ -312,6 +313,19 @@ def test_the_residual_after_a_pass_is_that_of_the_state_after_it(pair: Scene) ->
     np.testing.assert_allclose(found, expected, atol=1e-3)
     np.testing.assert_allclose(weight, expected_weight, rtol=1e-5)
     np.testing.assert_array_equal(first, kept)
+
+
+def test_stamps_of_some_rows_are_those_of_the_scene(small_psf: PixelPsf) -> None:
+    # large galaxies, whose stamps end with the image, at different distances from its edges
+    x = np.array([5.0, 120.0, 200.0, 395.0])
+    sources = Sources.create(np.full(4, SourceType.DEV), x, np.full(4, 20.0), r=np.full(4, 12.0))
+    scene = ScenePass([blank((40, 400), small_psf)], sources, FitOptions())
+    state = SceneState.start(sources, 1)
+    sides = scene.stamp_sides(state)
+    assert len(np.unique(sides)) > 1
+    for rows in (np.array([2]), np.array([2, 1])):
+        part = SceneState.start(sources.take(rows), 1)
+        assert_array_equal(scene.stamp_sides_of(rows, sources.take(rows), part), sides[rows])
 
 
 def test_stamps_of_the_last_pass_do_not_move_the_next(pair: Scene) -> None:

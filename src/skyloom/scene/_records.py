@@ -80,7 +80,7 @@ class Members(NamedTuple):
     origin: Ints  # (n, B, 2), stamp corner x, y in the image
     pos: Floats  # (n, B, 2), position of the reference in the stamp [pix]
     jac: Floats  # (n, B, 4), d(pixel) / d(reference)
-    psf: Pixels  # flat transforms of PSF basis images: [kx, ky], real plane, then imaginary
+    psf: Pixels  # flat transforms of PSF basis images, see `PsfTransforms.basis`
     psf_offset: Ints  # (n, B), where the basis of the right side and folding starts
     terms: Ints  # (B,), basis images of each PSF
     coefficients: Floats  # (n, B, K) of the basis images
@@ -197,7 +197,7 @@ class Work(NamedTuple):
     """Scratch of the renderer, for spectra up to some side N."""
 
     planes: Pixels  # (8, N * N): E, Z, folded Z (real and imaginary each), a spare, a profile
-    psf: Pixels  # (2 N * N,), a PSF mixed of its basis
+    psf: Pixels  # (2 (N // 2 + 1) * N,), a PSF mixed of its basis
     rows: Pixels  # (5, N): wave numbers; cos and sin of the phases along x, along y
     row: Pixels  # (N,), and the same memory as integers
     bits: npt.NDArray[np.int32]

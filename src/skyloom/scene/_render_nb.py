@@ -69,7 +69,7 @@ def make_work(n_max):
     row = np.empty(n_max, np.float32)
     return Work(
         aligned(8 * n_max * n_max).reshape((8, n_max * n_max)),
-        aligned(2 * n_max * n_max),
+        aligned(2 * (n_max // 2 + 1) * n_max),
         np.empty((5, n_max), np.float32),
         row,
         row.view(np.int32),
@@ -284,11 +284,10 @@ def phased_psf(members, s, b, theta, work, er, ei):
     half = (m // 2 + 1) * m
     if members.terms[b] > 1 or members.coefficients[s, b, 0] != 1.0:
         psf, off = work.psf, 0
-        mix_psf(members, s, b, 2 * m * m, 0, half, psf)
-        mix_psf(members, s, b, 2 * m * m, m * m, m * m + half, psf)
+        mix_psf(members, s, b, 2 * half, 0, 2 * half, psf)
     for i in range(m // 2 + 1):
         at = off + i * m
-        pr, pi = psf[at : at + m], psf[at + m * m : at + m * m + m]
+        pr, pi = psf[at : at + m], psf[at + half : at + half + m]
         to_r, to_i = er[i * m : (i + 1) * m], ei[i * m : (i + 1) * m]
         c, d = scale * cx[i], scale * sx[i]
         for q in range(m):

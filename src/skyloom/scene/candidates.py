@@ -6,7 +6,6 @@ chi-square over no source at all therefore differ by what the models are, and by
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -246,15 +245,14 @@ def stamp_sides_as(
         their size if they are steep: the light that wraps around a smaller stamp changes fluxes
         more than which model fits best.
     """
-    trial = copy(scene)
-    trial.sources = replace(scene.sources.take(rows), kind=kind)
+    sources = replace(scene.sources.take(rows), kind=kind)
     names = [name for name in SceneState.__dataclass_fields__ if name != "theta"]
     seen = SceneState(theta=theta, **{name: getattr(state, name)[rows] for name in names})
     if not is_exact:
         steep = (kind == SourceType.DEV) | ((kind == SourceType.SERSIC) & (theta[:, 5] > 2.0))
         seen.theta = theta - np.outer(np.where(steep, np.log(SHRUNK), 0.0), np.eye(6)[2])
         seen.flux_cov = np.full_like(seen.flux_cov, np.inf)
-    return np.minimum(trial.stamp_sides(seen), max(STAMP_SIDES))
+    return np.minimum(scene.stamp_sides_of(rows, sources, seen), max(STAMP_SIDES))
 
 
 def box_sides(scene: ScenePass, state: SceneState, rows: Ints) -> Ints:

@@ -102,7 +102,11 @@ class PreparedScene:
 
     def stamp_sides(self, state: SceneState) -> Ints:
         """Return the stamp side of every source [pix], see `StampRule`."""
-        return self._stamps.sides(self.sources, state)
+        return self._stamps.sides(self.sources, state, np.arange(len(self.sources)))
+
+    def stamp_sides_of(self, rows: Ints, sources: Sources, state: SceneState) -> Ints:
+        """Return the stamp sides of some rows, were ``sources`` and ``state`` those rows [pix]."""
+        return self._stamps.sides(sources, state, rows)
 
     def _sides(self, state: SceneState) -> Ints:
         """Return the sides that the state was fitted with, or else has to have."""

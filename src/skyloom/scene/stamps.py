@@ -41,8 +41,8 @@ class StampRule:
     psf_fwhm: float  # pix
     fixed: int | None
 
-    def sides(self, sources: Sources, state: SceneState) -> Ints:
-        """Return the stamp side of every source [pix]."""
+    def sides(self, sources: Sources, state: SceneState, rows: Ints) -> Ints:
+        """Return the stamp side of sources [pix], which are these rows of the scene."""
         galaxy = sources.kind != SourceType.STAR
         if self.fixed is not None:
             side = np.full(len(sources), self.fixed)
@@ -61,7 +61,7 @@ class StampRule:
         spill = np.where(state.started & (snr < SPILL_SNR), SPILL, 1.0)
         need = np.where(galaxy, np.maximum(need, (extent + 2.0 * self.psf_fwhm) / spill), need)
         # No farther than the images: what wraps around the stamp must not reach their pixels.
-        far = self.geometry.farthest(np.arange(len(need)))
+        far = self.geometry.farthest(rows)
         sides = next_side(np.minimum(need, np.maximum(2.0 * far + 2.0, far + 0.5 * need)))
         large = np.flatnonzero(galaxy & (extent > SINGLE_SIDE))
         if len(large):
@@ -73,7 +73,7 @@ class StampRule:
                 n=index[large],
                 flux=np.where(known, flux.max(axis=1), np.inf),
                 noise=1.0,
-                limit=self.geometry.reach(large),
+                limit=self.geometry.reach(rows[large]),
                 radii=np.where(known, ENDLESS, extent[large] / radius[large]),
             )
         return sides

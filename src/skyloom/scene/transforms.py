@@ -17,7 +17,7 @@ from ._records import SINGLE_SIDE, Tables
 from ._vector_nb import aligned
 from ._wide_nb import levels_of
 from .profiles import fixed_table, sersic_table_grid
-from .wide import psf_level, psf_planes, wide_filter, wide_renderer
+from .wide import psf_half_planes, psf_level, wide_filter, wide_renderer
 
 __all__ = ["STAMP_SIDES", "ProfileVariant", "PsfBank", "PsfTransforms", "kernel_tables"]
 
@@ -84,27 +84,28 @@ class PsfTransforms:
         return int(self._psf.oversampling)
 
     def basis(self, side: int, fold: int = 1) -> Pixels:
-        """Return the transforms of all basis images, shape (K, 2 (side fold)**2), ``[kx, ky]``.
+        """Return the transforms of all basis images, flat, ``[kx, ky]``, kx from 0 to Nyquist.
 
-        ``fold`` is 1, or the oversampling: then frequencies beyond Nyquist are kept, for
-        kernels that fold their aliases.  Sides above 256 have `wide.psf_levels` instead.
+        With ``m = side * fold`` each of the K rows holds the real and then the imaginary part of
+        (m // 2 + 1, m) wave numbers; those left out are conjugates.  ``fold`` is 1, or the
+        oversampling: then frequencies beyond Nyquist are kept, for kernels that fold their
+        aliases.  Sides above 256 have `wide.psf_levels` instead.
         """
         key = self.key(side, fold)
-        if key not in self._cache:
-            levels = max(0, -key[0])
-            found = np.stack(
-                [
-                    np.concatenate(
-                        [self._level(k, n, fold if n == 0 else 1) for n in range(levels)]
-                    )
-                    if levels
-                    else _transform(b, side, fold, self.oversampling)
-                    for k, b in enumerate(self._psf.basis)
-                ]
-            )
-            # Threads may have made the same: what was there first stays, others hold on to it.
-            self._cache.setdefault(key, found)
-        return self._cache[key]
+        known = self._cache.get(key)
+        if known is not None:
+            return known
+        levels = max(0, -key[0])
+        found = np.stack(
+            [
+                np.concatenate([self._level(k, n, fold if n == 0 else 1) for n in range(levels)])
+                if levels
+                else _transform(b, side, fold, self.oversampling)
+                for k, b in enumerate(self._psf.basis)
+            ]
+        )
+        # Threads may have made the same: what was there first stays, others hold on to it.
+        return self._cache.setdefault(key, found)
 
     @staticmethod
     def key(side: int, fold: int) -> tuple[int, int]:
@@ -222,7 +223,7 @@ def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels
 
     With ``fold < oversampling`` only frequencies below Nyquist are kept.
     """
-    planes = psf_planes(stamp, oversampling, side, fold=fold)
+    planes = psf_half_planes(stamp, oversampling, side, fold=fold)
     if fold == oversampling:
         planes *= np.float32(oversampling**2)
     # The Nyquist row and column have no partner: a shifted real image cannot use them.

@@ -31,6 +31,7 @@ from ._wide_nb import N_TAPS, WIDE_SIDE, render_wide_member
 
 __all__ = [
     "light_extent",
+    "psf_half_planes",
     "psf_level",
     "psf_levels",
     "psf_planes",
@@ -164,6 +165,25 @@ def psf_planes(
     ndarray of float32, shape (2, side * fold, side * fold)
         Real and imaginary part, ``[kx, ky]``.
     """
+    half_planes = psf_half_planes(stamp, oversampling, side, level=level, fold=fold)
+    side *= fold
+    planes = np.empty((2, side, side), np.float32)
+    low, high, back = slice(side // 2 + 1), slice(side // 2 + 1, side), slice(side // 2 - 1, 0, -1)
+    planes[:, low] = half_planes
+    # The image is real: F(-kx, -ky) is the conjugate of F(kx, ky).
+    mirror = -np.arange(side) % side
+    planes[0, high] = planes[0, back][:, mirror]
+    np.negative(planes[1, back][:, mirror], out=planes[1, high])
+    return planes
+
+
+def psf_half_planes(
+    stamp: Pixels, oversampling: int, side: int, *, level: int = 0, fold: int = 1
+) -> Pixels:
+    """Return the first half of what `psf_planes` returns, kx from 0 to Nyquist.
+
+    Shape (2, side * fold // 2 + 1, side * fold).
+    """
     exact = np.asarray(stamp, np.float64)
     half = exact.shape[0] // 2
     keep = min(half, oversampling * (side // 2 * 2**level - 1))
@@ -178,17 +198,13 @@ def psf_planes(
     cos_cos, sin_cos = cos @ even, sin @ odd
     even, odd = _even_and_odd((odd_y.T @ sin.T) / oversampling**2)
     cos_sin, sin_sin = cos @ even, sin @ odd
-    planes = np.empty((2, side, side), np.float32)
     half_side = side // 2 + 1
+    planes = np.empty((2, half_side, side), np.float32)
     low, high, back = slice(half_side), slice(half_side, side), slice(side // 2 - 1, 0, -1)
-    planes[0, low, low] = cos_cos - sin_sin
-    planes[1, low, low] = -(cos_sin + sin_cos)
-    planes[0, low, high] = (cos_cos + sin_sin)[:, back]
-    planes[1, low, high] = (cos_sin - sin_cos)[:, back]
-    # The image is real: F(-kx, -ky) is the conjugate of F(kx, ky).
-    mirror = -np.arange(side) % side
-    planes[0, high] = planes[0, back][:, mirror]
-    np.negative(planes[1, back][:, mirror], out=planes[1, high])
+    planes[0, :, low] = cos_cos - sin_sin
+    planes[1, :, low] = -(cos_sin + sin_cos)
+    planes[0, :, high] = (cos_cos + sin_sin)[:, back]
+    planes[1, :, high] = (cos_sin - sin_cos)[:, back]
     return planes
 
 
