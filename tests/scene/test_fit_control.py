@@ -318,7 +318,7 @@ def test_the_residual_after_a_pass_is_that_of_the_state_after_it(pair: Scene) ->
 def test_stamps_of_some_rows_are_those_of_the_scene(small_psf: PixelPsf) -> None:
     # large galaxies, whose stamps end with the image, at different distances from its edges
     x = np.array([5.0, 120.0, 200.0, 395.0])
-    sources = Sources.create(np.full(4, SourceType.DEV), x, np.full(4, 20.0), r=np.full(4, 12.0))
+    sources = Sources.create(np.full(4, SourceType.DEV), x, np.full(4, 20.0), r=np.full(4, 25.0))
     scene = ScenePass([blank((40, 400), small_psf)], sources, FitOptions())
     state = SceneState.start(sources, 1)
     sides = scene.stamp_sides(state)
