@@ -165,7 +165,7 @@ def test_do_clip_decides_whether_odd_stars_are_left_out(
     stage = psfs.Epsf(config(epsf__do_clip=clip))
     pixels = np.ones((80, 80), np.float32)
     band = psfs.BandImage(data=pixels, ivar=pixels, source_variance=0.0)
-    view: Any = SimpleNamespace(band=band)
+    view: Any = SimpleNamespace(band=lambda: band, source_variance=0.0)
     stars: Any = SimpleNamespace(x=np.array([40.0, 41.0]), y=np.array([40.0, 39.0]))
     frame: Any = SimpleNamespace(working_shape=(80, 80))
     stage._build(view, stars, None, frame, sky=SkyField.zero(1, (80, 80)))  # type: ignore[arg-type]
