@@ -136,7 +136,7 @@ class _Search:
             found = self.extractions[settings].stars
             if (task.parameters.downsample or 1) > 1:
                 found = _enlarged(found, task.parameters.downsample or 1, task.image.shape)
-        if task.star_filter is not None:
+        if task.star_filter is not None and len(found):
             found = task.star_filter(found)
         if self.first_stars is None:
             self.first_stars = found
@@ -224,8 +224,9 @@ def solve(task: SolveTask) -> PlateSolution:
     if broken is not None and all(
         "broke off" in line or "ended" in line for line in search.journal
     ):
+        status = broken.facts.get("retcode")
         raise ShellCommandFailed(
-            f"No anet parameter worked: {broken}", retcode=broken.facts.get("retcode")
+            f"No anet parameter worked: {broken}", status if isinstance(status, int) else None
         ) from broken
     left = search.ends - time.monotonic()
     is_out_of_time = tried < len(plan) or left < _ALL_BUT * task.parameters.total_timelimit
