@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astropy.io import fits
 from typing_extensions import override
+
+from skyloom.errors import NotSolved
 
 from .data import DataSpec
 from .options import positive_number
@@ -89,6 +91,7 @@ class CalibrateProcessor(AnetHeaderProcessor):
 
     @override
     def _run_anet(self, identifier: str) -> fits.Header | None:
+        failures: list[NotSolved] = []
         for area in [self.opts.minarea] if self.opts.minarea else self.min_areas:
             self._area = area
             try:
@@ -97,4 +100,13 @@ class CalibrateProcessor(AnetHeaderProcessor):
                 self._area = None
             if cards is not None:
                 return cards
+            if self._failure is not None:
+                failures.append(self._failure)
+        # Areas that leave no star say nothing about the plate.
+        self._failure = max(failures, key=_n_stars, default=None)
         return None
+
+
+def _n_stars(failure: NotSolved) -> int:
+    stars: Any = failure.facts.get("stars")
+    return 0 if stars is None else len(stars)
