@@ -22,7 +22,7 @@ MISTAKE: Final = 2
 RUN_OPTIONS: Final = frozenset(
     {"filter", "bail", "report", "verbose", "n_procs", "strict", "time_limit", "retries",
      "report_file", "quarantine", "journal", "redo", "progress", "backup", "sync",
-     "sources", "data", "pattern", "table", "column"}
+     "sources", "data", "pattern", "table", "column", "butler", "dataset", "where"}
 )  # fmt: skip
 """Names of the options that say how to run and on what, not what to do."""
 
