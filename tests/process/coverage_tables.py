@@ -200,6 +200,11 @@ SOLVING: dict[str, tuple[str, ...]] = {
     "Control texts mean what they mean to SExtractor": (
         "calib/test_solve_extraction.py::test_the_same_stars_as_sextractor",
     ),
+    "The time limit is kept, and used": (
+        f"{FIELDS}_the_package_keeps_to_its_time",
+        "calib/test_solve_time.py::test_a_question_that_would_not_end_in_time_is_not_asked",
+        "calib/test_solve_time.py::test_time_goes_to_coarse_indexes_where_the_scale_is_unknown",
+    ),
     "Thresholds of calibrate": (f"{ANET}_thresholds_of_calibrate",),
     "No solver": (f"{PLATES}_no_solver_is_said",),
     "Wrong hints, negatives, epochs": (

@@ -33,6 +33,7 @@ _STEPS: Final = (8, 12, 16, 20, 25, 30, 40, 50, 70, 100)
 _QUADS: Final = 0.1, 1.0  # smallest quad as part of the short side, largest of the diagonal
 _MOST: Final = 20_000, 10_000
 """Quads tried and candidates examined in one call."""
+_TELLING: Final = 0.3  # s; what takes less says nothing about how time grows
 _NARROW: Final = 4.0  # largest over smallest scale up to which the scale counts as known
 _SCALES: Final = 0.01, 3600.0  # arcsec / pix, where nothing is known
 _ENGINE = threading.Lock()  # the engine logs and counts globally
@@ -42,6 +43,10 @@ _ENGINE = threading.Lock()  # the engine logs and counts globally
 def _engine(path: Path, _changed: int) -> Any:
     """Return the engine with one index loaded; it stays loaded in this process."""
     return _package().Solver([path])
+
+
+def _load(index: IndexFile) -> Any:
+    return _engine(index.path, index.path.stat().st_mtime_ns)
 
 
 def _package() -> Any:
@@ -93,18 +98,21 @@ class InProcess:
             return None
         # FITS pixels: with 0-based ones the WCS would be a pixel off in x and y.
         places = stars.points + 1.0
-        slowest = 0.0  # s per unit of the expected work
+        longest, its_work = 0.0, 1.0  # s, of the question that took longest
         for step in _plan(request):
-            left = request.seconds - (time.monotonic() - started)
+            _load(step.index)  # once in a process, and not the question's fault
+            asked = time.monotonic()
+            left = request.seconds - (asked - started)
             if left <= 0:
                 return None
-            if slowest * step.work > left:
+            if longest > _TELLING and longest * step.work / its_work > left:
                 continue
-            asked = time.monotonic()
             found = _ask(package, step.index, places, step.part, request)
             if found is not None:
                 return _as_match(found, step.index, time.monotonic() - started)
-            slowest = max(slowest, (time.monotonic() - asked) / step.work)
+            took = time.monotonic() - asked
+            if took > longest:
+                longest, its_work = took, step.work
         return None
 
 
@@ -188,7 +196,7 @@ def _ask(
     if hint.ra is not None and hint.dec is not None:
         position = package.PositionHint(hint.ra % 360.0, hint.dec, min(hint.radius, 180.0))
     with _ENGINE, _quiet():
-        solution = _engine(index.path, index.path.stat().st_mtime_ns).solve(
+        solution = _load(index).solve(
             stars=places,
             size_hint=package.SizeHint(low, high),
             position_hint=position,
