@@ -33,6 +33,8 @@ _STEPS: Final = (8, 12, 16, 20, 25, 30, 40, 50, 70, 100)
 _QUADS: Final = 0.1, 1.0  # smallest quad as part of the short side, largest of the diagonal
 _MOST: Final = 20_000, 10_000
 """Quads tried and candidates examined in one call."""
+_FIRST: Final = 12  # stars that all indexes are asked about first
+_DENSE: Final = 200_000  # stars of an index beyond which `_MOST` ends questions early
 _TELLING: Final = 0.3  # s; what takes less says nothing about how time grows
 _NARROW: Final = 4.0  # largest over smallest scale up to which the scale counts as known
 _SCALES: Final = 0.01, 3600.0  # arcsec / pix, where nothing is known
@@ -129,8 +131,9 @@ def _plan(request: SolveRequest) -> list[_Step]:
     """Return the questions in their order.
 
     Where the scale is known, the best index first, with few stars, then the others, then with more
-    stars.  Else the smallest questions first: all indexes get about the same time, and coarse ones
-    with few quads are asked about many stars before fine ones about some.
+    stars.  Else all indexes about the first stars, which often suffices, and then the smallest
+    questions first: all get about the same time, and coarse indexes with few quads are asked about
+    many stars before finer ones about some.
     """
     last_of_all = min(request.depth, len(request.stars), _VERIFIED)
     ends = sorted({min(step, last_of_all) for step in (*_STEPS, last_of_all)})
@@ -138,11 +141,17 @@ def _plan(request: SolveRequest) -> list[_Step]:
     for first, last in itertools.pairwise([0, *ends]):
         n_quads = math.comb(last, 4) - math.comb(first, 4)
         plan += [
-            _Step(index=index, part=(first, last), work=float(max(1, n_quads * index.n_stars)))
+            _Step(
+                index=index,
+                part=(first, last),
+                work=float(max(1, n_quads * min(index.n_stars, _DENSE))),
+            )
             for index in _in_order(request)
         ]
     low, high = _limits(request)
-    return plan if high <= _NARROW * low else sorted(plan, key=lambda step: step.work)
+    if high <= _NARROW * low:
+        return plan
+    return sorted(plan, key=lambda step: step.work if step.part[1] > _FIRST else 0.0)
 
 
 def _limits(request: SolveRequest) -> tuple[float, float]:
