@@ -1,6 +1,6 @@
 """Plate solving: time and accuracy of both back ends on generated fields.
 
-    python bench/bench_solve.py [--backend astrometry|solve-field] [--seeds N]
+    python bench/bench_solve.py [--backend astrometry|solve-field] [--seeds N | --random N]
 
 Fields of 1024 x 960 pixels with Tycho-2 stars (index 09), a tenth left out, 600 contaminants,
 jitter 0.15 pix, distortion; the scale is known to 10 per cent.  Times are those of a field from its
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sims"))
-from star_fields import FIELDS, make_field
+from star_fields import FIELDS, make_field, random_fields
 
 from skyloom.calib.plate_solving import (
     Hint,
@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--backend", choices=["astrometry", "solve-field"], action="append")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--random", type=int, default=0, help="fields anywhere on the sky instead")
     options = parser.parse_args()
     indexes = find_indexes(["index-tycho2-09*"])
     fields = [
@@ -42,6 +43,9 @@ def main() -> None:
         for seed in range(options.seeds)
         for n, field in enumerate(FIELDS)
     ]
+    if options.random:
+        drawn = random_fields(options.random)
+        fields = [make_field(indexes[0], n, *field) for n, field in enumerate(drawn)]
     extract_stars(fields[0].image)
     started = time.perf_counter()
     for field in fields:

@@ -7,6 +7,7 @@ packages=(
     saods9 xpa-tools xvfb # a real ds9 for the display: tests/display/test_display_ds9.py
     chromium # opens the contact sheet: tests/process/test_contact_sheet.py
     astrometry.net # the program solve-field (8 MB): tests/calib, tests/process
+    source-extractor # what control texts mean: tests/calib/test_solve_extraction.py
     astrometry-data-tycho2-09 # quads of 44 to 60 arcmin (40 MB)
     astrometry-data-tycho2-10-19 # quads of 1 to 30 degrees (37 MB)
 )

@@ -273,6 +273,9 @@ class NotSolved(Unprocessable):
 class ShellCommandFailed(SkyloomError, RuntimeError):
     """A program that was called broke off; ``retcode`` is its status, the message has its log."""
 
+    def __init__(self, message: str, retcode: int | None = None, **facts: object) -> None:
+        super().__init__(message, retcode=retcode, **facts)
+
 
 class DataDamaged(SkyloomError):
     """A product on disk is not what was written."""

@@ -136,6 +136,9 @@ def test_control_text():
     assert settings_from_control("BACK_TYPE MANUAL\nBACK_VALUE 12.5").back_value == 12.5
     assert settings_from_control("VERBOSE_TYPE QUIET\nPHOT_APERTURES 5,7") == ExtractionSettings()
     assert settings_from_control(None) == ExtractionSettings()
+    assert settings_from_control("DETECT_MAXAREA 90").detect_maxarea == 90
+    with pytest.warns(UserWarning, match="WEIGHT_IMAGE is not honoured"):
+        assert settings_from_control("WEIGHT_IMAGE w.fits") == ExtractionSettings()
 
 
 @pytest.mark.parametrize(
@@ -178,6 +181,7 @@ def test_extraction_settings_have_their_effect():
     image, _, _ = picture()
     everything = len(extract_stars(image).stars)
     assert len(extract_stars(image, settings_from_control("DETECT_MINAREA 60")).stars) < everything
+    assert len(extract_stars(image, settings_from_control("DETECT_MAXAREA 60")).stars) < everything
     assert len(extract_stars(image, settings_from_control("DETECT_THRESH 90")).stars) < everything
     saturated = extract_stars(image, settings_from_control("SATUR_LEVEL 590"))
     assert 0 < saturated.n_saturated < everything
@@ -237,6 +241,22 @@ def test_what_a_header_says(cards, ra, dec, scale):
         assert not hint.has_scale
     else:
         assert np.sqrt(hint.scale_low * hint.scale_high) == pytest.approx(scale, rel=1e-4)
+
+
+def test_stars_are_taken_from_all_parts_of_the_image():
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(0, 1000, 200), rng.uniform(0, 500, 200)
+    x[:50], y[:50] = rng.uniform(0, 90, (2, 50))  # a nebula in a corner has all that is bright
+    stars = StarList.of(x, y, np.arange(200.0, 0.0, -1.0), shape=(500, 1000))
+    spread = stars.spread(8)
+    assert sorted(spread.flux) == sorted(stars.flux)
+    boxes = list(zip(spread.x // 250, spread.y // 250, strict=True))
+    assert len(set(boxes[:8])) == 8  # the first of each box
+    assert spread.flux[0] == 200.0
+    for box in set(boxes):  # and in each box the brightest first
+        fluxes = [flux for flux, b in zip(spread.flux, boxes, strict=True) if b == box]
+        assert fluxes == sorted(fluxes, reverse=True)
+    assert len(stars[:0].spread(8)) == 0
 
 
 @settings(max_examples=20, deadline=None)
@@ -326,8 +346,8 @@ def test_no_solution_and_broken_programs():
     task = SolveTask(backend=Stub(), indexes=(INDEX,), stars=stars, catalog=reference)
     with pytest.raises(NotSolved, match="no solution: nothing is wrong with the stars") as error:
         solve(task)
-    assert len(error.value.attempts) == len(task.backend.asked) == 3
-    broken = Stub(*[ShellCommandFailed("solve-field broke off with status 255", retcode=255)] * 3)
+    assert len(error.value.attempts) == len(task.backend.asked) == 4
+    broken = Stub(*[ShellCommandFailed("solve-field broke off with status 255", retcode=255)] * 4)
     with pytest.raises(ShellCommandFailed, match="No anet parameter worked") as failure:
         solve(replace(task, backend=broken))
     assert failure.value.retcode == 255

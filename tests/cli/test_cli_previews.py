@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -68,6 +69,20 @@ def test_a_sheet_says_why_a_preview_could_not_be_made(folder):
     assert main(["previews", "sheet", "night"]) == 0
     page = (folder / "previews/index.html").read_text("utf-8")
     assert "one.fits[0]: the file is truncated or damaged in row" in page
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_first_failure_ends_a_run_and_a_list_keeps_what_failed(capsys):
+    assert main(["previews", "make", "night/b/bad.fits", "--bail"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("*** night/b/bad.fits\nTraceback")
+    for failed in (1, 0):  # the second time it is left out
+        words = ["--quarantine", "bad.txt", "--retries", "1", "--time-limit", "60"]
+        assert main(["previews", "make", "night", *words]) == failed
+    assert Path("bad.txt").read_text().startswith("night/b/bad.fits\t")
+    report = json.loads(Path("previews/.report.json").read_text())
+    assert report["counts"]["quarantined"] == 1
 
 
 @pytest.mark.parametrize("name", ["night/*/*.fits*", "@list.txt", "night/a/../"])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from skyloom.butler import Butler
 from skyloom.cli import main
 
 
@@ -52,7 +53,7 @@ def test_validate(folder, capsys):
 @pytest.mark.parametrize(
     ("argv", "status", "message"),
     [
-        (["validate"], 2, "name the files: SOURCE..., --data or --table, one of them"),
+        (["validate"], 2, "name the files: SOURCE..., --data, --table or --butler, one of them"),
         (["validate", "a.fits", "--data", "x.toml"], 2, "name the files"),
         (["validate", "a.fits", "-j", "0"], 2, "0 must be > 0"),
         (["validate", "--data", "no.toml"], 2, "no.toml: there is no such file"),
@@ -155,3 +156,31 @@ def test_as_a_program(folder):
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout[:6], done.stderr) == (0, "30\n30\n", "")
+
+
+def test_the_files_of_a_butler(tmp_path, capsys):
+    layout = "datasets:\n  notes: {format: json, template: 'notes/%(visit)03d.json', doc: notes}\n"
+    (tmp_path / "butler.yaml").write_text(layout)
+    with Butler(tmp_path, writeable=True) as butler:
+        for visit in (1, 2, 30):
+            butler.put({"seeing": 0.5}, "notes", visit=visit)
+    script = tmp_path / "sizes.py"
+    script.write_text(
+        "from skyloom.process import FileProcessor\n"
+        "class Names(FileProcessor):\n"
+        "    def process(self, identifier):\n"
+        "        print(identifier[-8:])\n"
+    )
+    words = ["process", str(script), "--butler", str(tmp_path), "--dataset", "notes"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.split()[:3] == ["001.json", "002.json", "030.json"]
+    assert main([*words, "--where", "visit=30"]) == 0
+    assert capsys.readouterr().out == "030.json\n1 files processed, 0 files with errors\n"
+    for wrong, message in (
+        (words[:4], "--butler needs --dataset"),
+        ([*words, "--where", "visit"], "--where visit must be KEY=VALUE"),
+        ([*words[:2], "a.fits", "--dataset", "notes"], "belong to --butler"),
+        ([*words[:5], "note"], "note"),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err

@@ -47,6 +47,51 @@ def test_a_field_is_solved_and_changed_only_on_request(field, tmp_path, capsys):
     assert (tmp_path / "o.png").stat().st_size > 50_000
 
 
+def test_a_collection_is_calibrated_like_any_other(field, tmp_path, capsys):
+    """Workers, caches, reports, --no-anet and quarantine are those of every processor."""
+    data = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "plates").mkdir()
+    for name in ("p1.fits", "p2.fits"):
+        (tmp_path / "plates" / name).write_bytes(data)
+    (tmp_path / "plates" / "empty.fits").touch()
+    solver = ["--indices", "index-tycho2-09*", "--scale-low", "3", "--scale-high", "4",
+              "--minarea", "6", "--detectthreshold", "6"]  # fmt: skip
+    words = ["calibrate", "plates", *solver]
+    assert main([*words, "-j", "2", "--quarantine", "bad.txt", "--report-file", "r.json"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "3 files processed, 1 files with errors\n"
+    assert "empty.fits: the file is empty" in said.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [f["state"] for f in report["files"]] == ["failed", "done", "done"]
+    again = [*words, "--quarantine", "bad.txt"]
+    assert main([*again, "--no-anet", "--reprocess", "--backend", "solve-field"]) == 0
+    assert main([*again, "--apply", "--backup"]) == 0
+    header = fits.getheader("plates/p2.fits")
+    assert WCS(header).all_pix2world(511.5, 511.5, 0)[0] == pytest.approx(field["ra"], abs=1e-4)
+    assert (tmp_path / "plates/p2.fits.oldhdr").is_file()
+    capsys.readouterr()
+    assert main(["calibrate", "plates", "--report", "--quarantine", "bad.txt"]) == 1
+    assert "2  processed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("field")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scale-low", "0"], "0 must be > 0"),
+        (["--scale-low", "5", "--scale-high", "4"], "exchange them"),
+        (["--index-dir", "nowhere"], "no such folder of index files"),
+        (["--indices", "index-99*"], "no index file matches index-99*"),
+        (["--copy-to", "box", "-j", "2"], "--copy-to keeps the working folder of the last file"),
+    ],
+)
+def test_mistakes_in_a_calibration_stop_before_any_work(words, message, capsys):
+    assert main(["calibrate", "a.fits", *words]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert "processed" not in said.out
+
+
 @pytest.mark.usefixtures("field")
 def test_what_is_not_solved_gives_status_1(tmp_path, capsys):
     words = ["solve", "sdss.jpg", "a.fits", "--scale-low", "1", "--scale-high", "4", "--json"]

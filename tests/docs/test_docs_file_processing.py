@@ -125,6 +125,11 @@ def test_the_migration_table_names_what_exists():
         assert name in table
         assert hasattr(process, name)
     for hook in re.findall(r"`(_?[a-z]+_[a-z_]+)", table.replace("|", " | ")):
-        owners = (process, process.HeaderProcessor, process.ImmediateHeaderProcessor)
+        owners = (
+            process,
+            process.previews,
+            process.AnetHeaderProcessor,
+            process.ImmediateHeaderProcessor,
+        )
         known = {"data_spec", "add_option", "add_argument", "n_procs"}
         assert hook in known or any(hasattr(owner, hook) for owner in owners), hook

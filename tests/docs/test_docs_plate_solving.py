@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,9 +54,18 @@ def test_python():
     assert scope["wcs"].has_celestial
 
 
+@pytest.mark.usefixtures("folder")
+def test_collections(capsys):
+    for line in blocks("sh")[1].splitlines():
+        assert main(shlex.split(line)[1:]) == 0
+    out = capsys.readouterr().out
+    assert "1 files processed, 0 files with errors" in out
+    assert "1  cached" in out
+
+
 def test_processor(folder):
     (folder / "plates.py").write_text(blocks("python")[1])
-    for line in blocks("sh")[1].splitlines():
+    for line in blocks("sh")[2].splitlines():
         done = subprocess.run(
             [sys.executable, *line.split()[1:]],
             capture_output=True,

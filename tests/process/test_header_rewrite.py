@@ -25,11 +25,14 @@ from skyloom.process.rewrite import back_up_header
 
 
 def changed(header: fits.Header, n_blocks: int) -> fits.Header:
-    """Give a header so many cards that it fills ``n_blocks``."""
+    """Return the header with as many cards as fill ``n_blocks``."""
     header = header.copy()
+    header["OBJECT"] = "changed"
+    for key in [key for key in header if key.startswith("KEY")]:
+        del header[key]
     for n in range(36 * n_blocks - len(header.cards) - 3):
         header[f"KEY{n}"] = (n, "added")
-    header["OBJECT"] = "changed"
+    assert len(serialize_header(header)) == 2880 * n_blocks
     return header
 
 
@@ -159,6 +162,30 @@ def test_compressed_read_only_and_vanished_files(tmp_path):
         replace_primary_header_in_place(path, header)
     with pytest.raises(FileNotFoundError):
         replace_primary_header_in_place(tmp_path / "gone.fits", header)
+
+
+@pytest.mark.parametrize("n_blocks", [2, 3], ids=["equal", "longer"])
+@pytest.mark.parametrize("how", ["vanishes", "is replaced"])
+def test_a_file_that_vanishes_or_is_replaced_meanwhile(image, n_blocks, how, monkeypatch):
+    """What another program does to a file in the same moment is not undone."""
+    header = changed(get_primary_header(image), n_blocks)
+    header["OBJECT"] = "ours"
+    newer = image.read_bytes().replace(b"changed", b"by them")
+
+    def meddle():
+        image.unlink()
+        if how == "is replaced":
+            image.write_bytes(newer)
+
+    real_put, real_copy = rewrite._put, rewrite._copy_attributes
+    monkeypatch.setattr(rewrite, "_put", lambda *a: (real_put(*a), meddle()))
+    monkeypatch.setattr(rewrite, "_copy_attributes", lambda *a: (real_copy(*a), meddle()))
+    error = FileNotFoundError if how == "vanishes" else FITSError
+    with pytest.raises(error, match=r"No such file|another program has changed"):
+        replace_primary_header_in_place(image, header)
+    assert image.exists() == (how == "is replaced")
+    assert how == "vanishes" or image.read_bytes() == newer
+    assert [p.name for p in image.parent.iterdir()] == [image.name] * image.exists()
 
 
 def test_links_stay_links(image):

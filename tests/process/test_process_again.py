@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from process_toys import Touch
 
 from skyloom.errors import UnreadableFile, Unwritable
-from skyloom.process import DataSpec, procmain
+from skyloom.process import DataSpec, Outcome, procmain
+from skyloom.process.journal import Journal
+from skyloom.process.outcome import describe
+from skyloom.process.quarantine import Quarantine
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def calls(files):
     found = []
     for name in files:
         try:
-            found.append(len(open(f"{name}.log").readlines()))  # noqa: PTH123, SIM115
+            found.append(len(Path(f"{name}.log").read_text().splitlines()))
         except FileNotFoundError:
             found.append(0)
     return found
@@ -123,3 +128,32 @@ def test_classifying_leaves_journal_and_quarantine_alone(files, tmp_path, capsys
     assert not (tmp_path / "j").exists()
     assert not (tmp_path / "q").exists()
     assert "4  unknown" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_said_of_each_list(files, tmp_path, monkeypatch):
+    """Nothing else is lost: the files are processed, the message names the list and the remedy."""
+    full = OSError(28, "No space left on device")
+
+    def fail(*_):
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skyloom.process.report._put", fail)
+        with pytest.raises(Unwritable, match=r"r\.json: the report cannot be written \(No space"):
+            run(files, "--report-file", str(tmp_path / "r.json"))
+        assert calls(files) == [1, 1, 1, 1]
+
+    quarantine = Quarantine(tmp_path / "q")
+    with quarantine:
+        quarantine._file.close()
+        monkeypatch.setattr(quarantine, "_file", Mock(write=fail, close=fail))
+        with pytest.raises(Unwritable, match=r"q: a\.fits cannot be added to the list \(No space"):
+            quarantine.add("a.fits", describe(ValueError("bad")))
+
+    with Journal(tmp_path / "j", key="k") as journal:
+        journal._db.execute("COMMIT")
+        journal._db.execute("PRAGMA max_page_count = 3")
+        journal._db.execute("BEGIN")
+        names = [f"{n}.fits" for n in range(2000)]
+        with pytest.raises(Unwritable, match=r"j: the journal cannot be written .*is full"):
+            all(journal.add(name, Outcome(state="done")) is None for name in names)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from process_toys import Picklable, Toy
 
-from skyloom.process import DataSpec, FileProcessor, pool, procmain
+from skyloom.flow import WorkerError, calls
+from skyloom.process import DataSpec, FileProcessor, procmain
 
 
 def run(names, *argv, cls=Toy):
@@ -86,7 +87,7 @@ def test_a_failing_init_worker_ends_the_run():
         def _init_worker(self):
             raise RuntimeError("no database")
 
-    with pytest.raises(pool.PoolError, match="no database"):
+    with pytest.raises(WorkerError, match="no database"):
         run(["a"], "-j", "2", cls=Broken)
 
 
@@ -136,7 +137,7 @@ def test_time_limit_for_code_that_does_not_listen(capsys, monkeypatch):
                 time.sleep(60)
             return super().process(identifier)
 
-    monkeypatch.setattr(pool, "_GRACE", 0.2)
+    monkeypatch.setattr(calls, "_GRACE", 0.2)
     done = run(["deaf", "ok", "ok2", "ok3"], "-j", "2", "--time-limit", "0.2", cls=Deaf)
     assert done.counts.reasons == {"TimeLimitExceeded": 1}
     assert len(done.results) == 3

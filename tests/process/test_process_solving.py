@@ -171,6 +171,17 @@ def test_thresholds_of_calibrate(plates):
     assert seen == [(10, 6.0)]
 
 
+def test_the_reason_is_that_of_the_area_with_most_stars(plates, capsys):
+    class Watched(CalibrateProcessor):
+        def solve_file(self, identifier):
+            area = self._settings().detect_minarea
+            n = {50: 40, 150: 7}.get(area, 0)
+            raise NotSolved(f"no solution: {n} stars with area {area}", stars=range(n))
+
+    run(Watched, plates, "--filter", "p0")
+    assert "no solution: 40 stars with area 50" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("control", [None, "DETECT_MINAREA 6\nDETECT_THRESH 6"])
 def test_a_real_field_with_an_object_filter(tmp_path, shared_data, control, capsys):
     pytest.importorskip("astrometry", reason="pip install 'skyloom[solve]'")

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from skyloom.butler import Butler
-from skyloom.errors import BadTable, ConfigError, UnknownKey, WrongType, WrongValue
+from skyloom.errors import (
+    BadTable,
+    ConfigError,
+    MissingFile,
+    UnknownKey,
+    UnreadableFile,
+    WrongType,
+    WrongValue,
+)
 from skyloom.process import DataSpec, Sources
 
 
@@ -96,6 +104,14 @@ def test_table(tmp_path):
     assert Sources.from_table(path).items == ("a.fits", "b.fits")
     with pytest.raises(BadTable, match="no column 'file'; it has path, band"):
         Sources.from_table(path, column="file")
+
+
+def test_a_table_that_cannot_be_read(tmp_path):
+    with pytest.raises(MissingFile, match=r"none\.csv: no such table; correct the path"):
+        Sources.from_table(tmp_path / "none.csv")
+    (tmp_path / "notes.md").write_text("# no table")
+    with pytest.raises(UnreadableFile, match=r"notes\.md: cannot be read .* it may be CSV"):
+        Sources.from_table(tmp_path / "notes.md")
 
 
 def test_butler(tmp_path):

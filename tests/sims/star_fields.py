@@ -32,6 +32,26 @@ FIELDS = [
 ]
 
 
+# Widths for which an index with quads of 42 to 60 arcmin is best: these are 0.7 to 0.3 of them.
+WIDTHS = 60 / 0.7 / 60, 42 / 0.3 / 60  # deg
+
+
+def random_fields(n: int, seed: int = 2026):
+    """Return fields anywhere on the sky, of any width in `WIDTHS`; nobody looked at them before."""
+    rng = np.random.default_rng(seed)
+    return [
+        (
+            rng.uniform(0, 360),
+            float(np.degrees(np.arcsin(rng.uniform(-1, 1)))),
+            rng.uniform(*WIDTHS),
+            rng.uniform(0, 360),
+            bool(rng.random() < 0.5),
+            float(i % 2) * rng.uniform(0, 3),
+        )
+        for i in range(n)
+    ]
+
+
 @dataclass(frozen=True)
 class Field:
     """A picture and its truth."""

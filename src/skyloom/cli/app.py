@@ -44,6 +44,7 @@ _COMMANDS: Final = {
     "headers": ("skyloom.cli.process:headers", "Show and change headers of many FITS files."),
     "validate": ("skyloom.cli.process:validate", "Check the structure of FITS files."),
     "solve": ("skyloom.cli.solve:solve", "Find where images are on the sky, from their stars."),
+    "calibrate": ("skyloom.cli.process:calibrate", "Solve a collection of images or plates."),
     "status": ("skyloom.cli.inspect:status", "What ran in a work directory, what failed and why."),
     "verify": ("skyloom.cli.inspect:verify", "Check the products of a work directory."),
 }

@@ -63,9 +63,19 @@ def _collection(function: F) -> F:
 @click.option("--force", is_flag=True, help="Make previews that exist again.")
 @click.option("-j", "--n-procs", type=click.IntRange(min=1), default=1, show_default=True,
               metavar="N", help="Worker processes.")  # fmt: skip
+@click.option("--bail", is_flag=True, help="Stop at the first failure and show its traceback.")
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="S",
+              help="Time for one picture; one that takes longer has failed.")  # fmt: skip
+@click.option("--retries", type=click.IntRange(min=0), default=0, metavar="N",
+              help="How often one that failed is tried again.")  # fmt: skip
+@click.option("--quarantine", metavar="FILE",
+              help="Leave out the data listed there, and add those that fail.")  # fmt: skip
+@click.option("--progress", type=click.Choice(["auto", "bar", "text", "none"]), default="auto",
+              help="How to show progress; default: on a terminal only.")  # fmt: skip
 def make(*, part: str | None, **options: Any) -> int:
     """Make the previews that are missing."""
-    from skyloom.process.previews import PictureStyle  # noqa: PLC0415 - slow
+    from skyloom.process import Bailed  # noqa: PLC0415 - slow
+    from skyloom.process.previews import PictureStyle  # noqa: PLC0415
 
     maker = _maker(options, color=options["color"])
     maker.style = PictureStyle(
@@ -78,9 +88,14 @@ def make(*, part: str | None, **options: Any) -> int:
     )
     opts = maker.opts
     opts.filter, opts.force, opts.n_procs = part, options["force"], options["n_procs"]
+    for name in ("bail", "time_limit", "retries", "quarantine", "progress"):
+        setattr(opts, name, options[name])
     if part is None:  # a part would make a sheet forget the rest
         opts.report_file = str(_folder(maker) / _REPORT)
-    _, failed = maker.process_all()
+    try:
+        _, failed = maker.process_all()
+    except Bailed:
+        return 1
     click.echo(maker.counts.summary)
     return 1 if failed else 0
 

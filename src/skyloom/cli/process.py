@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["headers", "process", "validate"]
+__all__ = ["calibrate", "headers", "process", "validate"]
 
 _RAW: Final[dict[str, Any]] = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -53,6 +53,13 @@ def process(script: str, args: tuple[str, ...]) -> int:
 def validate(args: tuple[str, ...]) -> int:
     """Check the structure of FITS files; --help shows the options."""
     return _command("Validator", "skyloom validate", args)
+
+
+@click.command(context_settings=_RAW, add_help_option=False)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def calibrate(args: tuple[str, ...]) -> int:
+    """Solve a collection of images or plates; --help shows the options."""
+    return _command("CalibrateProcessor", "skyloom calibrate", args)
 
 
 @click.group()

@@ -50,6 +50,7 @@ change of one image its band and the collection; the rest is skipped.
 
 from __future__ import annotations
 
+from .calls import Answered, Call, Lost, run_calls
 from .dataset import Dataset, Dim
 from .executors import Executor
 from .keys import StageKey
@@ -67,7 +68,9 @@ from .threads import available_cpus, single_threaded
 from skyloom.butler import Handle  # isort: skip - part of what stages are written with
 
 __all__ = [
+    "Answered",
     "Bars",
+    "Call",
     "Counts",
     "Dataset",
     "Dim",
@@ -76,6 +79,7 @@ __all__ = [
     "Handle",
     "Heartbeat",
     "Ledger",
+    "Lost",
     "Output",
     "Pipeline",
     "PipelineError",
@@ -93,6 +97,7 @@ __all__ = [
     "WorkerError",
     "available_cpus",
     "make_watcher",
+    "run_calls",
     "run_pipeline",
     "single_threaded",
 ]

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from .calibrate import CalibrateProcessor
 from .cards import get_primary_header, parse_header, serialize_header
 from .command import read_sources, run_command, run_script
 from .data import DataSpec
@@ -37,7 +38,8 @@ from .previews import ColorPreviewMaker, PreviewMaker, SpectralPreviewMaker
 from .processor import FileProcessor, OutsideInputs
 from .rewrite import recover_header, replace_primary_header_in_place, restore_header
 from .rules import HeaderRules, apply_rules, read_rules
-from .solving import AnetHeaderProcessor, CalibrateProcessor
+from .solve_files import get_wcs_fields_for
+from .solving import AnetHeaderProcessor
 from .sorting import sort_headers
 from .sources import Sources
 from .templates import (
@@ -93,6 +95,7 @@ __all__ = [
     "copy_fields",
     "get_primary_header",
     "get_template_name_from_history",
+    "get_wcs_fields_for",
     "make_header_from_template",
     "make_parser",
     "parse_header",

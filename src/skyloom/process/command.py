@@ -48,17 +48,37 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pattern", default="*.fits", help="names in directories; default *.fits")
     group.add_argument("--table", metavar="FILE", help="take the paths from a table")
     group.add_argument("--column", default="path", help="its column; default: path")
+    group.add_argument("--butler", metavar="ROOT", help="take the files of a butler's dataset type")
+    group.add_argument("--dataset", metavar="TYPE", help="the dataset type")
+    group.add_argument("--where", metavar="KEY=VALUE", action="append", default=[],
+                       help="values that data IDs must have; may be repeated")  # fmt: skip
 
 
 def _data(parser: argparse.ArgumentParser, opts: argparse.Namespace) -> DataSpec:
-    given = [name for name in ("sources", "data", "table") if getattr(opts, name)]
+    given = [name for name in ("sources", "data", "table", "butler") if getattr(opts, name)]
     if len(given) != 1:
-        parser.error("name the files: SOURCE..., --data or --table, one of them")
+        parser.error("name the files: SOURCE..., --data, --table or --butler, one of them")
+    if (opts.dataset is not None or opts.where) and not opts.butler:
+        parser.error("--dataset and --where belong to --butler")
+    if opts.butler:
+        return DataSpec(sources=_from_butler(parser, opts))
     if opts.data:
         return DataSpec.from_toml(opts.data)
     if opts.table:
         return DataSpec(sources=Sources.from_table(opts.table, opts.column))
     return DataSpec(sources=read_sources(opts.sources, pattern=opts.pattern))
+
+
+def _from_butler(parser: argparse.ArgumentParser, opts: argparse.Namespace) -> Sources:
+    from skyloom.butler import Butler  # noqa: PLC0415 - slow
+
+    if opts.dataset is None:
+        parser.error("--butler needs --dataset: the type of the files")
+    where = dict(word.partition("=")[::2] for word in opts.where)
+    if not all(key and value for key, value in where.items()):
+        parser.error(f"--where {' '.join(opts.where)} must be KEY=VALUE")
+    with Butler(opts.butler) as butler:
+        return Sources.from_butler(butler, opts.dataset, **where)
 
 
 def read_sources(arguments: Sequence[str], *, pattern: str = "*.fits") -> Sources:

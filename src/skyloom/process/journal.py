@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from skyloom.errors import UnreadableFile
+from skyloom.errors import UnreadableFile, Unwritable
 
 from .options import RUN_OPTIONS
 from .outcome import Outcome
@@ -58,7 +60,7 @@ class Journal:
     """
 
     def __init__(self, path: str | Path, *, key: str) -> None:
-        self._key = key
+        self._key, self._path = key, path
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute(_SCHEMA)
@@ -78,25 +80,47 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._db.execute("COMMIT")
-        self._db.close()
+        try:
+            self._commit()
+        finally:
+            self._db.close()
 
     def is_done(self, identifier: str) -> bool:
         """Tell whether an identifier was processed and has not changed since."""
         return identifier in self._done and self._done[identifier] == _stamp(identifier)
 
     def add(self, identifier: str, outcome: Outcome) -> None:
-        """Write down an outcome."""
+        """Write down an outcome.
+
+        Raises
+        ------
+        Unwritable
+            If it cannot be written: a full disk.
+        """
         error = None if outcome.failure is None else outcome.failure.message
-        self._db.execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._key, identifier, outcome.state, *_stamp(identifier), error, outcome.attempts,
-             outcome.seconds, time.time()),
-        )  # fmt: skip
+        row = (self._key, identifier, outcome.state, *_stamp(identifier), error,
+               outcome.attempts, outcome.seconds, time.time())  # fmt: skip
+        with self._said():
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         if time.monotonic() - self._last > _EVERY:
-            self._db.execute("COMMIT")
+            self._commit()
             self._db.execute("BEGIN")
             self._last = time.monotonic()
+
+    def _commit(self) -> None:
+        if self._db.in_transaction:
+            with self._said():
+                self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise Unwritable(
+                f"{self._path}: the journal cannot be written ({error}); free space and run again",
+                path=str(self._path),
+            ) from error
 
 
 def _stamp(identifier: str) -> tuple[int | None, int | None]:

@@ -9,14 +9,20 @@ from typing import Final, NoReturn
 
 from typing_extensions import override
 
-__all__ = ["RUN_OPTIONS", "ProcessorParser", "add_run_options", "default_options"]
+__all__ = [
+    "RUN_OPTIONS",
+    "ProcessorParser",
+    "add_run_options",
+    "default_options",
+    "positive_number",
+]
 
 MISTAKE: Final = 2
 
 RUN_OPTIONS: Final = frozenset(
     {"filter", "bail", "report", "verbose", "n_procs", "strict", "time_limit", "retries",
      "report_file", "quarantine", "journal", "redo", "progress", "backup", "sync",
-     "sources", "data", "pattern", "table", "column"}
+     "sources", "data", "pattern", "table", "column", "butler", "dataset", "where"}
 )  # fmt: skip
 """Names of the options that say how to run and on what, not what to do."""
 
@@ -30,15 +36,25 @@ class ProcessorParser(argparse.ArgumentParser):
         self.exit(MISTAKE, f"\n{self.prog}: error: {message}\n")
 
 
-def _positive(kind: type[int] | type[float], name: str) -> object:
-    def check(text: str) -> float:
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} must be > 0")
-        return value
+def _positive_count(text: str) -> int:
+    value = int(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} must be > 0")
+    return value
 
-    check.__name__ = name
-    return check
+
+_positive_count.__name__ = "int"
+
+
+def positive_number(text: str) -> float:
+    """Read a number that must be positive; for ``type=`` of an option."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} must be > 0")
+    return value
+
+
+positive_number.__name__ = "number"  # what argparse calls it in messages
 
 
 def _not_negative(text: str) -> int:
@@ -55,12 +71,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--bail", action="store_true", help="stop at the first failure and show its traceback")
     add("--report", action="store_true", help="classify the files and count them; change nothing")
     add("--verbose", action="store_true", help="say more; with --report name the files")
-    add("-j", "--n-procs", type=_positive(int, "int"), default=1, metavar="NUM",  # type: ignore[arg-type]
+    add("-j", "--n-procs", type=_positive_count, default=1, metavar="NUM",
         help="number of worker processes")  # fmt: skip
     group = parser.add_argument_group("long runs")
     add = group.add_argument
     add("--strict", action="store_true", help="exit with status 1 if any file failed")
-    add("--time-limit", type=_positive(float, "float"), metavar="SECONDS",  # type: ignore[arg-type]
+    add("--time-limit", type=positive_number, metavar="SECONDS",
         help="time for one file; one that takes longer has failed")  # fmt: skip
     add("--retries", type=_not_negative, default=0, metavar="NUM",
         help="how often a file that failed is tried again")  # fmt: skip

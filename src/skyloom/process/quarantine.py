@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import IO
 
-from skyloom.errors import UnreadableFile
+from skyloom.errors import UnreadableFile, Unwritable
 
 from .outcome import Failure
 
@@ -52,11 +53,25 @@ class Quarantine:
 
     def __exit__(self, *_: object) -> None:
         assert self._file is not None
-        self._file.close()
+        with contextlib.suppress(OSError):  # what it still holds has been reported
+            self._file.close()
 
     def add(self, identifier: str, failure: Failure) -> None:
-        """Append a failure; it is on disk at once."""
+        """Append a failure; it is on disk at once.
+
+        Raises
+        ------
+        Unwritable
+            If it cannot be written: a full disk.
+        """
         assert self._file is not None
         reason = " ".join(failure.message.split())
-        self._file.write(f"{identifier}\t{reason}\n")
-        self._file.flush()
+        try:
+            self._file.write(f"{identifier}\t{reason}\n")
+            self._file.flush()
+        except OSError as error:
+            raise Unwritable(
+                f"{self.path}: {identifier} cannot be added to the list ({error.strerror}); free "
+                "space and run again",
+                path=str(self.path),
+            ) from error

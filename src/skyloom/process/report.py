@@ -59,7 +59,13 @@ class RunReport:
         self._files.append(facts)
 
     def write(self, counts: RunCounts) -> None:
-        """Write the file; also when the run has been interrupted."""
+        """Write the file; also when the run has been interrupted.
+
+        Raises
+        ------
+        Unwritable
+            If it cannot be written: a full disk.
+        """
         content = {
             "processor": self._processor,
             "data": self._data_id,
@@ -69,7 +75,14 @@ class RunReport:
             "files": sorted(self._files, key=lambda facts: str(facts["identifier"])),
         }
         text = json.dumps(content, indent=1) + "\n"
-        write_atomic(self.path, lambda part: _put(part, text))
+        try:
+            write_atomic(self.path, lambda part: _put(part, text))
+        except OSError as error:
+            raise Unwritable(
+                f"{self.path}: the report cannot be written ({error.strerror}); the files are "
+                f"processed, {counts.summary}",
+                path=str(self.path),
+            ) from error
 
 
 def _put(path: Path, text: str) -> None:

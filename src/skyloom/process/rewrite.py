@@ -166,6 +166,7 @@ def _overwrite(name: str, file: BinaryIO, old: bytes, new: bytes, *, sync: bool)
     if sync:
         os.fsync(file.fileno())
     Path(note).unlink(missing_ok=True)
+    _check_still_there(name, _identity(os.fstat(file.fileno())))
 
 
 def _put(file: BinaryIO, data: bytes) -> None:
@@ -178,6 +179,7 @@ def _put(file: BinaryIO, data: bytes) -> None:
 
 def _rewrite(name: str, file: BinaryIO, skip: int, new: bytes, *, sync: bool) -> None:
     part = _beside(name, "part")
+    before = _identity(os.fstat(file.fileno()))
     try:
         with Path(part).open("wb") as copy:
             copy.write(new)
@@ -187,10 +189,24 @@ def _rewrite(name: str, file: BinaryIO, skip: int, new: bytes, *, sync: bool) ->
             _copy_attributes(file, part)
             if sync:
                 os.fsync(copy.fileno())
+        _check_still_there(name, before)
         Path(part).replace(name)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _check_still_there(name: str, identity: tuple[int, int, int, int]) -> None:
+    """Refuse to replace what another program has deleted, replaced or written meanwhile."""
+    if _identity(Path(name).stat()) != identity:
+        raise FITSError(
+            f"{name}: another program has changed the file meanwhile; its version stays, run again",
+            file=name,
+        )
 
 
 def _copy_attributes(file: BinaryIO, part: str) -> None:

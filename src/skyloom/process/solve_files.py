@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .solving import AnetHeaderProcessor, draw_overlay
 if TYPE_CHECKING:
     from skyloom.calib.plate_solving import ExtractionSettings, Hint, PlateSolution, SolveInput
 
-__all__ = ["FileSolver"]
+__all__ = ["FileSolver", "get_wcs_fields_for"]
 
 _FITS = (".fits", ".fit", ".fts")
 
@@ -134,3 +134,46 @@ class FileSolver(AnetHeaderProcessor):
             super().process(identifier)
         else:
             self._compute(identifier)
+
+
+def get_wcs_fields_for(
+    path: str | Path,
+    parameters: Mapping[str, Any] | None = None,
+    control: str | None = None,
+    object_filter: Callable[[str], object] | None = None,
+    copy_to: str | Path | None = None,
+) -> fits.Header | None:
+    """Return the cards of the WCS of a file; None if it is not recognised.
+
+    Parameters
+    ----------
+    path : path
+        FITS image, picture or table of stars; stays as it is.
+    parameters : mapping, optional
+        Parameters of the solver: ``indices``, ``lower_pix`` and the others of `SolverParameters`.
+    control : str, optional
+        Settings of the extraction, as lines of a SExtractor control file.
+    object_filter : callable, optional
+        Takes the name of the FITS table of stars and rewrites it in place.
+    copy_to : path, optional
+        Where the working folder is copied to; a folder that exists is replaced.
+
+    Raises
+    ------
+    ShellCommandFailed
+        If the solver breaks off.
+    UserMistake
+        If there is no solver, no index, or something given cannot be used.
+    """
+    attributes: dict[str, Any] = {
+        f"sp_{name.removeprefix('sp_')}": value for name, value in (parameters or {}).items()
+    }
+    attributes["source_extractor_control"] = control
+    if object_filter is not None:
+        attributes["object_filter"] = staticmethod(object_filter)
+    opts = default_options(AnetHeaderProcessor.add_options)
+    opts.copy_to = None if copy_to is None else str(copy_to)
+    solver: AnetHeaderProcessor = type("OneFile", (AnetHeaderProcessor,), attributes)(
+        opts, DataSpec.from_list([path])
+    )
+    return solver._run_anet(str(path))

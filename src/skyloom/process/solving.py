@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         StarList,
     )
 
-__all__ = ["AnetHeaderProcessor", "CalibrateProcessor"]
+__all__ = ["AnetHeaderProcessor", "draw_overlay"]
 
 _COMMENTS: Final = (
     "Index name", "Index(", "index id", "log odds", "Cxdx margin", "Field scale lower",
@@ -56,12 +57,14 @@ class AnetHeaderProcessor(HeaderProcessor):
     `object_filter` to clean the table of stars, `_run_anet` to try several settings.
     """
 
-    backend: ClassVar[str] = "auto"
+    backend: str = "auto"
     """``astrometry``, ``solve-field``, or ``auto``: the first that is installed."""
-    index_dir: ClassVar[str | None] = None
+    index_dir: str | None = None
     """Folder of index files; None: the usual places."""
-    catalog: ClassVar[str | None] = None
+    catalog: str | None = None
     """Table of reference stars with proper motions; None: the stars of the indexes."""
+    hint_radius: ClassVar[float] = 5.0
+    """How far a field may be from where its header says that it is [deg]."""
     source_extractor_control: str | None = None
     """Settings of the extraction of stars, as lines of a SExtractor control file."""
     sex_control: str | None = None
@@ -94,8 +97,13 @@ class AnetHeaderProcessor(HeaderProcessor):
     def history_filter(value: str) -> bool:
         return any(word in str(value) for word in _HISTORY)
 
-    @override
-    def _create_auxiliaries(self, data: DataSpec) -> None:
+    _indexes: tuple[IndexFile, ...] | None = None
+    _failure: NotSolved | None = None
+    _is_target_checked = False
+
+    def __init__(
+        self, opts: argparse.Namespace | None = None, data: DataSpec | None = None
+    ) -> None:
         """Check parameters before anything is processed.
 
         Raises
@@ -103,14 +111,17 @@ class AnetHeaderProcessor(HeaderProcessor):
         UserMistake
             If a parameter, the control text or the target of ``--copy-to`` cannot be used.
         """
-        super()._create_auxiliaries(data)
-        self._indexes: tuple[IndexFile, ...] | None = None
-        self._failure: NotSolved | None = None
+        super().__init__(opts, data)
         self.solver_parameters()
         self._settings()
-        self._is_target_checked = False
         if self.opts.copy_to:
-            self._check_target(data.resdir)
+            if self.opts.n_procs > 1:
+                raise WrongValue(
+                    "--copy-to keeps the working folder of the last file, and with -j several "
+                    "would be last at once; leave out -j",
+                    key="copy_to",
+                )
+            self._check_target(self.data.resdir)
 
     @override
     def _is_processed(self, identifier: str) -> bool:
@@ -217,7 +228,7 @@ class AnetHeaderProcessor(HeaderProcessor):
                 image=found.image,
                 stars=found.stars,
                 hint=self.hint(),
-                header_hint=ps.hint_from_header(found.header),
+                header_hint=replace(ps.hint_from_header(found.header), radius=self.hint_radius),
                 parameters=parameters,
                 settings=self._settings(),
                 star_filter=self._star_filter(folder),
@@ -297,48 +308,6 @@ class AnetHeaderProcessor(HeaderProcessor):
                     _copy_tree(folder, Path(self.opts.copy_to).expanduser())
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-class CalibrateProcessor(AnetHeaderProcessor):
-    """Solves scans of plates, with the thresholds on the command line.
-
-    The area is that of large, bright star images; where it gives no solution, others are tried.
-    """
-
-    min_areas: ClassVar[tuple[int, ...]] = (300, 50, 150, 800, 2000, 8000)
-    """Values of DETECT_MINAREA that are tried, unless ``--minarea`` gives one [pix]."""
-
-    @staticmethod
-    @override
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        AnetHeaderProcessor.add_options(parser)
-        add = parser.add_argument
-        add("--minarea", type=int, metavar="PIXELS",
-            help="least area of a star (DETECT_MINAREA); default: several")  # fmt: skip
-        add("--detectthreshold", type=float, default=4.0, metavar="SIGMA",
-            help="threshold of detection (DETECT_THRESH), default 4")  # fmt: skip
-
-    @override
-    def _settings(self) -> ExtractionSettings:
-        from skyloom.calib.plate_solving import settings_from_control  # noqa: PLC0415 - slow
-
-        area = self._area or self.opts.minarea or self.min_areas[0]
-        text = f"DETECT_MINAREA {area}\nDETECT_THRESH {self.opts.detectthreshold}"
-        return settings_from_control(text, super()._settings())
-
-    _area: int | None = None
-
-    @override
-    def _run_anet(self, identifier: str) -> fits.Header | None:
-        for area in [self.opts.minarea] if self.opts.minarea else self.min_areas:
-            self._area = area
-            try:
-                cards = super()._run_anet(identifier)
-            finally:
-                self._area = None
-            if cards is not None:
-                return cards
-        return None
 
 
 def draw_overlay(path: Path, found: SolveInput, stars: StarList, solution: Any = None) -> Path:

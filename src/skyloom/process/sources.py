@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skyloom.errors import BadTable, WrongValue
+from skyloom.errors import BadTable, MissingFile, UnreadableFile, WrongValue
 
 if TYPE_CHECKING:
     from skyloom.butler import Butler
@@ -104,12 +104,22 @@ class Sources:
 
         Raises
         ------
-        BadTable
-            If the table has no such column.
+        MissingFile, UnreadableFile, BadTable
+            If the table cannot be read or has no such column.
         """
         from astropy.table import Table  # noqa: PLC0415 - slow
 
-        table = Table.read(path)
+        try:
+            table = Table.read(path)
+        except FileNotFoundError:
+            raise MissingFile(f"{path}: no such table; correct the path", path=str(path)) from None
+        except Exception as error:  # each format has its own
+            reason = str(error).partition("\n")[0]
+            raise UnreadableFile(
+                f"{path}: cannot be read as a table ({reason}); it may be CSV, ECSV, FITS, VOTable "
+                "or Parquet",
+                path=str(path),
+            ) from None
         if column not in table.colnames:
             raise BadTable(
                 f"{path}: there is no column {column!r}; it has {', '.join(table.colnames)}",

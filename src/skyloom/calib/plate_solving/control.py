@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -14,33 +15,16 @@ _FORBIDDEN: Final = ("CATALOG_TYPE", "CATALOG_NAME", "PARAMETERS_NAME", "FILTER_
 _WITHOUT_EFFECT: Final = frozenset(
     [
         "ANALYSIS_THRESH",
-        "ASSOC_DATA",
-        "ASSOC_NAME",
-        "ASSOC_PARAMS",
-        "ASSOC_RADIUS",
-        "ASSOC_TYPE",
-        "ASSOCCOORD_TYPE",
-        "ASSOCSELEC_TYPE",
-        "BACK_FILTTHRESH",
         "BACKPHOTO_THICK",
         "BACKPHOTO_TYPE",
         "CHECKIMAGE_NAME",
         "CHECKIMAGE_TYPE",
-        "DETECT_MAXAREA",
-        "DETECT_TYPE",
-        "FILTER_THRESH",
         "FITS_UNSIGNED",
-        "FLAG_IMAGE",
-        "FLAG_TYPE",
         "GAIN",
         "GAIN_KEY",
         "HEADER_SUFFIX",
-        "INTERP_MAXXLAG",
-        "INTERP_MAXYLAG",
-        "INTERP_TYPE",
         "MAG_GAMMA",
         "MAG_ZEROPOINT",
-        "MASK_TYPE",
         "MEMORY_BUFSIZE",
         "MEMORY_OBJSTACK",
         "MEMORY_PIXSTACK",
@@ -54,23 +38,44 @@ _WITHOUT_EFFECT: Final = frozenset(
         "PIXEL_SCALE",
         "PSF_NAME",
         "PSF_NMAX",
-        "RESCALE_WEIGHTS",
         "SATUR_KEY",
         "SEEING_FWHM",
         "SOM_NAME",
         "STARNNW_NAME",
         "VERBOSE_TYPE",
-        "WEIGHT_GAIN",
-        "WEIGHT_IMAGE",
-        "WEIGHT_SUFFIX",
-        "WEIGHT_THRESH",
-        "WEIGHT_TYPE",
         "WRITE_XML",
         "XML_NAME",
         "XSL_URL",
     ]
 )
 """Keywords that change no position of a star on one image."""
+_NOT_HONOURED: Final = frozenset(
+    [
+        "ASSOCCOORD_TYPE",
+        "ASSOCSELEC_TYPE",
+        "ASSOC_DATA",
+        "ASSOC_NAME",
+        "ASSOC_PARAMS",
+        "ASSOC_RADIUS",
+        "ASSOC_TYPE",
+        "BACK_FILTTHRESH",
+        "DETECT_TYPE",
+        "FILTER_THRESH",
+        "FLAG_IMAGE",
+        "FLAG_TYPE",
+        "INTERP_MAXXLAG",
+        "INTERP_MAXYLAG",
+        "INTERP_TYPE",
+        "MASK_TYPE",
+        "RESCALE_WEIGHTS",
+        "WEIGHT_GAIN",
+        "WEIGHT_IMAGE",
+        "WEIGHT_SUFFIX",
+        "WEIGHT_THRESH",
+        "WEIGHT_TYPE",
+    ]
+)
+"""Keywords that would change what SExtractor finds, but not what is found here; warned of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,7 @@ class ExtractionSettings:
     """How stars are found; the names of SExtractor's keywords in small letters."""
 
     detect_minarea: int = 5  # connected pixels
+    detect_maxarea: int = 0  # connected pixels; larger objects are left out; 0: no limit
     detect_thresh: float = 5.0  # sigma of the background, or its unit if thresh_is_absolute
     thresh_is_absolute: bool = False
     filter: bool = True  # 5 x 5 Gaussian of 2 pix FWHM
@@ -111,6 +117,13 @@ def _whole(text: str) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
 def _number(text: str) -> float:
     value = float(text.split(",", maxsplit=1)[0])
     if not abs(value) < float("inf"):
@@ -133,6 +146,7 @@ def _absolute(text: str) -> bool:
 
 _READ: Final[dict[str, tuple[str, Any, str]]] = {
     "DETECT_MINAREA": ("detect_minarea", _whole, "a number of pixels, 1 or more"),
+    "DETECT_MAXAREA": ("detect_maxarea", _count, "a number of pixels, 0 for no limit"),
     "DETECT_THRESH": ("detect_thresh", _positive, "a positive number"),
     "THRESH_TYPE": ("thresh_is_absolute", _absolute, "RELATIVE or ABSOLUTE"),
     "FILTER": ("filter", _yes, "Y or N"),
@@ -165,6 +179,11 @@ def settings_from_control(
         If a keyword is not one of SExtractor's.
     WrongValue
         If a value cannot be used, or one of the four keywords that the solver sets is given.
+
+    Warns
+    -----
+    UserWarning
+        If a keyword would change what SExtractor finds, but changes nothing here.
     """
     found = base or ExtractionSettings()
     background: dict[str, str] = {}
@@ -186,6 +205,11 @@ def settings_from_control(
                 raise WrongValue(
                     f"{where}: {key} = {value!r} must be {wanted}", key=key, value=value
                 ) from None
+        elif key in _NOT_HONOURED:
+            warnings.warn(
+                f"source_extractor_control: {key} is not honoured by the extraction of stars here",
+                stacklevel=2,
+            )
         elif key not in _WITHOUT_EFFECT:
             raise _unknown(where, key)
     if background.get("BACK_TYPE") == "MANUAL":
@@ -199,6 +223,7 @@ def settings_from_control(
 
 
 def _unknown(where: str, key: str) -> UnknownKey:
-    near = difflib.get_close_matches(key, [*_READ, *_BACKGROUND, *_WITHOUT_EFFECT], n=1)
+    known = [*_READ, *_BACKGROUND, *_WITHOUT_EFFECT, *_NOT_HONOURED]
+    near = difflib.get_close_matches(key, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else "; remove the line"
     return UnknownKey(f"{where}: {key} is not a SExtractor keyword{hint}", key=key)

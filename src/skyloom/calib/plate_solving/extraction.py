@@ -105,11 +105,14 @@ def extract_stars(
     background = float(np.median(level))
     saturated = peak + background >= saturated_at
     is_trail = stars.elongation > settings.max_elongation
+    is_left_out = is_trail.copy()
+    if settings.detect_maxarea:
+        is_left_out |= np.asarray(found["npix"]) > settings.detect_maxarea
     order = np.lexsort((-stars.flux, saturated))
     if settings.order == "peak":
         order = np.lexsort((-stars.flux, -peak))
     return Extraction(
-        stars=stars[order[~is_trail[order]]],
+        stars=stars[order[~is_left_out[order]]],
         background=-background if settings.invert else background,
         noise=typical,
         n_trails=int(is_trail.sum()),

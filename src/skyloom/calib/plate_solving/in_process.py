@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -26,11 +28,15 @@ from skyloom.errors import SolverNotAvailable
 __all__ = ["InProcess"]
 
 _VERIFIED: Final = 200  # brightest stars given to the engine
-_STEPS: Final = (12, 20, 30, 40, 50, 70, 100)
+_STEPS: Final = (8, 12, 16, 20, 25, 30, 40, 50, 70, 100)
 """Numbers of stars that quads are made of, tried one after the other."""
 _QUADS: Final = 0.1, 1.0  # smallest quad as part of the short side, largest of the diagonal
 _MOST: Final = 20_000, 10_000
-"""Quads tried and candidates examined in one call, which bound it to about a second."""
+"""Quads tried and candidates examined in one call."""
+_FIRST: Final = 12  # stars that all indexes are asked about first
+_DENSE: Final = 200_000  # stars of an index beyond which `_MOST` ends questions early
+_TELLING: Final = 0.3  # s; what takes less says nothing about how time grows
+_NARROW: Final = 4.0  # largest over smallest scale up to which the scale counts as known
 _SCALES: Final = 0.01, 3600.0  # arcsec / pix, where nothing is known
 _ENGINE = threading.Lock()  # the engine logs and counts globally
 
@@ -39,6 +45,10 @@ _ENGINE = threading.Lock()  # the engine logs and counts globally
 def _engine(path: Path, _changed: int) -> Any:
     """Return the engine with one index loaded; it stays loaded in this process."""
     return _package().Solver([path])
+
+
+def _load(index: IndexFile) -> Any:
+    return _engine(index.path, index.path.stat().st_mtime_ns)
 
 
 def _package() -> Any:
@@ -72,7 +82,8 @@ class InProcess:
     """Solve with the package ``astrometry``.
 
     The engine has no time limit of its own.  So it is asked in small steps, from few bright stars
-    to many, index by index, with a cap on the candidates of each; the clock is read in between.
+    to many, index by index; the clock is read in between, and a step that would not end in time,
+    as those before it tell, is left out.
     """
 
     @property
@@ -89,17 +100,58 @@ class InProcess:
             return None
         # FITS pixels: with 0-based ones the WCS would be a pixel off in x and y.
         places = stars.points + 1.0
-        first = 0
-        last_of_all = min(request.depth, len(stars))
-        for last in sorted({min(step, last_of_all) for step in (*_STEPS, last_of_all)}):
-            for index in _in_order(request):
-                if time.monotonic() - started > request.seconds:
-                    return None
-                found = _ask(package, index, places, (first, last), request)
-                if found is not None:
-                    return _as_match(found, index, time.monotonic() - started)
-            first = last
+        longest, its_work = 0.0, 1.0  # s, of the question that took longest
+        for step in _plan(request):
+            _load(step.index)  # once in a process, and not the question's fault
+            asked = time.monotonic()
+            left = request.seconds - (asked - started)
+            if left <= 0:
+                return None
+            if longest > _TELLING and longest * step.work / its_work > left:
+                continue
+            found = _ask(package, step.index, places, step.part, request)
+            if found is not None:
+                return _as_match(found, step.index, time.monotonic() - started)
+            took = time.monotonic() - asked
+            if took > longest:
+                longest, its_work = took, step.work
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One question: quads of an index with at least one star of a part of the list."""
+
+    index: IndexFile
+    part: tuple[int, int]
+    work: float  # expected, in any unit: pairs of a quad of stars and a quad of the index
+
+
+def _plan(request: SolveRequest) -> list[_Step]:
+    """Return the questions in their order.
+
+    Where the scale is known, the best index first, with few stars, then the others, then with more
+    stars.  Else all indexes about the first stars, which often suffices, and then the smallest
+    questions first: all get about the same time, and coarse indexes with few quads are asked about
+    many stars before finer ones about some.
+    """
+    last_of_all = min(request.depth, len(request.stars), _VERIFIED)
+    ends = sorted({min(step, last_of_all) for step in (*_STEPS, last_of_all)})
+    plan = []
+    for first, last in itertools.pairwise([0, *ends]):
+        n_quads = math.comb(last, 4) - math.comb(first, 4)
+        plan += [
+            _Step(
+                index=index,
+                part=(first, last),
+                work=float(max(1, n_quads * min(index.n_stars, _DENSE))),
+            )
+            for index in _in_order(request)
+        ]
+    low, high = _limits(request)
+    if high <= _NARROW * low:
+        return plan
+    return sorted(plan, key=lambda step: step.work if step.part[1] > _FIRST else 0.0)
 
 
 def _limits(request: SolveRequest) -> tuple[float, float]:
@@ -153,7 +205,7 @@ def _ask(
     if hint.ra is not None and hint.dec is not None:
         position = package.PositionHint(hint.ra % 360.0, hint.dec, min(hint.radius, 180.0))
     with _ENGINE, _quiet():
-        solution = _engine(index.path, index.path.stat().st_mtime_ns).solve(
+        solution = _load(index).solve(
             stars=places,
             size_hint=package.SizeHint(low, high),
             position_hint=position,

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _DEPTH: Final = 30  # brightest stars that quads are made of, at first
 _DEEP: Final = 100
+_BOXES: Final = 100
+_ALL_BUT: Final = 0.05  # of the time limit: what is left when attempts were cut short
 _MOST_REFERENCES: Final = 2, 60  # per detection, and at least
 
 
@@ -42,7 +44,8 @@ class Attempt:
     settings: ExtractionSettings
     pixel_error: float = 1.0  # pix
     depth: int = _DEPTH
-    share: float = 0.2  # of the time that is left
+    boxes: int = 0  # parts of the image that stars are taken from in turn; 0: by brightness alone
+    share: float = 0.15  # of the time that is left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,22 +69,20 @@ class SolveTask:
 def attempts(task: SolveTask) -> list[Attempt]:
     """Return what is tried, one after the other, until something works.
 
-    First what user and header say; then stars that are less well placed (distorted optics, scans),
-    and in the order of their peaks; then without the header's position and scale, which are wrong
-    more often than thought; then other thresholds; then dark stars; then many stars.
+    First what user and header say; then the highest peaks of all parts of the image, for nebulae
+    and crowded corners have much flux; then stars that are less well placed (distorted optics,
+    scans); then without the header's position and scale, which are wrong more often than thought;
+    then other thresholds; then dark stars; then many stars.
     """
     given = task.hint.limited(task.header_hint)
     depth = task.parameters.endob or _DEPTH
     plain = Attempt(name="as given", hint=given, settings=task.settings, depth=depth)
-    found = [plain, replace(plain, name="stars off by 3 pix", pixel_error=3.0)]
     peaks = replace(task.settings, order="peak", back_size=max(16, task.settings.back_size // 2))
-    if task.image is not None:
-        # Nebulae and plate faults have much flux; stars have the highest peaks.
-        found.append(
-            replace(
-                plain, name="order of peaks", settings=peaks, pixel_error=2.0, depth=max(50, depth)
-            )
-        )
+    spread = replace(
+        plain, name="spread over the image", boxes=_BOXES, settings=peaks, pixel_error=2.0,
+        depth=task.parameters.endob or 50, share=0.4,
+    )  # fmt: skip
+    found = [plain, spread, replace(plain, name="stars off by 3 pix", pixel_error=3.0)]
     if given != task.hint:
         found += [
             replace(a, name=f"{a.name}, without what the header says", hint=task.hint)
@@ -135,7 +136,7 @@ class _Search:
             found = self.extractions[settings].stars
             if (task.parameters.downsample or 1) > 1:
                 found = _enlarged(found, task.parameters.downsample or 1, task.image.shape)
-        if task.star_filter is not None:
+        if task.star_filter is not None and len(found):
             found = task.star_filter(found)
         if self.first_stars is None:
             self.first_stars = found
@@ -189,7 +190,7 @@ def solve(task: SolveTask) -> PlateSolution:
         try:
             match = task.backend.solve(
                 SolveRequest(
-                    stars=stars,
+                    stars=stars.spread(attempt.boxes) if attempt.boxes else stars,
                     indexes=task.indexes,
                     parameters=task.parameters,
                     hint=attempt.hint,
@@ -223,10 +224,13 @@ def solve(task: SolveTask) -> PlateSolution:
     if broken is not None and all(
         "broke off" in line or "ended" in line for line in search.journal
     ):
+        status = broken.facts.get("retcode")
         raise ShellCommandFailed(
-            f"No anet parameter worked: {broken}", retcode=broken.facts.get("retcode")
+            f"No anet parameter worked: {broken}", status if isinstance(status, int) else None
         ) from broken
-    raise _not_solved(search, broken, is_out_of_time=tried < len(plan))
+    left = search.ends - time.monotonic()
+    is_out_of_time = tried < len(plan) or left < _ALL_BUT * task.parameters.total_timelimit
+    raise _not_solved(search, broken, is_out_of_time=is_out_of_time)
 
 
 def _refined(

@@ -73,6 +73,25 @@ class StarList:
         """Positions [pix], 0-based, shape (n, 2)."""
         return np.column_stack([self.x, self.y])
 
+    def spread(self, boxes: int) -> StarList:
+        """Return the stars in an order that covers the image: the first of each box, the second...
+
+        Parameters
+        ----------
+        boxes : int
+            About how many boxes, as square as they can be, the image is divided into.
+        """
+        ny, nx = self.shape
+        columns = max(1, round((boxes * nx / ny) ** 0.5))
+        rows = max(1, round(boxes / columns))
+        box = np.clip(self.y * rows / ny, 0, rows - 1).astype(int) * columns
+        box += np.clip(self.x * columns / nx, 0, columns - 1).astype(int)
+        by_box = np.argsort(box, kind="stable")
+        start = np.searchsorted(box[by_box], box[by_box])  # where the box of each star begins
+        turn = np.empty(len(self), dtype=np.int64)
+        turn[by_box] = np.arange(len(self)) - start
+        return self[np.argsort(turn, kind="stable")]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReferenceStars:

@@ -27,10 +27,12 @@ from astropy.io import fits as pyfits  # noqa: F401 - scripts say api.pyfits
 from skyloom.process import CannotComputeHeader, SkipThis
 
 from . import _classes as _c
-from . import fitstools, fitstricks
+from . import anet, fitstools, fitstricks, imgtools
 from ._classes import FileProcessor, HeaderProcessor, ImmediateHeaderProcessor, procmain
 from ._modules import imports_gavo, provide_gavo
 from ._rd import OldData, read_rd
+from ._rd import get_config as getConfig  # noqa: N812 - old name
+from ._tables import getTableConn
 
 __all__ = [
     "CannotComputeHeader",
@@ -39,8 +41,12 @@ __all__ = [
     "ImmediateHeaderProcessor",
     "OldData",
     "SkipThis",
+    "anet",
     "fitstools",
     "fitstricks",
+    "getConfig",
+    "getTableConn",
+    "imgtools",
     "imports_gavo",
     "procmain",
     "provide_gavo",

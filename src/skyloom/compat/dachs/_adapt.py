@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+import numpy as np
+from typing_extensions import override
 
 from skyloom.process import DataSpec, FileProcessor
 
@@ -44,6 +48,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "no_copy_headers": "noCopyHeaders",
     "source_extractor_control": "sourceExtractorControl",
     "object_filter": "objectFilter",
+    "index_dir": "indexPath",
     "sdm_id": "sdmId",
     "linear_fluxes": "linearFluxes",
     "connect_points": "connectPoints",
@@ -93,11 +98,33 @@ class OldParser:
 
     def add_option(self, *flags: str, **facts: Any) -> None:
         """Add an option as optparse does."""
+        if facts.get("action") == "callback":
+            facts["action"] = _Callback
         if isinstance(facts.get("type"), str):
-            facts["type"] = self._TYPES[facts["type"]]
+            kind = facts.pop("type")
+            if kind != "choice":
+                facts["type"] = self._TYPES[kind]
         if "help" in facts:
             facts["help"] = facts["help"].replace("%default", "%(default)s")
         self.parser.add_argument(*flags, **facts)
+
+
+class _Callback(argparse.Action):
+    """Calls a function as optparse does: with option, its text, value and parser."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **facts: Any) -> None:
+        self._call = facts.pop("callback")
+        self._args = facts.pop("callback_args", ())
+        self._keywords = facts.pop("callback_kwargs", {})
+        facts.setdefault("nargs", None if "type" in facts else 0)
+        super().__init__(option_strings, dest, **facts)
+
+    @override
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None
+    ) -> None:
+        value = None if self.nargs == 0 else values
+        self._call(self, option, value, parser, *self._args, **self._keywords)
 
 
 def _plain(parser: Any) -> argparse.ArgumentParser:
@@ -132,6 +159,8 @@ def adapt(new: type[FileProcessor], *bases: type, about: str) -> type[Any]:
         names["keepKeys"] = set(names["keepKeys"])
     if hasattr(new, "source_extractor_control"):
         names["source_extractor_control"] = property(_extractor_control)
+        names["object_filter"] = property(_object_filter)
+        names["solverParameters"] = property(_solver_parameters)
 
     def add_options(cls: type[Any], parser: argparse.ArgumentParser) -> None:
         cls.addOptions(OldParser(parser))
@@ -146,6 +175,9 @@ def adapt(new: type[FileProcessor], *bases: type, about: str) -> type[Any]:
         self._createAuxiliaries(self.dd)
 
     def create_old_auxiliaries(self: Any, dd: OldData) -> None:
+        self._createAuxillaries(dd)  # as the manual spells it
+
+    def create_misspelt_auxiliaries(self: Any, dd: OldData) -> None:
         new._create_auxiliaries(self, dd.spec)
 
     names |= {
@@ -153,6 +185,7 @@ def adapt(new: type[FileProcessor], *bases: type, about: str) -> type[Any]:
         "addOptions": staticmethod(add_old_options),
         "_create_auxiliaries": create_auxiliaries,
         "_createAuxiliaries": create_old_auxiliaries,
+        "_createAuxillaries": create_misspelt_auxiliaries,
     }
     return type(new.__name__, (new, *bases), names)
 
@@ -188,3 +221,21 @@ def _extractor_control(self: Any) -> Any:
     """Return the control text under either old name: sexControl, sourceExtractorControl."""
     found = getattr(self, "sexControl", None)
     return self.sourceExtractorControl if found is None else found
+
+
+def _object_filter(self: Any) -> Any:
+    """Return `objectFilter`; the manual defines it without self."""
+    found = inspect.getattr_static(type(self), "objectFilter", None)
+    if inspect.isfunction(found) and len(inspect.signature(found).parameters) == 1:
+        return found
+    return self.objectFilter
+
+
+def _solver_parameters(self: Any) -> dict[str, Any]:
+    """Return the class attributes ``sp_<name>`` by name; indices are those in `indexPath`."""
+    found = {name[3:]: getattr(self, name) for name in dir(self) if name.startswith("sp_")}
+    if self.index_dir is not None:
+        wanted = found.get("indices") or ["*.fits"]
+        flat = [wanted] if isinstance(wanted, str) else np.ravel(np.array(wanted, dtype=str))
+        found["indices"] = [os.path.join(self.index_dir, str(name)) for name in flat]  # noqa: PTH118
+    return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from skyloom import process
+from skyloom.errors import SkyloomError
 from skyloom.process import DataSpec
 from skyloom.process.main import RUNS, main_with, make_parser
 
@@ -50,7 +52,29 @@ def late_class(name: str) -> Any:
     if name not in _LATE or new is None:
         return None
     base = globals().get(_LATE[name]) or late_class(_LATE[name])
-    return adapt(new, base, about=new.__doc__ or name)
+    adapted = adapt(new, base, about=new.__doc__ or name)
+    if hasattr(new, "readers"):
+        adapted.readers = _Readers(new.readers)
+    return adapted
+
+
+class _Readers(dict[str, Any]):
+    """Readers of spectra: an sdmId that names a data element of the RD stands for any file."""
+
+    def __contains__(self, name: object) -> bool:
+        return bool(name)
+
+    def __missing__(self, name: str) -> Any:
+        return _read_any_spectrum
+
+
+def _read_any_spectrum(path: Path) -> Any:
+    from skyloom.process.previews import SPECTRUM_READERS  # noqa: PLC0415 - slow
+
+    try:
+        return SPECTRUM_READERS["table"](path)
+    except SkyloomError:
+        return SPECTRUM_READERS["image"](path)
 
 
 def procmain(

@@ -31,13 +31,13 @@ def imports_gavo(script: str | Path) -> bool:
 def provide_gavo() -> None:
     """Make ``gavo`` importable in this process: api, base, utils, helpers."""
     from skyloom.compat import dachs  # noqa: PLC0415 - it imports this module
-    from skyloom.compat.dachs import fitstools, fitstricks  # noqa: PLC0415
+    from skyloom.compat.dachs import anet, fitstools, fitstricks, imgtools  # noqa: PLC0415
 
     about: dict[str, dict[str, Any]] = {
         "gavo": {},
         "gavo.base": {"SkipThis": SkipThis},
-        "gavo.utils": {"pyfits": fits, "fitstools": fitstools},
-        "gavo.helpers": {"fitstricks": fitstricks, "processing": dachs},
+        "gavo.utils": {"pyfits": fits, "fitstools": fitstools, "imgtools": imgtools},
+        "gavo.helpers": {"anet": anet, "fitstricks": fitstricks, "processing": dachs},
     }
     for name, content in about.items():
         module = ModuleType(name)
@@ -46,11 +46,14 @@ def provide_gavo() -> None:
         sys.modules[name] = module
     for name, found in {
         "gavo.api": dachs,
+        "gavo.processing": dachs,
+        "gavo.helpers.anet": anet,
         "gavo.helpers.processing": dachs,
         "gavo.helpers.fitstricks": fitstricks,
         "gavo.utils.fitstools": fitstools,
+        "gavo.utils.imgtools": imgtools,
         "gavo.utils.pyfits": fits,
     }.items():
         sys.modules[name] = found
-    for name in ("api", "base", "utils", "helpers"):
+    for name in ("api", "base", "utils", "helpers", "processing"):
         setattr(sys.modules["gavo"], name, sys.modules[f"gavo.{name}"])

@@ -13,12 +13,52 @@ from typing import Final
 from skyloom.errors import ConfigError, MissingConfig, UnknownKey
 from skyloom.process import DataSpec, Sources
 
-__all__ = ["OldData", "OldResource", "read_rd"]
+__all__ = ["OldData", "OldResource", "get_config", "read_rd"]
 
 _DEFAULT_INPUTS: Final = Path("/var/gavo/inputs")
 _TRUE: Final = ("true", "yes", "t", "y", "on", "1", "enabled")
 _MACRO: Final = re.compile(r"\\(\w+)(\{[^}]*\})?")
 _NEW_NAMES: Final = {"previewDir": "preview_dir"}
+
+
+_LAST_INPUTS: Final[list[Path]] = []
+"""The inputs directory of the descriptor that was read last."""
+
+
+def get_config(name: str) -> str:
+    """Return a configuration item of old: ``inputsDir`` is the only one.
+
+    Raises
+    ------
+    UnknownKey
+        If it is another one.
+    """
+    if name != "inputsDir":
+        raise UnknownKey(f"getConfig({name!r}): only inputsDir is known here; write its value")
+    given = os.environ.get("GAVO_INPUTSDIR")
+    return str(Path(given).absolute() if given else [_DEFAULT_INPUTS, *_LAST_INPUTS][-1])
+
+
+_MADE: Final[dict[str, list[str]]] = {}
+"""The tables that each data element makes, by the id of the `DataSpec`."""
+
+
+class OldTable:
+    """A table that a data element makes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def getQName(self) -> str:  # noqa: N802
+        """Return its name with that of its schema."""
+        return self._name
+
+
+class OldMake:
+    """What a data element makes: ``dd.makes[0].table``."""
+
+    def __init__(self, name: str) -> None:
+        self.table = OldTable(name)
 
 
 class OldResource:
@@ -40,6 +80,7 @@ class OldData:
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
         self.rd = OldResource(spec)
+        self.makes = [OldMake(name) for name in _MADE.get(spec.id, ())]
         self.id = spec.id.partition("#")[2] or spec.id
 
     def getProperty(self, key: str, default: str | None = None) -> str:  # noqa: N802
@@ -74,6 +115,7 @@ def read_rd(rd_id: str, dd_id: str, *, inputs_dir: str | Path | None = None) -> 
         If it cannot be read, or uses a macro other than ``\resdir``, ``\schema``, ``\rdId``.
     """
     path, inputs = _find(rd_id, inputs_dir)
+    _LAST_INPUTS[:] = [inputs]
     root = _parse(path)
     schema = _atom(root, "schema") or path.stem
     resdir = Path(os.path.normpath(inputs / (_atom(root, "resdir") or schema)))
@@ -90,6 +132,7 @@ def read_rd(rd_id: str, dd_id: str, *, inputs_dir: str | Path | None = None) -> 
     for element in (*root.findall("property"), *data.findall("property")):
         name = element.get("name") or element.get("key") or ""
         properties[_NEW_NAMES.get(name, name)] = expand(element.text or "")
+    _MADE[f"{rd_id}#{dd_id}"] = [f"{schema}.{m.get('table')}" for m in data.findall("make")]
     found = data.find("sources")
     return DataSpec(
         id=f"{rd_id}#{dd_id}",

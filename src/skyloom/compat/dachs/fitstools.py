@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from astropy.io import fits
 
 from skyloom import process
+from skyloom._types import Pixels
 from skyloom.process import FITSError
 from skyloom.process.cards import read_header_bytes
+from skyloom.process.previews import iter_scaled_rows
 from skyloom.process.sorting import CardSequence, Keep
 
 __all__ = [
     "FITSError",
+    "iterScaledRows",
     "readPrimaryHeaderQuick",
     "replacePrimaryHeaderInPlace",
     "serializeHeader",
@@ -25,6 +29,16 @@ __all__ = [
 def readPrimaryHeaderQuick(f: BinaryIO, maxHeaderBlocks: int = 80) -> fits.Header:
     """Read the header that an open file stands at."""
     return process.parse_header(read_header_bytes(f, max_blocks=maxHeaderBlocks))
+
+
+def iterScaledRows(
+    inFile: str | BinaryIO,
+    factor: int | None = None,
+    destSize: int | None = None,
+    extInd: int = 0,
+) -> Iterator[Pixels]:
+    """See `skyloom.process.previews.iter_scaled_rows`."""
+    return iter_scaled_rows(inFile, factor, destSize, extInd)
 
 
 def serializeHeader(hdr: fits.Header) -> bytes:
