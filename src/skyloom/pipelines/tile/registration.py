@@ -58,10 +58,11 @@ def band_offsets(
     Returns
     -------
     ndarray, shape (B, 2, gy + 1, gx + 1)
-        Mean over all bands, weighted by what they know, zero.
+        Mean over the bands that were measured, each alike, zero: a weight by numbers of sources
+        would move all positions when one of them comes to count.
     """
     after = before.copy()
-    information = np.zeros(len(bands))
+    measured = np.zeros(len(bands))
     if "x" not in scene.colnames or len(scene) == 0:  # bands by themselves have own positions
         return after
     x, y = (np.asarray(scene[name], dtype=np.float64) for name in ("x", "y"))
@@ -73,10 +74,10 @@ def band_offsets(
         use = (snr > OFFSET_SNR) & (moved != 0.0).any(axis=1) & np.asarray(scene["converged"])
         if use.sum() < FEWEST:
             continue
-        information[b] = use.sum()
+        measured[b] = 1.0
         after[b] += _smooth(weights[use], moved[use], before.shape[2:])
-    if information.any():
-        after -= np.tensordot(information / information.sum(), after, axes=1)
+    if measured.any():
+        after -= np.tensordot(measured / measured.sum(), after, axes=1)
     return after
 
 

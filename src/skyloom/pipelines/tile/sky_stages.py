@@ -131,7 +131,7 @@ class JoinOutputs:
 class JoinSky(Stage[TileConfig, JoinInputs, JoinOutputs]):
     """Move the sky, and the bands against each other, by what a pass left."""
 
-    version = 2
+    version = 3
     dimensions = ("pass",)
     config_keys = ("skyloom.fit_passes",)
     tolerant = True
