@@ -32,7 +32,7 @@ _CELL_PLOT: Final = (0.16, 2.5e6)  # per PSF cell and band
 _RAM_RUN: Final = 0.4e9  # the process that hands out the work
 _RAM_WORKER: Final = 0.6e9  # Python, compiled kernels, pixels of a patch
 _RAM_PER_PIXEL: Final = 30.0  # of a band: pixels, background, noise, masks, detection
-_RAM_PER_BAND: Final = 0.1e9  # of a fit: transforms of the PSF for all sizes of stamps
+_RAM_PER_BAND: Final = 0.06e9  # of a fit: transforms of the PSF for all sizes of stamps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
