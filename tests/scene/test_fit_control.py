@@ -20,6 +20,7 @@ from skyloom.scene import (
     diagnose,
     fit_flags,
     fit_scene,
+    forced_photometry,
 )
 from skyloom.scene._records import Results
 
@@ -361,8 +362,12 @@ def test_a_scene_needs_images_and_may_be_empty(small_psf: PixelPsf) -> None:
     none = Sources.create(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
     with pytest.raises(ValueError, match="at least one image"):
         fit_scene([], none)
-    fit = fit_scene([blank((40, 40), small_psf)], none)
-    assert fit.flux.shape == (0, 1)
+    image = blank((40, 40), small_psf)
+    rho = np.zeros((3, 3))
+    rho[1] = 0.3, 1.0, 0.3
+    for seen in (image, replace(image, noise_correlation=rho)):
+        assert fit_scene([seen], none).flux.shape == (0, 1)
+        assert forced_photometry([seen], none).flux.shape == (0, 1)
 
 
 def test_a_source_off_the_frame_has_no_data(small_psf: PixelPsf) -> None:

@@ -108,5 +108,7 @@ def final_errors(
             halo = halos.get(int(rows.min()))
             if halo is not None or scene.correlation.used.any() or loose[rows].any():
                 blocks.append((rows, halo if halo is not None else np.zeros(0, np.int64)))
+    if not blocks:  # there is no source
+        return state
     refine = refine_loosely if loose.any() else ScenePass.refine_errors
     return refine(scene, state, blocks, prepared)
