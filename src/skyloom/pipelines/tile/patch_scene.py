@@ -112,7 +112,7 @@ class PatchScene:
             self.rows,
             kind=kind[self.rows],
             max_shift=config.patch_run.pos_max_shift_pix,
-            near_halo=np.asarray(groups["near_saturated"])[self.rows],
+            near_catalogue=np.asarray(groups["near_saturated"])[self.rows],
         )
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         self.fwhm = np.array([psf.fwhm for psf, _ in pairs])
@@ -205,32 +205,25 @@ class PatchScene:
     def near_base(self, state: SceneState) -> SceneState:
         """Return a state without the light of sources whose stamps end before the base box."""
         box = self.base_box
-        return self._lit(state, np.array([[box.x0, box.x1, box.y0, box.y1]], np.float64))
+        edges = np.array([[box.x0, box.x1, box.y0, box.y1]], np.float64)
+        return _lit(state, self._reach(state), edges)
 
     def near_owned(self, state: SceneState) -> SceneState:
         """Return a state without the light of sources that reach no group of this patch.
 
         What is left is all that a pass looks at: the pixels of the stamps of each group.
         """
-        half = self._reach(state)[:, None] * np.array([-1.0, 1.0])
+        reach = self._reach(state)
+        half = reach[:, None] * np.array([-1.0, 1.0])
         x, y = (state.theta[:, c, None] + half for c in (0, 1))
         groups = [np.concatenate(blocks) for blocks in self.own_groups().values()]
         boxes = [(x[g].min(), x[g].max(), y[g].min(), y[g].max()) for g in groups]
-        return self._lit(state, np.array(boxes).reshape(-1, 4))
+        return _lit(state, reach, np.array(boxes).reshape(-1, 4))
 
     def _reach(self, state: SceneState) -> Floats:
         """Return half of the stamp of each source, and what it may be off by [pix]."""
         side = np.maximum(state.side, self.scene.stamp_sides(state))
         return np.asarray(0.5 * side + STAMP_MARGIN)
-
-    def _lit(self, state: SceneState, boxes: Floats) -> SceneState:
-        """Return a state with the light of those sources that reach any box (k, 4)."""
-        x, y = state.theta[:, 0, None], state.theta[:, 1, None]
-        x0, x1, y0, y1 = boxes.T
-        away = np.maximum(np.maximum(x0 - x, x - x1), np.maximum(y0 - y, y - y1))
-        seen = state.copy()
-        seen.flux[away.min(axis=1, initial=np.inf) > self._reach(state)] = 0.0
-        return seen
 
     def sky_statistics(
         self, residual: npt.NDArray[Any], weight: npt.NDArray[Any], after: SceneState
@@ -283,6 +276,16 @@ def patch_scenes(
             halos=known,
         )
         yield part, scene
+
+
+def _lit(state: SceneState, reach: Floats, boxes: Floats) -> SceneState:
+    """Return a state with the light of those sources that reach (n,) any box (k, 4)."""
+    x, y = state.theta[:, 0, None], state.theta[:, 1, None]
+    x0, x1, y0, y1 = boxes.T
+    away = np.maximum(np.maximum(x0 - x, x - x1), np.maximum(y0 - y, y - y1))
+    seen = state.copy()
+    seen.flux[away.min(axis=1, initial=np.inf) > reach] = 0.0
+    return seen
 
 
 def law_scatters(

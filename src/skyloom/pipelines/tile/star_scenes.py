@@ -33,6 +33,7 @@ NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth
 WIDE_SIDE = 127  # pix, of the residuals that tell of the wings
 HIDDEN = 2.5  # FWHM about sources that no scene holds: they are left out of the residuals
 MARGIN = 64  # pix around the stars of a cell
+OPEN_RADIUS = 10.0  # pix: as large as this neighbours may become whose size nobody stated
 PASSES = 2
 TOLERANCE = 1.0  # of chi-square: the neighbours are known to a sigma then, which is all they need
 
@@ -152,11 +153,12 @@ class _Chunk:
         self.absent = start.x[absent], start.y[absent]
         self.hidden_radius = HIDDEN * psf.fwhm
         rows = catalogue[near]
-        # Light of what this scene does not hold must not make a galaxy of any size.
-        everyone = np.ones(len(rows), np.bool_)
+        # Light of bright stars that this scene does not hold must not make a galaxy of any size.
+        known = start.has_size[rows]
         neighbours = scene_sources(
-            start, rows, kind=start.kind[rows], max_shift=3.0, near_halo=everyone
+            start, rows, kind=start.kind[rows], max_shift=3.0, near_catalogue=known
         )
+        neighbours.upper[~known, 2] = np.maximum(neighbours.theta[~known, 2], np.log(OPEN_RADIUS))
         stars = Sources.create(np.full(len(x), int(SourceType.STAR)), x, y, max_shift=3.0)
         sources = _joined(stars, neighbours)
         image = SceneImage(

@@ -26,8 +26,8 @@ _TYPES = {t.name: int(t) for t in SourceType}
 RADIUS_LIMITS = (0.1, 1000.0)  # pix; the documented bounds of the radius
 START_RADIUS = (0.3, 100.0)  # pix; start values are clipped to this
 SERSIC_LIMITS = (0.29, 6.3)
-HALO_LOG_R = 0.4  # how far ln r of a source in a halo may grow: two errors of a catalogue
-HALO_SHEAR = 0.15  # how far its ellipticity may move
+NEAR_LOG_R = 0.4  # how far ln r may grow where shapes stay near the catalogue: two errors of one
+NEAR_SHEAR = 0.15  # how far ellipticities may move there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class StartValues:
     g1: Floats
     g2: Floats
     n: Floats
+    has_size: Bools  # the catalogue states one
     prior_ivar: Floats  # (n, 6), 0: none; about the start values
     flux_prior_mean: Floats  # (n, B)
     flux_prior_ivar: Floats
@@ -83,6 +84,9 @@ def start_values(
     if columns.sersic_n is not None:
         given = column_as_float(table, columns.sersic_n)
         n = np.where(np.isfinite(given) & (given > 0), given, n)
+    has_size = np.zeros(rows, np.bool_)
+    if columns.re is not None:
+        has_size = np.isfinite(column_as_float(table, columns.re))
     mean, ivar = _flux_priors(table, columns, bands)
     return StartValues(
         kind=np.where(active, kind, -1),
@@ -93,6 +97,7 @@ def start_values(
         g1=g1,
         g2=g2,
         n=np.clip(n, *SERSIC_LIMITS),
+        has_size=has_size,
         prior_ivar=_priors(table, columns, kind, a, ab),
         flux_prior_mean=mean,
         flux_prior_ivar=ivar,
@@ -105,13 +110,14 @@ def scene_sources(
     *,
     kind: Ints,
     max_shift: float | None,
-    near_halo: Bools | None = None,
+    near_catalogue: Bools | None = None,
 ) -> Sources:
     """Return the engine's description of some rows; ``kind`` overrules the catalogue's.
 
-    Shapes of ``near_halo``, sources in the halo of a saturated star, stay near the catalogue's:
-    free, they grow into needles that follow the halo; fixed, they keep what the halo did to the
-    catalogue.  They may shrink as far as they want.
+    Shapes of ``near_catalogue`` stay near the catalogue's, but may shrink as far as they want:
+    those of sources in the halo of a saturated star, or where a scene lacks bright stars.  Free,
+    they grow into needles that follow the halo; fixed, they keep what the halo did to the
+    catalogue.
     """
     sources = Sources.create(
         kind,
@@ -127,12 +133,12 @@ def scene_sources(
     )
     extra = np.where(sources.free, start.prior_ivar[rows], 0.0)
     free, lower, upper = sources.free.copy(), sources.lower.copy(), sources.upper.copy()
-    if near_halo is not None:
-        free[near_halo, 5] = False
-        theta = sources.theta[near_halo]
-        upper[near_halo, 2] = theta[:, 2] + HALO_LOG_R
-        lower[near_halo, 3:5] = np.maximum(theta[:, 3:5] - HALO_SHEAR, -1.0)
-        upper[near_halo, 3:5] = np.minimum(theta[:, 3:5] + HALO_SHEAR, 1.0)
+    if near_catalogue is not None:
+        free[near_catalogue, 5] = False
+        theta = sources.theta[near_catalogue]
+        upper[near_catalogue, 2] = theta[:, 2] + NEAR_LOG_R
+        lower[near_catalogue, 3:5] = np.maximum(theta[:, 3:5] - NEAR_SHEAR, -1.0)
+        upper[near_catalogue, 3:5] = np.minimum(theta[:, 3:5] + NEAR_SHEAR, 1.0)
     total = sources.prior_ivar + extra
     safe = np.where(total > 0.0, total, 1.0)
     mean = (sources.prior_ivar * sources.prior_mean + extra * sources.theta) / safe
