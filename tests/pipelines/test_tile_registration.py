@@ -52,6 +52,17 @@ def test_faint_or_few_sources_move_nothing():
     assert not band_offsets(Table({"row": []}), BANDS, SHAPE, zero).any()
 
 
+def test_positions_do_not_hang_on_how_many_sources_a_band_shows():
+    x, y = np.random.default_rng(5).uniform(0, 1023, (2, 60))
+    own = true_offsets(x, y)
+    seen = scene(x, y, own)
+    seen["flux_c"][:40] = 1.0  # too faint to count
+    field = band_offsets(seen, BANDS, SHAPE, no_offsets(3, SHAPE))
+    assert np.abs(field).max() > 0.1
+    # the frame is the mean of the bands, each alike: a single source cannot move it
+    np.testing.assert_allclose(field.mean(axis=0), 0.0, atol=1e-12)
+
+
 def test_the_table_has_every_cell_of_every_band():
     x, y = np.random.default_rng(4).uniform(0, 1023, (2, 80))
     own = np.full((80, 3, 2), 0.04)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from skyloom.scene import BlendGroups, blend_groups
+from skyloom.scene._neighbours_nb import mark_touched
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -113,3 +114,22 @@ def test_a_looser_coupling_only_joins(seed: int) -> None:
     coarse = blend_groups(x, y, radius, psf_sigma=1.5, coupling=0.001)
     for part in partition(fine.group):
         assert len({int(coarse.group[r]) for r in part}) == 1
+
+
+@given(seeds)
+@settings(max_examples=50)
+def test_who_is_touched_is_what_a_search_of_all_pairs_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 40))
+    place = rng.uniform(0.0, 300.0, (n, 2))
+    side = rng.choice([32, 64, 128, 272], n)
+    moved = rng.random(n) < 0.3
+    far = moved & (rng.random(n) < 0.5)
+    group, block = rng.integers(0, 6, n), rng.integers(0, 9, n)
+    near = np.zeros(n, np.bool_)
+    mark_touched(np.argsort(place[:, 0]), place, side, moved, far, group, block, near)
+    apart = np.abs(place[:, None] - place[None]).max(axis=2)
+    overlap = apart < 0.5 * (side[:, None] + side[None])
+    is_other = group[:, None] != group[None]
+    counts = np.where(is_other, far[:, None], moved[:, None] & (block[:, None] != block[None]))
+    assert_array_equal(near, (overlap & counts).any(axis=0))
