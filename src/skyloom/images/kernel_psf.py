@@ -6,6 +6,7 @@ afw does it, and give the image at a position by ``psf.at(x, y)``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,14 +75,15 @@ class ChebyshevFunction:
         return np.asarray(chebyshev.chebval2d(u, v, table))
 
 
-class _ImagePsf:
+class _ImagePsf(ABC):
     """What sums of fixed images have in common."""
 
     images: Floats  # (K, S, S)
     average_position: tuple[float, float]
 
+    @abstractmethod
     def factors(self, x: Floats, y: Floats) -> Floats:
-        raise NotImplementedError
+        """Return what each image counts for at positions, shape (n, K)."""
 
     @property
     def oversampling(self) -> int:

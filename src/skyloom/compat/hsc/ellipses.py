@@ -8,6 +8,7 @@ Besides second moments and axes there are ellipticities along two directions (`D
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -114,7 +115,7 @@ class Axes(_Core):
         return self.new.theta
 
 
-class _Ellipticity:
+class _Ellipticity(ABC):
     """Two numbers: elongation along x and y, and along the diagonals.
 
     `to_ratio` and `from_ratio` go between the modulus and the ratio b / a of the axes.
@@ -131,12 +132,14 @@ class _Ellipticity:
         self.e1, self.e2 = float(e1), float(e2)
 
     @staticmethod
+    @abstractmethod
     def to_ratio(modulus: float) -> float:
-        raise NotImplementedError
+        """Return b / a."""
 
     @staticmethod
+    @abstractmethod
     def from_ratio(ratio: float) -> float:
-        raise NotImplementedError
+        """Return the modulus of the axis ratio b / a."""
 
     def getE1(self) -> float:
         """Use ``e * cos(2 * axes.theta)``, e from the axes as below."""
