@@ -14,6 +14,7 @@ from skyloom.cli import main
 from skyloom.compat import dachs as api
 from skyloom.compat.dachs import _classes
 from skyloom.errors import ConfigError, MissingConfig, UnknownKey
+from skyloom.process import templates
 
 RD = r"""<resource schema="plates" resdir="plates">
   <meta name="title">Plates</meta>
@@ -234,7 +235,9 @@ def test_processors_that_come_later_are_adapted(inputs, monkeypatch, capsys):
     _classes.late_class.cache_clear()
 
 
-def test_old_header_tools(inputs):
+def test_old_header_tools(inputs, monkeypatch):
+    # other tests of this process must not see the template of this one
+    monkeypatch.setattr(templates, "_TEMPLATES", dict(templates._TEMPLATES))
     path = inputs / "data" / "one.fits"
     with path.open("rb") as file:
         header = api.fitstools.readPrimaryHeaderQuick(file)
