@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,13 @@ import numpy as np
 from skyloom._types import Floats, Ints
 
 from ._records import SINGLE_SIDE
-from .images import RING_SIDES, SceneGeometry
+from .images import RING_SIDES, SceneGeometry, SceneImage, ring_brightness
 from .sources import Sources, SourceType
 from .state import SceneState
-from .transforms import next_side
+from .transforms import PsfBank, next_side
 from .wide import ENDLESS, light_extent, stamp_side
 
-__all__ = ["StampRule", "sersic_index"]
+__all__ = ["StampRule", "field_stamp_sides", "sersic_index"]
 
 SPILL = 1.15  # a galaxy may be so much larger than its stamp: the next has four times the area
 SPILL_SNR = 1000.0  # brighter ones may not: 2e-4 of the peak comes near the noise
@@ -83,3 +84,36 @@ def sersic_index(kind: Ints, theta: Floats) -> Floats:
     """Return the Sersic index of sources of some kinds and parameters (n, 6); 1 for stars."""
     law = np.where(kind == SourceType.SERSIC, theta[:, 5], 1.0)
     return np.where(kind == SourceType.DEV, 4.0, law)
+
+
+def field_stamp_sides(
+    images: Sequence[SceneImage],
+    sources: Sources,
+    state: SceneState,
+    *,
+    noise: Floats,
+    bank: PsfBank,
+) -> Ints:
+    """Return the stamp side of all sources [pix], without a scene of all those pixels.
+
+    Parameters
+    ----------
+    images : sequence of SceneImage
+        Of which shape and PSF count: arrays may repeat one number without memory for each pixel.
+    sources, state : Sources, SceneState
+    noise : ndarray, shape (B,)
+        Of a pixel, in units of the data.
+    bank : PsfBank
+        Transforms of the PSFs of these images.
+    """
+    x, y = sources.theta[:, :2].T
+    geometry = SceneGeometry(images, x, y, bank=bank)
+    pairs = zip(images, geometry.transforms, strict=True)
+    rule = StampRule(
+        geometry=geometry,
+        rings=np.stack([ring_brightness(im, transforms) for im, transforms in pairs]),
+        noise=noise,
+        psf_fwhm=max(im.psf.fwhm for im in images),
+        fixed=None,
+    )
+    return rule.sides(sources, state, np.arange(len(sources)))

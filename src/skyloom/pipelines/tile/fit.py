@@ -32,9 +32,8 @@ from .patch_log import group_records
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import Payloads
 from .registration import Registration
-from .retype import newly_retyped
 from .scene_table import state_to_table
-from .single_band import FitPart, join_states, state_of_part
+from .single_band import FitPart, join_states
 from .sky_stages import JoinSky, SkySums, first_sky
 
 __all__ = ["FitPass", "JoinScene", "fit_stages"]
@@ -52,14 +51,14 @@ class FitInputs:
 
     unit: Annotated[DataId, Dim()]
     payload: Annotated[dict[str, Any], Dataset("payload")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
-    before: Annotated[Table | None, Dataset("scene", optional=True)]
+    before: Annotated[Handle[Table] | None, Dataset("scene", optional=True, lazy=True)]
     start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
-    types: Annotated[Table | None, Dataset("types", optional=True)]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
     halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
@@ -74,7 +73,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 6
+    version = 7
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -90,12 +89,11 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         tables = {}
         groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else first_sky(inputs.start, inputs.frames)
-        for part, patch in patch_scenes(self.config, inputs, level):
-            before = state_of_part(inputs.before, part.band)
-            state = patch.scene.resized(
-                patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
-            )
-            after = self._fit(int(inputs.unit["pass"]), part, patch, state)
+        number = int(inputs.unit["pass"])
+        scenes = patch_scenes(self.config, inputs, level, scene=inputs.before, newly=number - 1)
+        for part, patch in scenes:
+            state = patch.scene.resized(patch.state())
+            after = self._fit(number, part, patch, state)
             own = patch.own_groups()
             groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)
             local = patch.local(patch.owned)
@@ -106,7 +104,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         """Return the state after a pass; errors of the last one know the noise."""
         last = last_pass(self.config)
         first = number == 0
-        residual, weight = patch.scene.residual(patch.near_owned(state))
+        residual, weight = patch.residual(state)
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
             state,
