@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Pixels
 from skyloom.butler import DataId
+from skyloom.catalogs import plain_table
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.scene import (
     SceneState,
@@ -175,9 +176,14 @@ class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
     @override
     def run(self, inputs: JoinInputs) -> JoinOutputs:
         tables = [inputs.fitted[key] for key in sorted(inputs.fitted)]
-        scene = vstack(tables, metadata_conflicts="silent") if tables else Table({"row": []})
-        scene.sort("row")
-        return JoinOutputs(scene=scene)
+        if not tables:
+            return JoinOutputs(scene=Table({"row": []}))
+        order = np.argsort(np.concatenate([table["row"] for table in tables]), kind="stable")
+        columns = {
+            name: np.concatenate([np.asarray(table[name]) for table in tables])[order]
+            for name in tables[0].colnames
+        }
+        return JoinOutputs(scene=plain_table(columns))
 
 
 def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from skyloom._types import Ints
 from skyloom.butler import DataId
-from skyloom.catalogs import column_as_bool
+from skyloom.catalogs import column_as_bool, plain_table
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.scene import (
     SceneState,
@@ -125,13 +125,13 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         if joint:
             fit |= fits[None]
         else:
-            results = join_band_fits({str(b): Table(f, copy=False) for b, f in fits.items()})
+            results = join_band_fits({str(b): plain_table(f) for b, f in fits.items()})
             fit |= {name: np.asarray(results[name]) for name in results.colnames}
         if inputs.types is not None:
             add_types(fit, shared_table(inputs.types))
         local = patch.local(patch.base)
         sources = shared_table(inputs.sources)
-        table = Table(fit, copy=False)
+        table = plain_table(fit)
         return ReportOutputs(
             fit=table,
             catalog=_catalog(fit, sources, patch.base),
@@ -213,7 +213,7 @@ def _catalog(fit: Columns, sources: Table, base: Ints) -> Table:
     columns.setdefault("_is_halo_source", np.zeros(len(base), np.bool_))
     if "excluded_any" in columns and len(base):
         columns["excluded_any"] = column_as_bool(given, "excluded_any")
-    return Table(columns, meta=given.meta, copy=False)
+    return plain_table(columns, given.meta)
 
 
 def _white(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from skyloom._types import Ints
+from skyloom.catalogs import plain_table
 from skyloom.scene import PARAMETERS, SceneState, Sources
 
 __all__ = ["state_from_table", "state_to_table"]
@@ -57,7 +58,7 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
     columns["partner"] = np.where(partner >= 0, known[partner], -1)
     for b, band in enumerate(bands):
         columns[f"pair_cov_{band}"] = state.pair_cov[local, b]
-    return Table(columns, copy=False)
+    return plain_table(columns)
 
 
 def state_from_table(
