@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from astropy.table import Table
 
 from skyloom.pipelines.tile.registration import band_offsets, no_offsets, offset_table, offsets_at
+from skyloom.pipelines.tile.scene_table import state_to_table
+from skyloom.scene import SceneState, Sources
 
 SHAPE = (1024, 1024)
 BANDS = ("a", "b", "c")
@@ -75,3 +78,15 @@ def test_the_table_has_every_cell_of_every_band():
     assert table["n"].sum() == 3 * 40
     np.testing.assert_allclose(table["dx"][table["band"] == "b"], 0.15, rtol=1e-12)
     np.testing.assert_allclose(table["scatter"], 0.04, rtol=1e-12)
+
+
+def test_an_offset_that_is_rounding_is_none_of_the_source() -> None:
+    sources = Sources.create(np.zeros(2, np.int64), np.array([5.0, 9.0]), np.array([5.0, 9.0]))
+    state = SceneState.start(sources, 1, 1)
+    state.offset_mean[:] = 0.3
+    state.offset[0] = np.nextafter(0.3, 1.0)  # the mean of one band, subtracted from it
+    state.offset[1] = 0.3001
+    rows = np.arange(2)
+    table = state_to_table(state, rows, rows, ["r"])
+    assert table["dx_r"].tolist()[0] == table["dy_r"].tolist()[0] == 0.0
+    assert table["dx_r"][1] == pytest.approx(1e-4, rel=1e-6)  # 1e-10 of 0.3 by rounding

@@ -27,7 +27,6 @@ import enum
 import json
 import math
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,7 @@ from . import formats_models as models
 from . import formats_tables as tables
 from .files import Written, write_atomic
 from .formats_fits import Array, read_fits, read_header, write_fits
+from .formats_npz import read_npz, write_npz
 
 __all__ = ["FORMATS", "Format", "known_format", "plain", "read_dataset", "write_dataset"]
 
@@ -159,25 +159,6 @@ def _write_npy(obj: object, path: Path) -> None:
         np.lib.format.write_array(file, np.asarray(obj, order="C"), allow_pickle=False)
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def _write_npz(obj: object, path: Path, *, level: int = 0) -> None:
-    # numpy's own writer puts the time of day into the archive.
-    if not isinstance(obj, Mapping):
-        raise TypeError(f"npz holds a mapping of arrays, not {type(obj).__name__}")
-    method = zipfile.ZIP_DEFLATED if level else zipfile.ZIP_STORED
-    with zipfile.ZipFile(path, "w", method, compresslevel=level or None) as archive:
-        for name, array in obj.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type = method
-            entry.create_system = 3  # Unix, on every system
-            with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
-
-
 def _read_text(path: Path) -> str:
     return path.read_bytes().decode("utf-8")
 
@@ -225,7 +206,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         ),
         Format(name="json", read=_read_json, write=_write_json),
         Format(name="npy", read=_read_npy, write=_write_npy),
-        Format(name="npz", read=_read_npz, write=_write_npz),
+        Format(name="npz", read=read_npz, write=write_npz),
         Format(name="fits_image", read=read_fits, write=write_fits, parts=_FITS_PARTS),
         Format(
             name="exposure",

@@ -26,6 +26,7 @@ from skyloom.catalogs.io import (
 from skyloom.catalogs.io.catalog import read_catalog, read_length, read_schema, write_catalog
 from skyloom.catalogs.names import modern_name
 from skyloom.catalogs.photometry import Magnitudes
+from skyloom.catalogs.plain_table import plain_table
 from skyloom.catalogs.quality import HARD_ISSUES, SOFT_ISSUES, quality_issues
 from skyloom.catalogs.schema import Schema
 from skyloom.catalogs.slots import SLOTS, MomentErrors, Point
@@ -66,6 +67,7 @@ __all__ = [
     "modern_name",
     "near_saturated",
     "peak_catalog",
+    "plain_table",
     "quality_issues",
     "read_catalog",
     "read_csv",

@@ -25,7 +25,8 @@ def n_monomials(degree: int) -> int:
 def monomials(u: Floats, v: Floats, *, degree: int) -> Floats:
     """Return u**i v**j, shape (n, T), ordered by total degree, then by the power of v."""
     u, v = np.atleast_1d(u), np.atleast_1d(v)
-    terms = [u ** (d - j) * v**j for d in range(degree + 1) for j in range(d + 1)]
+    u_to, v_to = (np.vander(w, degree + 1, increasing=True).T for w in (u, v))
+    terms = [u_to[d - j] * v_to[j] for d in range(degree + 1) for j in range(d + 1)]
     return np.stack(terms, axis=1).astype(np.float64)
 
 

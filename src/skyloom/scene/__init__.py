@@ -35,9 +35,10 @@ from .result import ObjectTotals, SceneFit, fit_flags
 from .retype import clear_types
 from .shape import EllipseShape, ellipse_from_parameters, parameters_from_ellipse
 from .sources import PARAMETERS, Sources, SourceType
+from .stamps import field_stamp_sides
 from .state import SceneState
 from .structure import ResidualStructure, residual_structure
-from .transforms import PsfBank, PsfTransforms, kernel_tables
+from .transforms import ProfileVariant, PsfBank, PsfTransforms, kernel_tables
 from .uncertainty import noise_record
 from .warm import warm_up
 
@@ -59,6 +60,7 @@ __all__ = [
     "ModelChoice",
     "NoiseCorrelation",
     "ObjectTotals",
+    "ProfileVariant",
     "PsfBank",
     "PsfTransforms",
     "ResidualStructure",
@@ -78,6 +80,7 @@ __all__ = [
     "diagnose",
     "ellipse_from_parameters",
     "estimate_law_scatter",
+    "field_stamp_sides",
     "fit_flags",
     "fit_scene",
     "forced_photometry",

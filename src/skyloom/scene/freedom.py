@@ -127,7 +127,12 @@ def refine_loosely(
     return after
 
 
-def law_departures(scene: ScenePass, state: SceneState, blocks: Sequence[Ints]) -> Floats:
+def law_departures(
+    scene: ScenePass,
+    state: SceneState,
+    blocks: Sequence[Ints],
+    prepared: tuple[Pixels, Pixels] | None = None,
+) -> Floats:
     """Return what the pixels say about the Sersic indices of bright galaxies.
 
     Parameters
@@ -137,6 +142,8 @@ def law_departures(scene: ScenePass, state: SceneState, blocks: Sequence[Ints]) 
         A finished fit.
     blocks : sequence of ndarray of int
         Rows that are solved together; blocks without a bright galaxy are left out.
+    prepared : tuple of ndarray, optional
+        What `ScenePass.residual` returned for this state, if it is known already.
 
     Returns
     -------
@@ -151,7 +158,7 @@ def law_departures(scene: ScenePass, state: SceneState, blocks: Sequence[Ints]) 
     chosen = [(rows, nobody) for rows in blocks if bright[rows].any()]
     found = np.zeros((len(scene.sources), 3))
     if chosen:
-        after = refine_loosely(probe, state, chosen, scene.residual(state))
+        after = refine_loosely(probe, state, chosen, prepared or scene.residual(state))
         found[bright] = after.departure[bright] * [PROBE, 1.0, PROBE**2]
     return found
 

@@ -227,6 +227,31 @@ class PreparedScene:
         changed[self._unusable] = 0.0
         return changed, self._weight(changed, None, None)
 
+    def residual_of(
+        self, model: Pixels, state: SceneState, *, rows: Ints, drawn: Ints
+    ) -> tuple[Pixels, Pixels]:
+        """Return what `residual` returns, where the sum of all models is known already.
+
+        Parameters
+        ----------
+        model : ndarray
+            Flat planes.
+        state : SceneState
+        rows : ndarray of int
+            Sources whose stamps may not be smaller in ``model`` than in the state.
+        drawn : ndarray of int, shape (n,)
+            Stamp sides of all sources in ``model`` [pix].
+        """
+        residual = np.subtract(self.data, model)
+        short = rows[self._sides(state)[rows] > drawn[rows]]
+        if len(short):
+            before = state.copy()
+            before.side = drawn
+            self._subtract(residual, before, None, rows=short, sign=-1.0)
+            self._subtract(residual, state, None, rows=short)
+        residual[self._unusable] = 0.0
+        return residual, self._weight(residual, None, None)
+
     def model(self, residual: Pixels, sky: Floats | None = None) -> Pixels:
         """Return the sum of all models that `residual` has subtracted; 0 in unusable pixels."""
         total = np.empty_like(residual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,13 @@ from skyloom._types import Floats, Ints
 
 from ._records import SINGLE_SIDE
 from ._stamps_nb import needed_sides
-from .images import RING_SIDES, SceneGeometry
+from .images import RING_SIDES, SceneGeometry, SceneImage, ring_brightness
 from .sources import Sources, SourceType
 from .state import SceneState
-from .transforms import STAMP_SIDES
+from .transforms import STAMP_SIDES, PsfBank
 from .wide import ENDLESS, stamp_side
 
-__all__ = ["StampRule", "sersic_index"]
+__all__ = ["StampRule", "field_stamp_sides", "sersic_index"]
 
 _CHOICES = np.array(STAMP_SIDES)
 
@@ -76,3 +77,36 @@ def sersic_index(kind: Ints, theta: Floats) -> Floats:
     """Return the Sersic index of sources of some kinds and parameters (n, 6); 1 for stars."""
     law = np.where(kind == SourceType.SERSIC, theta[:, 5], 1.0)
     return np.where(kind == SourceType.DEV, 4.0, law)
+
+
+def field_stamp_sides(
+    images: Sequence[SceneImage],
+    sources: Sources,
+    state: SceneState,
+    *,
+    noise: Floats,
+    bank: PsfBank,
+) -> Ints:
+    """Return the stamp side of all sources [pix], without a scene of all those pixels.
+
+    Parameters
+    ----------
+    images : sequence of SceneImage
+        Of which shape and PSF count: arrays may repeat one number without memory for each pixel.
+    sources, state : Sources, SceneState
+    noise : ndarray, shape (B,)
+        Of a pixel, in units of the data.
+    bank : PsfBank
+        Transforms of the PSFs of these images.
+    """
+    x, y = sources.theta[:, :2].T
+    geometry = SceneGeometry(images, x, y, bank=bank)
+    pairs = zip(images, geometry.transforms, strict=True)
+    rule = StampRule(
+        geometry=geometry,
+        rings=np.stack([ring_brightness(im, transforms) for im, transforms in pairs]),
+        noise=noise,
+        psf_fwhm=max(im.psf.fwhm for im in images),
+        fixed=None,
+    )
+    return rule.sides(sources, state, np.arange(len(sources)))

@@ -18,6 +18,7 @@ from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 
 from skyloom.catalogs.io.text import unwritable
+from skyloom.catalogs.plain_table import plain_table
 from skyloom.errors import BadTable, InputError, MissingFile, UnreadableFile
 from skyloom.images import opened_fits
 
@@ -76,10 +77,10 @@ def read_parquet(path: Path | str) -> Table:
         arrow = file.read(use_threads=file.metadata.num_rows >= _FEW_ROWS)
         schema = arrow.schema
         meta = json.loads((schema.metadata or {}).get(_META, b"{}"))
-        columns = [_from_arrow(arrow.column(i), schema.field(i)) for i in range(len(schema))]
+        columns = {f.name: _from_arrow(arrow.column(i), f) for i, f in enumerate(schema)}
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
-    return Table(columns, names=schema.names, meta=meta, copy=False)
+    return plain_table(columns, meta)
 
 
 def write_fits_table(table: Table, path: Path | str) -> None:
@@ -181,7 +182,7 @@ def _to_arrow(column: Column, name: str) -> pa.Array:
 
 def _from_arrow(chunks: pa.ChunkedArray, field: pa.Field) -> Column | npt.NDArray[Any]:
     """Return a column; a plain array where that is all there is, which is made faster."""
-    array = chunks.combine_chunks()
+    array = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no rows: no chunks
         array = pa.array([], type=field.type)
     facts: dict[str, Any] = {"name": field.name}

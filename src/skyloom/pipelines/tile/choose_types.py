@@ -35,6 +35,7 @@ from skyloom.scene import (
 from .config import TileConfig
 from .passes import locate_state, locate_types
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
+from .recent import shared_table
 from .report_columns import TRY_SHARE
 from .report_flags import near_bright_star
 
@@ -59,13 +60,13 @@ class ChooseInputs:
 
     unit: Annotated[DataId, Dim()]
     payload: Annotated[dict[str, Any], Dataset("payload")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
-    scene: Annotated[Table, Dataset("scene")]
+    scene: Annotated[Handle[Table], Dataset("scene", lazy=True)]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
-    types: Annotated[Table | None, Dataset("types", optional=True)]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
     halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
@@ -85,7 +86,7 @@ class ChooseTypes(Stage[TileConfig, ChooseInputs, ChooseOutputs]):
     fitted alone; ``is_oversized`` where the present model is too large for others to be tried.
     """
 
-    version = 2
+    version = 3
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
 
@@ -95,16 +96,16 @@ class ChooseTypes(Stage[TileConfig, ChooseInputs, ChooseOutputs]):
 
     @override
     def run(self, inputs: ChooseInputs) -> ChooseOutputs:
-        types = inputs.types
+        types = None if inputs.types is None else shared_table(inputs.types)
         rows = np.asarray(inputs.payload["owned"], dtype=np.int64)
         if types is not None:
             rows = np.intersect1d(rows, types["row"][np.asarray(types["held"])])
         if len(rows) == 0:
             return ChooseOutputs(types=Table(_COLUMNS))
-        ((_, patch),) = patch_scenes(self.config, inputs, inputs.sky)
-        state = patch.state(inputs.scene)
+        ((_, patch),) = patch_scenes(self.config, inputs, inputs.sky, scene=inputs.scene)
+        state = patch.state()
         state.side = patch.scene.stamp_sides(state)
-        prepared = patch.scene.residual(state)
+        prepared = patch.residual(state)
         own = patch.local(rows)
         choice = choose_models_of_state(patch.scene, state, own, prepared, rules=RULES)
         before = patch.sources.kind[own]

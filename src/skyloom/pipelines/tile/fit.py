@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Pixels
 from skyloom.butler import DataId
+from skyloom.catalogs import plain_table
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.scene import (
     SceneState,
@@ -32,9 +33,8 @@ from .patch_log import group_records
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import Payloads
 from .registration import Registration
-from .retype import newly_retyped
 from .scene_table import state_to_table
-from .single_band import FitPart, join_states, state_of_part
+from .single_band import FitPart, join_states
 from .sky_stages import JoinSky, SkySums, first_sky
 
 __all__ = ["FitPass", "JoinScene", "fit_stages"]
@@ -52,14 +52,14 @@ class FitInputs:
 
     unit: Annotated[DataId, Dim()]
     payload: Annotated[dict[str, Any], Dataset("payload")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
-    before: Annotated[Table | None, Dataset("scene", optional=True)]
+    before: Annotated[Handle[Table] | None, Dataset("scene", optional=True, lazy=True)]
     start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
-    types: Annotated[Table | None, Dataset("types", optional=True)]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
     halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
@@ -74,7 +74,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 6
+    version = 7
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -90,12 +90,11 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         tables = {}
         groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else first_sky(inputs.start, inputs.frames)
-        for part, patch in patch_scenes(self.config, inputs, level):
-            before = state_of_part(inputs.before, part.band)
-            state = patch.scene.resized(
-                patch.state(before, newly_retyped(inputs.types, int(inputs.unit["pass"]) - 1))
-            )
-            after = self._fit(int(inputs.unit["pass"]), part, patch, state)
+        number = int(inputs.unit["pass"])
+        scenes = patch_scenes(self.config, inputs, level, scene=inputs.before, newly=number - 1)
+        for part, patch in scenes:
+            state = patch.scene.resized(patch.state())
+            after = self._fit(number, part, patch, state)
             own = patch.own_groups()
             groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)
             local = patch.local(patch.owned)
@@ -106,7 +105,7 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         """Return the state after a pass; errors of the last one know the noise."""
         last = last_pass(self.config)
         first = number == 0
-        residual, weight = patch.scene.residual(patch.near_owned(state))
+        residual, weight = patch.residual(state)
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
         after = patch.scene.run(
             state,
@@ -177,9 +176,14 @@ class JoinScene(Stage[TileConfig, JoinInputs, JoinOutputs]):
     @override
     def run(self, inputs: JoinInputs) -> JoinOutputs:
         tables = [inputs.fitted[key] for key in sorted(inputs.fitted)]
-        scene = vstack(tables, metadata_conflicts="silent") if tables else Table({"row": []})
-        scene.sort("row")
-        return JoinOutputs(scene=scene)
+        if not tables:
+            return JoinOutputs(scene=Table({"row": []}))
+        order = np.argsort(np.concatenate([table["row"] for table in tables]), kind="stable")
+        columns = {
+            name: np.concatenate([np.asarray(table[name]) for table in tables])[order]
+            for name in tables[0].colnames
+        }
+        return JoinOutputs(scene=plain_table(columns))
 
 
 def fit_stages(config: TileConfig) -> Sequence[Stage[Any, Any, Any]]:

@@ -33,7 +33,7 @@ from .noise import sky_noise
 from .passes import last_halos
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import box_payloads, reach_of, rows_reaching
-from .single_band import state_of_part
+from .recent import shared_table
 from .start import start_values
 
 __all__ = ["Halos"]
@@ -53,15 +53,15 @@ class HalosInputs:
     """The tile after a pass."""
 
     frames: Annotated[dict[str, Any], Dataset("frames")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     images: Annotated[dict[str, Handle[Any]], Dataset("raw_image", gather="band", lazy=True)]
     masks: Annotated[dict[str, Handle[Any]], Dataset("band_mask", gather="band", lazy=True)]
     noise: Annotated[dict[str, dict[str, Any]], Dataset("noise", gather="band", optional=True)]
     saturation: Annotated[dict[str, dict[str, Any]], Dataset("saturation", gather="band")]
     bright: Annotated[FitsImages | None, Dataset("bright_mask", optional=True)]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
-    scene: Annotated[Table, Dataset("scene")]
+    scene: Annotated[Handle[Table], Dataset("scene", lazy=True)]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
 
 
@@ -77,18 +77,18 @@ class _Box:
     """What `patch_scenes` needs of the box of a star."""
 
     payload: dict[str, Any]
-    sources: Table
-    groups: Table
+    sources: Handle[Table]
+    groups: Handle[Table]
     models: dict[str, Handle[Any]]
     frames: dict[str, Any]
-    types: Table | None
+    types: Handle[Table] | None
     halos: dict[str, Any]
 
 
 class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
     """Measure halos and spikes of bright stars on the residual of a pass."""
 
-    version = 1
+    version = 2
     dimensions = ("pass",)
     config_keys = FIT_KEYS
 
@@ -96,12 +96,13 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
     def run(self, inputs: HalosInputs) -> HalosOutputs:
         bands = [str(b) for b in inputs.frames["bands"]]
         shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
-        start = start_values(inputs.sources, bands, shape, self.config.patch_run)
-        half = reach_of(np.asarray(inputs.groups["kind"]), start.log_r)
+        groups = shared_table(inputs.groups)
+        start = start_values(shared_table(inputs.sources), bands, shape, self.config.patch_run)
+        half = reach_of(np.asarray(groups["kind"]), start.log_r)
         core = _saturated_radii(inputs.saturation, len(start.x))
         field = HaloField()
         snr = _snr(inputs, self.config.patch_run.fallback_default_fwhm_pix)
-        stars = _bright_stars(inputs.scene, inputs.groups, core > 0.0, snr)
+        stars = _bright_stars(shared_table(inputs.scene), groups, core > 0.0, snr)
         for first in range(0, len(stars), AT_ONCE):
             some = stars[first : first + AT_ONCE]
             outers = [_reach(snr) for _, snr in some]
@@ -113,7 +114,7 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
             ]
             payloads = box_payloads(
                 boxes,
-                [rows_reaching(inputs.groups, start.x, start.y, half, box) for box in boxes],
+                [rows_reaching(groups, start.x, start.y, half, box) for box in boxes],
                 frames=inputs.frames,
                 images=inputs.images,
                 masks=inputs.masks,
@@ -147,9 +148,9 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
             halos=field.to_arrays(),
         )
         bands = [str(b) for b in inputs.frames["bands"]]
-        for part, patch in patch_scenes(self.config, view, inputs.sky):
-            state = patch.state(state_of_part(inputs.scene, part.band))
-            residual, weight = patch.scene.residual(state)
+        for _, patch in patch_scenes(self.config, view, inputs.sky, scene=inputs.scene):
+            state = patch.state()
+            residual, weight = patch.residual(state)
             planes = (residual, weight, patch.scene.model(residual))
             for b, band in enumerate(patch.bands):
                 number = bands.index(band)
@@ -255,7 +256,7 @@ def _bright_stars(
 
 def _snr(inputs: HalosInputs, default_fwhm: float) -> Floats:
     """Return the S/N of all bands that each row would have as a star without saturation."""
-    scene = inputs.scene
+    scene = shared_table(inputs.scene)
     total = np.zeros(len(scene))
     for band, values in inputs.frames["frames"].items():
         frame = Frame.from_dict(values)

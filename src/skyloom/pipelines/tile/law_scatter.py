@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._types import Floats
+from skyloom._types import Floats, Pixels
 from skyloom.scene import LAWS, SceneState, estimate_law_scatter, law_departures
 
 from .config import TileConfig
@@ -32,7 +32,9 @@ def measures_scatter(config: TileConfig, number: int) -> bool:
     return is_asked and number == last_pass(config) - 1 and number >= FIRST_FREE - 1
 
 
-def patch_departures(patch: PatchScene, state: SceneState) -> Floats:
+def patch_departures(
+    patch: PatchScene, state: SceneState, prepared: tuple[Pixels, Pixels]
+) -> Floats:
     """Return `skyloom.scene.law_departures` of the sources that a patch fits.
 
     Parameters
@@ -40,6 +42,8 @@ def patch_departures(patch: PatchScene, state: SceneState) -> Floats:
     patch : PatchScene
     state : SceneState
         All sources after the pass.
+    prepared : tuple of ndarray
+        What `PatchScene.residual` returned for it.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def patch_departures(patch: PatchScene, state: SceneState) -> Floats:
     seen = state.copy()
     seen.side = patch.scene.stamp_sides(state)
     seen.faint = (state.snr < patch.scene.options.prior_snr) & state.started
-    found = law_departures(patch.scene, seen, blocks)
+    found = law_departures(patch.scene, seen, blocks, prepared)
     known = np.flatnonzero(found[:, 1] > 0.0)
     return np.column_stack([patch.rows[known], patch.sources.kind[known], found[known]])
 

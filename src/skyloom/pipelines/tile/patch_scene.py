@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from skyloom._types import Floats, Ints
+from skyloom._types import Floats, Ints, Pixels
 from skyloom.flow import Handle
 from skyloom.geometry import Box
 from skyloom.images import Frame, MaskBit
@@ -28,16 +29,15 @@ from skyloom.scene import (
 
 from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
+from .field import FieldSources, FieldState, field_sources
+from .field_light import field_light
 from .halo_field import HaloField
 from .noise_sums import noise_sums
 from .payloads import sky_sigma_of
 from .psf_cache import bank_of, psf_and_transforms, with_transforms
-from .registration import OFFSET_SNR, offsets_at
-from .retype import retyped_kinds, retyped_start, retyped_state
-from .scene_table import state_from_table
+from .registration import OFFSET_SNR
 from .single_band import FitPart, fit_parts
 from .sky import SkyField, absorbed_sums, sky_sums
-from .start import scene_sources, start_values
 
 __all__ = ["FIT_KEYS", "PatchScene", "patch_scenes"]
 
@@ -62,7 +62,6 @@ FIT_KEYS = (
 )
 
 MIN_TOLERANCE = 0.01  # of chi-square: a tenth of a standard error
-STAMP_MARGIN = 4.0  # pix: stamps are centred on whole pixels, bands are shifted against each other
 
 
 class PatchScene:
@@ -73,12 +72,11 @@ class PatchScene:
         config: TileConfig,
         payload: dict[str, npt.NDArray[Any]],
         *,
-        sources: Table,
-        groups: Table,
+        field: FieldSources,
+        state: FieldState,
         models: dict[str, Handle[Any]],
         frames: dict[str, Any],
         sky: dict[str, npt.NDArray[Any]],
-        types: Table | None,
         halos: HaloField,
     ) -> None:
         self.bands = [str(b) for b in payload["bands"]]
@@ -96,24 +94,14 @@ class PatchScene:
         for b, band in enumerate(self.bands):
             spikes = halos.mask(number[band], self.box)
             self.mask[b][spikes] |= np.uint8(MaskBit.SPIKE)
-        self.groups = groups
+        self._field, self._state = field, state
+        self.groups = field.groups
         self.sky = SkyField.from_arrays(sky)
-        self.shift, self.shift_before = sky["shift"], sky["shift_before"]
         self.sky_sigma = [
             sky_sigma_of(payload, b, box=self.box, shape=self.shape) for b in range(len(self.bands))
         ]
-        start = start_values(sources, self.bands, self.shape, config.patch_run)
-        kind = np.asarray(groups["kind"])
-        if types is not None:
-            start, kind = retyped_start(start, types), retyped_kinds(kind, types)
-        self.start = start
-        self.sources: Sources = scene_sources(
-            start,
-            self.rows,
-            kind=kind[self.rows],
-            max_shift=config.patch_run.pos_max_shift_pix,
-            near_catalogue=np.asarray(groups["near_saturated"])[self.rows],
-        )
+        self.start = field.start
+        self.sources: Sources = field.of(self.rows)
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         self.fwhm = np.array([psf.fwhm for psf, _ in pairs])
         images = []
@@ -146,8 +134,16 @@ class PatchScene:
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
         )
-        self.scene = ScenePass(
-            images, self.sources, options, bank=bank_of(*(transforms for _, transforms in pairs))
+        bank = bank_of(*(transforms for _, transforms in pairs))
+        self.scene = ScenePass(images, self.sources, options, bank=bank)
+        self._light = partial(
+            field_light,
+            field,
+            state,
+            psfs=[psf for psf, _ in pairs],
+            bank=bank,
+            noise=np.asarray(payload["sky_sigma"], np.float64),
+            profile=config.skyloom.profile,
         )
 
     def local(self, rows: Ints) -> Ints:
@@ -169,20 +165,18 @@ class PatchScene:
         known = {"position": shapes[0], "radius": shapes[2], "ellipticity": shapes[3]}
         return {name: int(rows.sum()) for name, rows in {**known, "flux": fluxes}.items()}
 
-    def state(self, table: Table | None, types: Table | None = None) -> SceneState:
-        """Return the state of this scene's sources after a pass.
+    def state(self) -> SceneState:
+        """Return the state of this scene's sources, as the pass before left them."""
+        return self._state.of(self.rows, self.sources)
 
-        ``types`` that were chosen after it, if any.
-        """
-        state = state_from_table(table, self.rows, self.sources, self.bands)
-        if types is not None:
-            retyped_state(state, types, self.rows, self.bands)
-        x, y = state.theta[:, 0], state.theta[:, 1]
-        before = offsets_at(self.shift_before, x, y, self.shape)
-        state.offset_mean = offsets_at(self.shift, x, y, self.shape)
-        is_own = (state.offset != 0.0).any(axis=2, keepdims=True)
-        state.offset = np.where(is_own, state.offset + before, state.offset_mean)
-        return state
+    def residual(self, state: SceneState) -> tuple[Pixels, Pixels]:
+        """Return what `ScenePass.residual` does for what `state` returned, stamps apart."""
+        if self._state.scene is None:
+            return self.scene.residual(state)
+        light = self._light()
+        own = self.local(np.union1d(self.owned, self.base))
+        model = light.model(self.box).ravel()
+        return self.scene.residual_of(model, state, rows=own, drawn=light.side[self.rows])
 
     def planes(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """Return flat planes as images of the box, one per band."""
@@ -201,29 +195,6 @@ class PatchScene:
             strict=True,
         )
         return np.stack([noise_sums(r, w, m, inner) for r, w, m in planes])
-
-    def near_base(self, state: SceneState) -> SceneState:
-        """Return a state without the light of sources whose stamps end before the base box."""
-        box = self.base_box
-        edges = np.array([[box.x0, box.x1, box.y0, box.y1]], np.float64)
-        return _lit(state, self._reach(state), edges)
-
-    def near_owned(self, state: SceneState) -> SceneState:
-        """Return a state without the light of sources that reach no group of this patch.
-
-        What is left is all that a pass looks at: the pixels of the stamps of each group.
-        """
-        reach = self._reach(state)
-        half = reach[:, None] * np.array([-1.0, 1.0])
-        x, y = (state.theta[:, c, None] + half for c in (0, 1))
-        groups = [np.concatenate(blocks) for blocks in self.own_groups().values()]
-        boxes = [(x[g].min(), x[g].max(), y[g].min(), y[g].max()) for g in groups]
-        return _lit(state, reach, np.array(boxes).reshape(-1, 4))
-
-    def _reach(self, state: SceneState) -> Floats:
-        """Return half of the stamp of each source, and what it may be off by [pix]."""
-        side = np.maximum(state.side, self.scene.stamp_sides(state))
-        return np.asarray(0.5 * side + STAMP_MARGIN)
 
     def sky_statistics(
         self, residual: npt.NDArray[Any], weight: npt.NDArray[Any], after: SceneState
@@ -244,48 +215,66 @@ class _PatchInputs(Protocol):
     @property
     def payload(self) -> dict[str, Any]: ...
     @property
-    def sources(self) -> Table: ...
+    def sources(self) -> Handle[Table]: ...
     @property
-    def groups(self) -> Table: ...
+    def groups(self) -> Handle[Table]: ...
     @property
     def models(self) -> dict[str, Handle[Any]]: ...
     @property
     def frames(self) -> dict[str, Any]: ...
     @property
-    def types(self) -> Table | None: ...  # chosen instead of the catalogue's
+    def types(self) -> Handle[Table] | None: ...  # chosen instead of the catalogue's
     @property
     def halos(self) -> dict[str, Any] | None: ...
 
 
 def patch_scenes(
-    config: TileConfig, inputs: _PatchInputs, sky: dict[str, Any]
+    config: TileConfig,
+    inputs: _PatchInputs,
+    sky: dict[str, Any],
+    *,
+    scene: Handle[Table] | None,
+    newly: int | None = None,
 ) -> Iterator[tuple[FitPart, PatchScene]]:
-    """Yield the scenes of a patch: one with all bands, or one for each band."""
+    """Yield the scenes of a patch: one with all bands, or one for each band.
+
+    ``scene`` is the state of all sources, None before the first pass; types that were chosen after
+    the pass ``newly`` are put into it.
+    """
     known = HaloField.from_arrays(inputs.halos)
     joint = config.patch_run.enable_multi_band_simultaneous_fitting
+    shape = (int(inputs.frames["shape"][0]), int(inputs.frames["shape"][1]))
     for part in fit_parts(inputs.payload, sky, joint=joint):
-        scene = PatchScene(
+        bands = tuple(str(band) for band in part.payload["bands"])
+        field = field_sources(
             config,
-            part.payload,
             sources=inputs.sources,
             groups=inputs.groups,
+            types=inputs.types,
+            bands=bands,
+            shape=shape,
+        )
+        state = FieldState(
+            scene=scene,
+            types=inputs.types,
+            newly=newly,
+            band=part.band,
+            bands=bands,
+            shift=part.sky["shift"],
+            shift_before=part.sky["shift_before"],
+            shape=shape,
+        )
+        patch = PatchScene(
+            config,
+            part.payload,
+            field=field,
+            state=state,
             models=inputs.models,
             frames=inputs.frames,
             sky=part.sky,
-            types=inputs.types,
             halos=known,
         )
-        yield part, scene
-
-
-def _lit(state: SceneState, reach: Floats, boxes: Floats) -> SceneState:
-    """Return a state with the light of those sources that reach (n,) any box (k, 4)."""
-    x, y = state.theta[:, 0, None], state.theta[:, 1, None]
-    x0, x1, y0, y1 = boxes.T
-    away = np.maximum(np.maximum(x0 - x, x - x1), np.maximum(y0 - y, y - y1))
-    seen = state.copy()
-    seen.flux[away.min(axis=1, initial=np.inf) > reach] = 0.0
-    return seen
+        yield part, patch
 
 
 def law_scatters(

@@ -31,7 +31,7 @@ from skyloom.scene import SceneState, SourceType
 from .config import TileConfig
 from .passes import locate_state
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
-from .single_band import state_of_part
+from .recent import shared_table
 
 __all__ = ["DrawCutouts", "DrawPatch", "DrawResidual", "source_names"]
 
@@ -176,13 +176,13 @@ class CutoutInputs:
 
     unit: Annotated[DataId, Dim()]
     payload: Annotated[dict[str, Any], Dataset("payload")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
-    scene: Annotated[Table, Dataset("scene")]
+    scene: Annotated[Handle[Table], Dataset("scene", lazy=True)]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
-    types: Annotated[Table | None, Dataset("types", optional=True)]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
     halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
@@ -220,8 +220,8 @@ class DrawCutouts(Stage[TileConfig, CutoutInputs, CutoutOutputs]):
     def run(self, inputs: CutoutInputs) -> CutoutOutputs:
         """Return the pictures."""
         fits = [
-            (patch, patch.state(state_of_part(inputs.scene, part.band)))
-            for part, patch in patch_scenes(self.config, inputs, inputs.sky)
+            (patch, patch.state())
+            for _, patch in patch_scenes(self.config, inputs, inputs.sky, scene=inputs.scene)
         ]
         patch = fits[0][0]
         run, dpi = self.config.patch_run, self.config.plotting.dpi
@@ -229,7 +229,7 @@ class DrawCutouts(Stage[TileConfig, CutoutInputs, CutoutOutputs]):
         is_base = np.isin(patch.rows, patch.base)
         near = patch.roi_box.contains(np.floor(x + 0.5), np.floor(y + 0.5))
         order = np.r_[np.flatnonzero(is_base), np.flatnonzero(near & ~is_base)]
-        names = source_names(inputs.sources, patch.rows, is_base)
+        names = source_names(shared_table(inputs.sources), patch.rows, is_base)
         stop = None if run.cutout_max_sources is None else run.cutout_start + run.cutout_max_sources
         chosen = order[run.cutout_start : stop]
         if len(chosen) == 0:
@@ -342,7 +342,7 @@ def _pictures(
 
 def _model_and_sky(patch: PatchScene, state: SceneState) -> Array:
     """Return the model of every pixel of a patch with its sky, (B, ny, nx)."""
-    residual, _ = patch.scene.residual(state)
+    residual, _ = patch.residual(state)
     sky = [patch.sky.surface(b, patch.box) for b in range(len(patch.bands))]
     return np.stack(patch.planes(patch.scene.model(residual))) + np.stack(sky)
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from skyloom._types import Ints
 from skyloom.butler import DataId
-from skyloom.catalogs import column_as_bool
+from skyloom.catalogs import column_as_bool, plain_table
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.scene import (
     SceneState,
@@ -25,6 +25,7 @@ from .config import TileConfig
 from .passes import locate_state
 from .patch_log import fit_stages_meta, log_text
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
+from .recent import shared_table
 from .report_apertures import add_apertures
 from .report_columns import (
     Columns,
@@ -41,7 +42,7 @@ from .report_columns import (
 )
 from .report_flags import report_flags
 from .report_meta import add_psf, hit_limit, patch_meta, psf_audit
-from .single_band import FitPart, join_band_fits, state_of_part
+from .single_band import FitPart, join_band_fits
 from .structured import add_structure
 
 __all__ = ["ReportPatch"]
@@ -53,14 +54,14 @@ class ReportInputs:
 
     unit: Annotated[DataId, Dim()]
     payload: Annotated[dict[str, Any], Dataset("payload")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
     summary: Annotated[list[dict[str, Any]], Dataset("epsf_summary")]
-    scene: Annotated[Table, Dataset("scene")]
+    scene: Annotated[Handle[Table], Dataset("scene", lazy=True)]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
-    types: Annotated[Table | None, Dataset("types", optional=True)]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
     passes: Annotated[dict[int, dict[str, Any]], Dataset("pass_log", gather="pass")]
     bright: Annotated[Table | None, Dataset("bright_sources", optional=True)]
     halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
@@ -81,7 +82,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 7
+    version = 8
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
@@ -107,9 +108,9 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         audit = psf_audit(self.config, inputs.summary, bands, tag)
         fits: dict[str | None, Columns] = {}
         found = []
-        for part, patch in patch_scenes(self.config, inputs, inputs.sky):
-            state = patch.state(state_of_part(inputs.scene, part.band))
-            residual, weight = patch.scene.residual(state)
+        for part, patch in patch_scenes(self.config, inputs, inputs.sky, scene=inputs.scene):
+            state = patch.state()
+            residual, weight = patch.residual(state)
             fits[part.band] = self._measure(part, patch, state, (residual, weight), audit)
             found.append((patch, state, residual))
         patch, state, _ = found[0]
@@ -124,15 +125,16 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         if joint:
             fit |= fits[None]
         else:
-            results = join_band_fits({str(b): Table(f, copy=False) for b, f in fits.items()})
+            results = join_band_fits({str(b): plain_table(f) for b, f in fits.items()})
             fit |= {name: np.asarray(results[name]) for name in results.colnames}
         if inputs.types is not None:
-            add_types(fit, inputs.types)
+            add_types(fit, shared_table(inputs.types))
         local = patch.local(patch.base)
-        table = Table(fit, copy=False)
+        sources = shared_table(inputs.sources)
+        table = plain_table(fit)
         return ReportOutputs(
             fit=table,
-            catalog=_catalog(fit, inputs.sources, patch.base),
+            catalog=_catalog(fit, sources, patch.base),
             meta={
                 **patch_meta(
                     self.config,
@@ -147,7 +149,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
             white=_white(found),
             log=log_text(
                 tag,
-                names=_names(inputs.sources),
+                names=_names(sources),
                 audit=audit,
                 priors=_most(p.prior_counts() for p, _, _ in found),
                 passes=inputs.passes,
@@ -211,7 +213,7 @@ def _catalog(fit: Columns, sources: Table, base: Ints) -> Table:
     columns.setdefault("_is_halo_source", np.zeros(len(base), np.bool_))
     if "excluded_any" in columns and len(base):
         columns["excluded_any"] = column_as_bool(given, "excluded_any")
-    return Table(columns, meta=given.meta, copy=False)
+    return plain_table(columns, given.meta)
 
 
 def _white(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from skyloom._types import Ints
+from skyloom.catalogs import plain_table
 from skyloom.scene import PARAMETERS, SceneState, Sources
 
 __all__ = ["state_from_table", "state_to_table"]
@@ -19,6 +20,7 @@ _COVARIANCES = (
     *((0, 0), (0, 1), (1, 1)),
     *((2, 2), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4), (5, 5)),
 )
+ROUNDING = 1e-9  # pix: an offset that is zero but for rounding is none of the source's own
 _COUNTS = ("evaluations", "iterations")
 _FLAGS = ("converged", "singular", "frozen", "started")
 
@@ -46,6 +48,7 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
         columns[f"shift_{band}"] = state.shift[local, b]
         columns[f"variance_{band}"] = state.flux_cov[local, b, b]
         own = state.offset[local, b] - state.offset_mean[local, b]
+        own[np.abs(own) < ROUNDING] = 0.0
         columns[f"dx_{band}"], columns[f"dy_{band}"] = np.ascontiguousarray(own.T)
         columns[f"sky_response_{band}"] = state.sky_response[local, b, b]
         columns[f"sky_absorbed_{band}"] = state.sky_absorbed[local, b]
@@ -55,7 +58,7 @@ def state_to_table(state: SceneState, local: Ints, known: Ints, bands: Sequence[
     columns["partner"] = np.where(partner >= 0, known[partner], -1)
     for b, band in enumerate(bands):
         columns[f"pair_cov_{band}"] = state.pair_cov[local, b]
-    return Table(columns, copy=False)
+    return plain_table(columns)
 
 
 def state_from_table(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from skyloom.catalogs import band_column
+from skyloom.catalogs import band_column, plain_table
 
 __all__ = ["FitPart", "fit_parts", "join_band_fits", "join_states", "state_of_part"]
 
@@ -79,8 +79,10 @@ def state_of_part(table: Table | None, band: str | None) -> Table | None:
     if table is None or band is None:
         return table
     prefix = f"{band}/"
-    own = {n.removeprefix(prefix): table[n] for n in table.colnames if n.startswith(prefix)}
-    return Table({"row": table["row"], **own}, copy=False)
+    own = {
+        n.removeprefix(prefix): np.asarray(table[n]) for n in table.colnames if n.startswith(prefix)
+    }
+    return plain_table({"row": np.asarray(table["row"]), **own})
 
 
 def join_band_fits(fits: Mapping[str, Table]) -> Table:

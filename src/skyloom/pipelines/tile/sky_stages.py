@@ -26,7 +26,6 @@ from .noise_sums import MAX_LAG, field_correlations
 from .passes import last_pass, locate_state
 from .patch_scene import FIT_KEYS, patch_scenes
 from .registration import band_offsets, no_offsets
-from .single_band import state_of_part
 from .sky import SkyField
 
 __all__ = ["JoinSky", "SkySums", "first_sky"]
@@ -38,14 +37,14 @@ class SumsInputs:
 
     unit: Annotated[DataId, Dim()]
     payload: Annotated[dict[str, Any], Dataset("payload")]
-    sources: Annotated[Table, Dataset("sources")]
-    groups: Annotated[Table, Dataset("groups")]
+    sources: Annotated[Handle[Table], Dataset("sources", lazy=True)]
+    groups: Annotated[Handle[Table], Dataset("groups", lazy=True)]
     frames: Annotated[dict[str, Any], Dataset("frames")]
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
-    scene: Annotated[Table, Dataset("scene")]
+    scene: Annotated[Handle[Table], Dataset("scene", lazy=True)]
     start: Annotated[dict[str, dict[str, Any]], Dataset("sky_start", gather="band")]
     sky: Annotated[dict[str, Any] | None, Dataset("sky_field", optional=True)]
-    types: Annotated[Table | None, Dataset("types", optional=True)]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
     halos: Annotated[dict[str, Any] | None, Dataset("halos", optional=True)]
 
 
@@ -59,7 +58,7 @@ class SumsOutputs:
 class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
     """Sum up what all sources together left in a patch."""
 
-    version = 2
+    version = 3
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -81,14 +80,14 @@ class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
         )
         sums, noise = [], [np.zeros(0)]
         departures: list[Floats] = []
-        for part, patch in patch_scenes(self.config, inputs, level):
-            state = patch.state(state_of_part(inputs.scene, part.band))
-            residual, weight = patch.scene.residual(patch.near_base(state))
+        for _, patch in patch_scenes(self.config, inputs, level, scene=inputs.scene):
+            state = patch.state()
+            residual, weight = patch.residual(state)
             sums.append(patch.sky_statistics(residual, weight, state))
             if measures_noise:
                 noise.append(patch.noise_statistics(residual, weight))
             if measures_scatter(self.config, int(inputs.unit["pass"])):
-                departures.append(patch_departures(patch, state))
+                departures.append(patch_departures(patch, state, (residual, weight)))
         if measures_noise:
             noise = noise[1:]
         found = {"sums": np.concatenate(sums), "noise": np.concatenate(noise)}
