@@ -89,6 +89,22 @@ FAULTS: dict[str, tuple[str, ...]] = {
         f"{FAULT}_an_image_that_is_the_same_everywhere_stops_the_run",
         "pipelines/test_noise_sums.py::test_without_any_noise_there_is_no_correlation",
     ),
+    "Parts of an image hold no data but zeros; its sky is not subtracted": (
+        f"{WARNING}_edges_without_data_and_a_sky_that_is_not_subtracted",
+        "pipelines/test_tile_check.py::test_edges_without_data",
+        "pipelines/test_tile_images.py::test_regions_without_data_are_as_good_as_nan",
+    ),
+    "The first image of a file is not the one with the keywords": (
+        "pipelines/test_tile_images.py::test_a_first_image_that_lacks_keywords_tells_of_the_others",
+    ),
+    "The catalogue is FITS or Parquet, has semicolons, or coordinates in hours and minutes": (
+        f"{CSV}_damaged_files_name_the_place",
+        f"{SOURCES}_faults_name_file_row_column_and_remedy",
+    ),
+    "ELL, THETA or Re hold what cannot be": (
+        f"{SOURCES}_shapes_that_cannot_be_are_warned_of",
+        "pipelines/test_tile_check.py::test_shapes_that_cannot_be",
+    ),
     "An image has no usable pixel": (
         f"{WARNING}_a_band_without_a_usable_pixel",
         f"{PROMISE}_a_band_of_nan_has_no_fluxes_and_spoils_no_other",

@@ -105,6 +105,31 @@ def status(folder: Path, topic: str, band: str = "") -> tuple[Status, str]:
     return found.status, f"{found.message} {found.remedy}"
 
 
+def test_edges_without_data(tile):
+    def cut(data: np.ndarray, _header: fits.Header) -> np.ndarray:
+        data[:, :60] = 0.0
+        return data
+
+    change(tile, cut)
+    (found,) = [f for f in checked(tile).findings if f.topic == "no data" and f.band == BAND]
+    assert found.status == Status.WARNING
+    assert "are exactly 0: no data there?" in found.message
+    assert f"set skyloom.images.{BAND}.no_data: 0" in found.remedy
+
+
+def test_shapes_that_cannot_be(tile):
+    path = tile / "input_catalog.csv"
+    table = read_csv(path)
+    table["ELL"] = ["1.5", *table["ELL"][1:]]
+    table["Re"] = ["-3", *table["Re"][1:]]
+    write_csv(table, path)
+    (found,) = [f for f in checked(tile).findings if f.topic == "shapes"]
+    assert found.status == Status.WARNING
+    assert "column ELL: 1 of" in found.message
+    assert "column Re: 1 of" in found.message
+    assert "ELL is 1 - b/a" in found.remedy
+
+
 def test_wrong_skysig(tile):
     header_change(tile, SKYSIG=1.5)
     level, text = status(tile, "sky rms", BAND)

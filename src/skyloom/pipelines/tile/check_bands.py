@@ -50,6 +50,7 @@ def band_findings(
         yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
         return
     yield _usable(frame, spots)
+    yield _constant(frame, spots)
     measured = config.skyloom.noise == "measured"
     yield _noise(frame, spots, measured=measured)
     yield _noise_spread(frame, spots, measured=measured)
@@ -98,6 +99,22 @@ def _usable(frame: Frame, spots: SpotCheck) -> Finding:
         f"{100 * spots.finite:.4g} % of the pixels of the cut-outs",
         remedy,
         usable=spots.finite,
+    )
+
+
+def _constant(frame: Frame, spots: SpotCheck) -> Finding:
+    found = spots.constant
+    if found is None:
+        return _of(frame, "no data", Status.OK, "no region of one value", constant=0.0)
+    return _of(
+        frame,
+        "no data",
+        Status.WARNING,
+        f"{100 * found.share:.2g} % of the cut-outs are exactly {found.value:g}: no data there?",
+        f"set skyloom.images.{frame.band}.no_data: {found.value:g}, or give a weight_map: they "
+        "count as sky without light, and fluxes on them are wrong",
+        constant=found.share,
+        value=found.value,
     )
 
 
