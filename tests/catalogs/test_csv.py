@@ -103,6 +103,7 @@ def test_a_header_alone_and_an_unnamed_index(tmp_path):
         (b"ID,RA\n1,2\n1,2,3\n", BadTable, r"row 2 \(line 3\): 3 cells, but the header has 2"),
         (b"ID,RA\n1\n", BadTable, r"row 1 \(line 2\): 1 cells"),
         (b"ID,RA,ID\n1,2,3\n", BadTable, "names 'ID' more than once"),
+        (b"# mine\nID,RA\n1,2\n", BadTable, "row 1 .line 2.: 2 cells.*remove comment lines"),
         (b"SIMPLE  =   T", UnreadableFile, "this is a FITS file.*as CSV.* the path"),
         (b"PAR1\x15\x04", UnreadableFile, "this is a Parquet file"),
         (b"\x1f\x8b\x08", UnreadableFile, "this is a gzip archive"),

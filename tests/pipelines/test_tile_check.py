@@ -189,6 +189,23 @@ def test_a_shifted_band(tile):
     assert "register" in worst.remedy
 
 
+def test_a_flipped_band(tile):
+    change(tile, lambda data, _: data[:, ::-1])
+    report = checked(tile)
+    worst = [f for f in report.of("position") if f.status == Status.PROBLEM]
+    assert worst
+    assert "stars have a counterpart in" in worst[0].message
+    assert "flipped" in worst[0].remedy
+
+
+def test_a_zero_point_that_is_none(tile):
+    header_change(tile, ZP_AUTO=0.0)
+    level, text = status(tile, "ZP_AUTO", BAND)
+    assert level == Status.WARNING
+    assert "0 mag" in text
+    assert "zp_auto" in text
+
+
 def test_impossible_gains(tile):
     change(tile, lambda data, _: data + 5000.0)
     header_change(tile, EGAIN=0.5)

@@ -105,10 +105,13 @@ def read_csv(path: Path | str, *, key: str = "the path") -> Table:
             if len(cells) != len(names):
                 is_short = len(cells) < len(names)
                 remedy = "the file may be cut off: write it again"
+                more = "quote cells that hold commas"
+                if names[0].lstrip().startswith("#") and len(names) < len(cells):
+                    more = "the first line has to name the columns: remove comment lines"
                 raise BadTable(
                     f"{path}, row {len(rows) + 1} (line {reader.line_num}): {len(cells)} cells, "
                     f"but the header has {len(names)}; "
-                    f"{remedy if is_short else 'quote cells that hold commas'}",
+                    f"{remedy if is_short else more}",
                     file=str(path),
                     row=len(rows) + 1,
                     line=reader.line_num,

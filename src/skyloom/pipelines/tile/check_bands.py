@@ -27,6 +27,7 @@ _CORRELATED: Final = 0.02  # as in the fit
 _LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
 _OFFSET: Final = (0.25, 1.0)  # pix
 _MATCH: Final = 4.0  # pix
+_SHARED: Final = 0.3  # of a band's stars; chance finds far fewer within 4 pix
 _FEW_STARS: Final = 6  # over the field: fewer cannot tell how the PSF changes
 
 
@@ -278,6 +279,17 @@ def _gain(frame: Frame, spots: SpotCheck) -> Finding:
 
 def _offset(frame: Frame, spots: SpotCheck, name: str, reference: SpotCheck) -> Finding:
     found = match_offset(spots.x, spots.y, reference.bright_x, reference.bright_y, _MATCH)
+    shared = 0 if found is None else found[3]
+    if min(spots.x.size, reference.x.size) >= _FEW_STARS and shared < _SHARED * spots.x.size:
+        said = "fewer than 3" if found is None else f"{shared}"
+        return _of(
+            frame,
+            "position",
+            Status.PROBLEM,
+            f"{said} of {spots.x.size} stars have a counterpart in {name} within {_MATCH:g} pix",
+            "the image is flipped, far off or of another place: register it to the others' grid",
+            stars=shared,
+        )
     if found is None:
         text = f"too few stars in common with {name} to compare positions"
         remedy = "check the registration by eye"
