@@ -316,6 +316,11 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "scene/test_fit_images.py::test_source_noise_comes_from_the_model",
     ),
     "pos_max_shift_pix: null frees positions": (f"{REACH}_null_means_that_positions_are_free",),
+    "Errors of positions and shapes in the catalogue are priors": (
+        "pipelines/test_tile_priors.py::test_positions_and_sizes",
+        "pipelines/test_tile_priors.py"
+        "::test_errors_of_ellipticity_and_angle_are_those_of_the_components",
+    ),
     "Errors of catalogue fluxes are priors, and no band of their own": (
         f"{SOURCES}_flux_columns_that_fit_the_bands",
         f"{CONTROL}_flux_priors_join_the_data",

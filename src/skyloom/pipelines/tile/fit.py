@@ -74,7 +74,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only."""
 
-    version = 6
+    version = 7
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
