@@ -33,10 +33,21 @@ def test_seeds_need_positions_and_magnitudes_only(tmp_path):
             gaia.require(name)
 
 
+def test_a_star_may_stand_in_the_file_twice_and_identifiers_may_be_empty(tmp_path):
+    rows = "0,2,7\n359.9995,2.0005,7\n1,2,\n5,2,\n,,7\n"  # 2.5 arcsec apart: another epoch
+    (tmp_path / "xp.csv").write_text("ra,dec,source_id\n" + rows)
+    assert len(read_gaia_xp(tmp_path / "xp.csv")) == 5
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("ra,source_id\n1,2\n", "GaiaXP CSV missing required column: dec"),
+        ("RA,dec,source_id\n1,2,3\n", "missing required column: ra .*; rename 'RA'"),
+        (
+            "ra,dec,source_id\n1,2,1.2346e+18\n1,2,7\n1,2.01,1.2346e+18\n1,2.02,1.2346e+18\n",
+            r"rows 1 and 3, column source_id: both are '1.2346e\+18'.*1 more rows.*all their",
+        ),
         ("ra,dec,mag_g\n1,2,bright\n", "row 1, column mag_g: 'bright'"),
     ],
 )

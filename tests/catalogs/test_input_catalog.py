@@ -12,6 +12,7 @@ from skyloom.catalogs import (
     column_as_bool,
     column_as_float,
     load_input_catalog,
+    odd_shapes,
     resolve_columns,
     source_types,
     text_array,
@@ -113,12 +114,32 @@ def test_flux_columns_of_other_bands(names, only_catalog, only_images):
         ("ID,RA,DEC,Re\n1,2,3,big\n2,2,3,?\n", r"row 1, column Re: 'big' .*\(and 1 more rows\)"),
         ("ID,RA,DEC,FLUX_g\n1,2,3,--x\n", "row 1, column FLUX_g"),
         ("ID,RA,DEC\n1,2.2,150.1\n", "row 1, column DEC: 150.1 is not within"),
+        ("ID,RA,DEC\n1,12:00:03.8,-0:4:1\n", "row 1, column RA: .*; write decimal degrees"),
+        ("ID,RA,DEC\n1,12h00m03.8s,1\n", "row 1, column RA: .*; write decimal degrees"),
+        ("ID,RA,DEC\n1,12 00 03.8,1\n", "row 1, column RA: .*; write decimal degrees"),
+        ("ID;RA;DEC\n1;2;3\n", "lacks RA and DEC .*separated by semicolons: write commas"),
+        ("ID\tRA\tDEC\n1\t2\t3\n", "lacks RA and DEC .*separated by tabs: write commas"),
         ("ID,RA,DEC\n7,1,1\n8,1,1\n7,1,1\n", "1 IDs are not unique: '7' in rows 1, 3"),
     ],
 )
 def test_faults_name_file_row_column_and_remedy(tmp_path, content, words):
-    with pytest.raises(BadTable, match=r"cat\.csv.*" + words + ".*; "):
+    with pytest.raises(BadTable, match=r"cat\.csv.*" + words) as caught:
         load_input_catalog(catalog(tmp_path, content), bands=["g"])
+    assert "; " in str(caught.value)
+
+
+def test_shapes_that_cannot_be_are_warned_of(tmp_path, caplog):
+    content = "ID,RA,DEC,ELL,THETA,Re\n1,1,1,0.1,10,2\n2,1,1,1.5,10,-1\n3,1,1,-2,400,\n4,1,1,,,0\n"
+    with caplog.at_level(logging.WARNING):
+        loaded = load_input_catalog(catalog(tmp_path, content), bands=[])
+    assert odd_shapes(loaded.table, loaded.columns) == tuple(
+        message.partition("cat.csv, ")[2] for message in caplog.messages
+    )
+    ell, re, theta = caplog.messages
+    assert "column ELL: 2 of 4 values are beyond 0 to 1 (first: row 2, 1.5)" in ell
+    assert "column Re: 1 of 4 values are negative (first: row 2, -1)" in re
+    assert "column THETA: 1 of 4 values are beyond -360 to 360 (first: row 3, 400)" in theta
+    assert ell.endswith("correct the column if it is not")
 
 
 @pytest.mark.parametrize("bad", ["", "nan", "NaN", "inf", "NA", "null"])

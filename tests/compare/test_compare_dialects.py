@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from skyloom.compare import DIALECTS, measured_catalog
 from skyloom.compare.shapes import to_sky
-from skyloom.errors import BadTable, WrongValue
+from skyloom.errors import BadTable, UnreadableFile, WrongValue
 
 N = 12
 RNG = np.random.default_rng(5)
@@ -75,15 +75,45 @@ def sextractor_table() -> Table:
 
 
 def shapepipe_table() -> Table:
-    table = sextractor_table()
+    """A `final_cat`: columns and fill values of its last module, the last row not measured."""
+    ra, dec = sky()
     modulus = (1 - RATIO) / (1 + RATIO)
     angle = 2 * np.radians(PA)  # the first axis points west: both signs turn
-    table["NGMIX_ELL_NOSHEAR"] = np.full((N, 2), -modulus) * [np.cos(angle), np.sin(angle)]
-    major = SIZE / 1.17741
-    table["NGMIX_T_NOSHEAR"] = np.full(N, major**2 * (1 + RATIO**2))
-    table["NGMIX_FLAGS_NOSHEAR"] = np.r_[np.zeros(N - 1), 1]
-    table["SPREAD_CLASS"] = np.r_[np.ones(N - 1, int), 0]
-    return table
+    measured = np.arange(N) < N - 1
+    mag = np.where(measured, 25.0 - 2.5 * np.log10(FLUX), 99.0)
+    columns = {
+        "NUMBER": np.arange(N, dtype=np.int32) + 1, "EXT_NUMBER": np.ones(N, np.int16),
+        "FLUX_AUTO": FLUX, "FLUXERR_AUTO": FLUX / 50, "MAG_AUTO": mag,
+        "MAGERR_AUTO": np.full(N, 0.02), "FLUX_WIN": FLUX * 0.9, "FLUXERR_WIN": FLUX / 60,
+        "MAG_WIN": mag + 0.1, "MAGERR_WIN": np.full(N, 0.02), "FLUX_APER": FLUX * 0.5,
+        "FLUXERR_APER": FLUX / 70, "FLUX_RADIUS": np.full(N, 5.0), "SNR_WIN": np.full(N, 54.0),
+        "X_IMAGE": X + 1, "Y_IMAGE": Y + 1, "X_WORLD": ra, "Y_WORLD": dec, "XWIN_IMAGE": X + 1,
+        "YWIN_IMAGE": Y + 1, "XWIN_WORLD": ra, "YWIN_WORLD": dec,
+        "FLAGS": np.r_[np.full(N - 1, 2), 4].astype(np.int16), "FLAGS_WIN": np.zeros(N, np.int16),
+        "IMAFLAGS_ISO": np.zeros(N, np.int32), "FWHM_IMAGE": np.full(N, 7.0),
+        "FWHM_WORLD": np.full(N, 7.0 * SCALE / 3600), "ELONGATION": np.full(N, 1.2),
+        "ELLIPTICITY": np.full(N, 1 - 1 / 1.2), "N_EPOCH": np.full(N, 3, np.int32),
+        "TILE_ID": np.full(N, 424.248), "SPREAD_MODEL": np.full(N, 0.02),
+        "SPREADERR_MODEL": np.full(N, 0.001), "SPREAD_CLASS": measured.astype(np.int16),
+        "NGMIX_N_EPOCH": np.where(measured, 3, 0), "NGMIX_MCAL_FLAGS": np.zeros(N, np.int32),
+    }  # fmt: skip
+    ell = -modulus * np.array([np.cos(angle), np.sin(angle)])
+    for k in ("1M", "1P", "2M", "2P", "NOSHEAR"):
+        columns[f"NGMIX_ELL_{k}"] = np.where(measured[:, None], ell, -10.0)
+        columns[f"NGMIX_ELL_ERR_{k}"] = np.where(measured[:, None], [0.1, 0.1], -10.0)
+        # T is the half-light radius of the fitted Gaussian before its area-preserving shear
+        columns[f"NGMIX_T_{k}"] = np.where(measured, SIZE * np.sqrt(RATIO), 0.0)
+        columns[f"NGMIX_T_ERR_{k}"] = np.where(measured, 0.1, 1e30)
+        columns[f"NGMIX_Tpsf_{k}"] = np.where(measured, 0.4, 0.0)
+        columns[f"NGMIX_SNR_{k}"] = np.where(measured, 50.0, 0.0)
+        columns[f"NGMIX_FLUX_{k}"] = np.where(measured, FLUX * 1.1, 0.0)
+        columns[f"NGMIX_FLUX_ERR_{k}"] = np.where(measured, 1.0, -1.0)
+        columns[f"NGMIX_FLAGS_{k}"] = np.where(measured, 0, 1)
+    for i in (1, 2, 3, 4):
+        columns[f"PSF_ELL_{i}"] = np.full((N, 2), [0.01, -0.02])
+        columns[f"PSF_FWHM_{i}"] = np.full(N, 3.5)
+        columns[f"PSF_FLAG_{i}"] = np.zeros(N, np.int16)
+    return Table(columns)
 
 
 MAKERS = {
@@ -146,6 +176,58 @@ def test_types_and_sources_without_data() -> None:
     tile = measured_catalog(tile_table())
     assert tile.type[-1] == "exp"  # asked for, where nothing was fitted
     assert tile.reason[-1] == "x"
+
+
+def test_a_final_catalogue_of_shapepipe_is_read_from_its_file(tmp_path: Path) -> None:
+    table = shapepipe_table()
+    table.meta["EXTNAME"] = "RESULTS"
+    table.write(tmp_path / "final_cat-424-248.fits")
+    catalog = measured_catalog(tmp_path / "final_cat-424-248.fits")
+    assert catalog.dialect.name == "shapepipe"
+    assert catalog.shapes.size[: N - 1] == pytest.approx(SIZE)  # exact but for rounding
+    assert np.isnan(catalog.shapes.size[-1])  # fill values are no shapes
+    assert np.isnan(catalog.shapes.angle[-1])
+    # newer releases leave the flag of unmeasured objects at 0
+    table["NGMIX_FLAGS_NOSHEAR"] = 0
+    assert np.isnan(measured_catalog(table).shapes.axis_ratio[-1])
+    assert np.isnan(measured_catalog(table).shapes.size[-1])
+
+
+MERGED = (
+    "XWIN_WORLD", "YWIN_WORLD", "TILE_ID", "FLAGS", "IMAFLAGS_ISO", "NGMIX_MCAL_FLAGS",
+    "SPREAD_CLASS", "SPREAD_MODEL", "SPREADERR_MODEL", "N_EPOCH", "NGMIX_N_EPOCH",
+    "NGMIX_ELL_1M", "NGMIX_ELL_NOSHEAR", "NGMIX_ELL_ERR_NOSHEAR", "NGMIX_FLAGS_NOSHEAR",
+    "NGMIX_T_NOSHEAR", "NGMIX_T_ERR_NOSHEAR", "NGMIX_Tpsf_NOSHEAR", "NGMIX_FLUX_NOSHEAR",
+    "NGMIX_FLUX_ERR_NOSHEAR", "MAG_AUTO", "SNR_WIN",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [".fits", ".npy"])
+def test_merged_tiles_of_shapepipe(tmp_path: Path, ending: str) -> None:
+    table = shapepipe_table()[list(MERGED)]
+    path = tmp_path / f"final_cat{ending}"
+    if ending == ".npy":
+        np.save(path, table.as_array())
+    else:
+        table.write(path)
+    catalog = measured_catalog(path)
+    assert catalog.dialect.name == "shapepipe"
+    (band,) = catalog.bands.values()  # magnitudes are all there is
+    mag = band.zeropoint - 2.5 * np.log10(band.flux)
+    assert mag[: N - 1] == pytest.approx(25.0 - 2.5 * np.log10(FLUX[: N - 1]), abs=1e-9)
+    assert np.isnan(band.flux[-1])
+    assert np.isnan(band.flux_err).all()
+    assert catalog.shapes.size[: N - 1] == pytest.approx(SIZE)
+    assert catalog.id[0] == "1"
+
+
+def test_arrays_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", np.zeros((3, 4)))
+    with pytest.raises(BadTable, match=r"plain\.npy: an array without columns; .*structured"):
+        measured_catalog(tmp_path / "plain.npy")
+    np.save(tmp_path / "code.npy", np.array([{"RA": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UnreadableFile, match=r"code\.npy: cannot be read as a catalogue"):
+        measured_catalog(tmp_path / "code.npy")
 
 
 def test_single_band_mode_fills_gaps_with_the_next_band() -> None:

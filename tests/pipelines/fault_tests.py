@@ -89,6 +89,22 @@ FAULTS: dict[str, tuple[str, ...]] = {
         f"{FAULT}_an_image_that_is_the_same_everywhere_stops_the_run",
         "pipelines/test_noise_sums.py::test_without_any_noise_there_is_no_correlation",
     ),
+    "Parts of an image hold no data but zeros; its sky is not subtracted": (
+        f"{WARNING}_edges_without_data_and_a_sky_that_is_not_subtracted",
+        "pipelines/test_tile_check.py::test_edges_without_data",
+        "pipelines/test_tile_images.py::test_regions_without_data_are_as_good_as_nan",
+    ),
+    "The first image of a file is not the one with the keywords": (
+        "pipelines/test_tile_images.py::test_a_first_image_that_lacks_keywords_tells_of_the_others",
+    ),
+    "The catalogue is FITS or Parquet, has semicolons, or coordinates in hours and minutes": (
+        f"{CSV}_damaged_files_name_the_place",
+        f"{SOURCES}_faults_name_file_row_column_and_remedy",
+    ),
+    "ELL, THETA or Re hold what cannot be": (
+        f"{SOURCES}_shapes_that_cannot_be_are_warned_of",
+        "pipelines/test_tile_check.py::test_shapes_that_cannot_be",
+    ),
     "An image has no usable pixel": (
         f"{WARNING}_a_band_without_a_usable_pixel",
         f"{PROMISE}_a_band_of_nan_has_no_fluxes_and_spoils_no_other",
@@ -146,6 +162,13 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     # Gaia and zero points
     "The Gaia table is missing": (f"{WARNING}_an_absent_gaia_table",),
+    "Identifiers of Gaia were rounded: many stars share one": (
+        "calib/test_reference.py::test_faults",
+    ),
+    "A band is flipped or of another place; ZP_AUTO is a placeholder": (
+        "pipelines/test_tile_check.py::test_a_flipped_band",
+        "pipelines/test_tile_check.py::test_a_zero_point_that_is_none",
+    ),
     "The Gaia table lacks a column, or a cell is no number": (
         MISTAKE,
         "calib/test_reference.py::test_faults",
@@ -293,6 +316,11 @@ PROMISES: dict[str, tuple[str, ...]] = {
         "scene/test_fit_images.py::test_source_noise_comes_from_the_model",
     ),
     "pos_max_shift_pix: null frees positions": (f"{REACH}_null_means_that_positions_are_free",),
+    "Errors of positions and shapes in the catalogue are priors": (
+        "pipelines/test_tile_priors.py::test_positions_and_sizes",
+        "pipelines/test_tile_priors.py"
+        "::test_errors_of_ellipticity_and_angle_are_those_of_the_components",
+    ),
     "Errors of catalogue fluxes are priors, and no band of their own": (
         f"{SOURCES}_flux_columns_that_fit_the_bands",
         f"{CONTROL}_flux_priors_join_the_data",

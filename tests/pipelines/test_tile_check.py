@@ -105,6 +105,31 @@ def status(folder: Path, topic: str, band: str = "") -> tuple[Status, str]:
     return found.status, f"{found.message} {found.remedy}"
 
 
+def test_edges_without_data(tile):
+    def cut(data: np.ndarray, _header: fits.Header) -> np.ndarray:
+        data[:, :60] = 0.0
+        return data
+
+    change(tile, cut)
+    (found,) = [f for f in checked(tile).findings if f.topic == "no data" and f.band == BAND]
+    assert found.status == Status.WARNING
+    assert "are exactly 0: no data there?" in found.message
+    assert f"set skyloom.images.{BAND}.no_data: 0" in found.remedy
+
+
+def test_shapes_that_cannot_be(tile):
+    path = tile / "input_catalog.csv"
+    table = read_csv(path)
+    table["ELL"] = ["1.5", *table["ELL"][1:]]
+    table["Re"] = ["-3", *table["Re"][1:]]
+    write_csv(table, path)
+    (found,) = [f for f in checked(tile).findings if f.topic == "shapes"]
+    assert found.status == Status.WARNING
+    assert "column ELL: 1 of" in found.message
+    assert "column Re: 1 of" in found.message
+    assert "ELL is 1 - b/a" in found.remedy
+
+
 def test_wrong_skysig(tile):
     header_change(tile, SKYSIG=1.5)
     level, text = status(tile, "sky rms", BAND)
@@ -162,6 +187,23 @@ def test_a_shifted_band(tile):
     assert worst.status == Status.PROBLEM
     assert abs(worst.numbers["dx"]) == pytest.approx(2.0, abs=0.15)  # pix
     assert "register" in worst.remedy
+
+
+def test_a_flipped_band(tile):
+    change(tile, lambda data, _: data[:, ::-1])
+    report = checked(tile)
+    worst = [f for f in report.of("position") if f.status == Status.PROBLEM]
+    assert worst
+    assert "stars have a counterpart in" in worst[0].message
+    assert "flipped" in worst[0].remedy
+
+
+def test_a_zero_point_that_is_none(tile):
+    header_change(tile, ZP_AUTO=0.0)
+    level, text = status(tile, "ZP_AUTO", BAND)
+    assert level == Status.WARNING
+    assert "0 mag" in text
+    assert "zp_auto" in text
 
 
 def test_impossible_gains(tile):

@@ -11,7 +11,8 @@ from astropy.io import fits
 from key_effects import Bench
 
 from skyloom.errors import BadHeader, UnreadableFile, UserMistake, WrongValue
-from skyloom.images import frame_wcs, read_pixels
+from skyloom.geometry import Box
+from skyloom.images import Frame, MaskBit, frame_wcs, pixels_and_mask, read_pixels
 from skyloom.pipelines.tile import TileConfig, run_tile
 from skyloom.pipelines.tile.config import load_config
 from skyloom.pipelines.tile.image_overrides import find_images
@@ -110,6 +111,64 @@ def test_pixels_and_wcs_come_from_the_hdu(tmp_path: Path, hdu: int | str) -> Non
     assert frame.hdu == wanted
     assert (read_pixels(frame) == wanted).all()
     assert frame_wcs(frame).wcs.crpix[0] == 10.0 * wanted
+
+
+def test_a_first_image_that_lacks_keywords_tells_of_the_others(tmp_path: Path) -> None:
+    ones = np.ones((30, 40), np.float32)
+    path = tmp_path / "many.fits"
+    hdus = fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(ones, name="WHT"),
+            fits.ImageHDU(ones, name="SCI"),
+            fits.CompImageHDU(ones, name="PACKED"),
+            fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1])], name="TAB"),
+        ]
+    )
+    hdus[2].header.update(CARDS)
+    hdus.writeto(path)
+    with pytest.raises(BadHeader, match=r"Missing FILTER in .*many.fits\[1\]") as caught:
+        read_tile_frames([path], config())
+    last = str(caught.value).splitlines()[-1]
+    assert "many.fits[1] is the first image of its file, others are [2] SCI, [3] PACKED; " in last
+    assert last.endswith("name it under skyloom.images as hdu")
+    told = {"hdu": "WHT"}  # the user chose it
+    with pytest.raises(BadHeader) as caught:
+        read_tile_frames([path], config(**{"many.fits": told}))
+    assert "others are" not in str(caught.value)
+
+
+# --- regions without data
+
+
+def test_regions_without_data_are_as_good_as_nan(tmp_path: Path) -> None:
+    data = np.random.default_rng(3).normal(5.0, 1.0, (30, 40)).astype(np.float32)
+    data[:12] = 0.0
+    data[10:, 35:] = 0.0
+    data[20, 20] = data[22:24, 10:30] = 0.0  # by chance, or too narrow to be sure
+    path = image(tmp_path / "a.fits", data=data)
+    gaps = np.zeros(data.shape, bool)
+    gaps[:12] = gaps[10:, 35:] = True
+    (frame,) = read_tile_frames([path], config(r={"no_data": 0.0}))
+    assert (np.isnan(read_pixels(frame)) == gaps).all()
+    assert (read_pixels(frame)[~gaps] == data[~gaps]).all()
+    assert (pixels_and_mask(frame)[1] == np.where(gaps, MaskBit.NONFINITE, 0)).all()
+    (plain,) = read_tile_frames([path], config())
+    assert np.isfinite(read_pixels(plain)).all()
+    assert Frame.from_dict(frame.as_dict()) == frame
+    assert "no_data" not in plain.as_dict()
+
+
+def test_no_data_is_the_same_whatever_box_is_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    data = np.where(rng.random((30, 40)) < 0.85, 0.0, 1.0).astype(np.float32)
+    (frame,) = read_tile_frames([image(tmp_path / "a.fits", data=data)], config(r={"no_data": 0.0}))
+    whole = read_pixels(frame)
+    assert 0 < np.isnan(whole).sum() < (data == 0).sum()
+    for x0 in range(0, 40, 7):
+        for y0 in range(0, 30, 5):
+            box = Box(x0, min(40, x0 + 7), y0, y0 + 5)
+            assert np.array_equal(read_pixels(frame, box), whole[box.slices], equal_nan=True)
 
 
 @pytest.mark.parametrize(("hdu", "words"), [("SCY", "'SCY'"), (5, "5"), ("TAB", "'TAB'")])

@@ -115,6 +115,7 @@ EFFECT: dict[str, str] = {
         f"{MAPS}::test_marked_pixels_are_as_good_as_nan",
     ),
     "skyloom.images.*.hdu": f"{IMAGES}::test_pixels_and_wcs_come_from_the_hdu",
+    "skyloom.images.*.no_data": f"{IMAGES}::test_regions_without_data_are_as_good_as_nan",
     "skyloom.zp_estimate": f"{ZP_KEYS}::test_the_estimate_that_calibrates_is_a_choice",
     "skyloom.zp_surface": f"{ZP_KEYS}::test_a_surface_flattens_the_magnitudes",
     "skyloom.gaia_epoch": (

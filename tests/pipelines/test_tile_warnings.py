@@ -90,6 +90,30 @@ def test_known_types_are_no_warning(small_tile: Path, caplog: pytest.LogCaptureF
     assert not [m for m in caplog.messages if "TYPE" in m]
 
 
+def test_edges_without_data_and_a_sky_that_is_not_subtracted(
+    small_tile: Path, edit: Edit, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, change in (("m625", lambda d: d[:, :60].fill(0.0)), ("m825", _add_sky)):
+        with fits.open(small_tile / f"images/sim_{name}.fits", mode="update") as hdus:
+            change(hdus[0].data)
+    assert run(small_tile, "build-patches").exit_status == 0
+    text = the_warning(caplog, "no data there")
+    assert re.search(r"m625: \d+ % of the pixels of .*sim_m625.fits\[0\] lie in blocks", text)
+    assert "exactly 0" in text
+    assert "set skyloom.images.m625.no_data: 0, or give a weight_map or mask_map" in text
+    text = the_warning(caplog, "times its noise")
+    assert re.search(r"m825: the sky of .*sim_m825.fits\[0\] is at \+20\d\d ADU", text)
+    assert "subtract the background" in text
+    caplog.clear()
+    edit(small_tile, skyloom={"images": {"m625": {"no_data": 0}}})
+    assert run(small_tile, "build-patches").exit_status == 0
+    assert not [m for m in caplog.messages if "no data there" in m]
+
+
+def _add_sky(data: np.ndarray) -> None:
+    data += 2000.0
+
+
 def test_nothing_to_fit(small_tile: Path, edit: Edit, caplog: pytest.LogCaptureFixture) -> None:
     """Every source lies within 400 pixels of a saturated one."""
     with fits.open(small_tile / "images/sim_m625.fits", mode="update") as hdus:

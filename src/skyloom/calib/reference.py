@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = ["GaiaReference", "read_gaia_xp"]
 
 log = logging.getLogger(__name__)
 
+_SAME_STAR = 10.0 / 3600.0  # deg: farther apart no proper motion makes two rows one star
 _MAG, _MAG_ERR = "mag_", "magerr_"
 
 
@@ -100,10 +102,11 @@ def _some(values: Floats | None, keep: Bools) -> Floats | None:
     return None if values is None else values[keep]
 
 
-def _lacks(where: str, name: str) -> BadTable:
+def _lacks(where: str, name: str, names: Sequence[str] = ()) -> BadTable:
+    alike = [other for other in names if other.strip().lower() == name]
+    remedy = f"rename {alike[0]!r}" if alike else "add the column, or set zp.enabled: false"
     return BadTable(
-        f"GaiaXP CSV missing required column: {name} ({where}); add the column, or set "
-        "zp.enabled: false",
+        f"GaiaXP CSV missing required column: {name} ({where}); {remedy}",
         file=where,
         column=name,
     )
@@ -126,20 +129,23 @@ def read_gaia_xp(path: Path | str) -> GaiaReference:
     MissingFile, UnreadableFile
         If the file cannot be read.
     BadTable
-        If ``ra`` or ``dec`` is absent or a cell is not a number.
+        If ``ra`` or ``dec`` is absent, a cell is not a number, or two places have one
+        ``source_id``.
     """
     table = read_csv(path, key="inputs.gaiaxp_synphot_csv")
-    for name in ("ra", "dec"):
-        if name not in table.colnames:
-            raise _lacks(str(path), name)
     names = table.colnames
+    for name in ("ra", "dec"):
+        if name not in names:
+            raise _lacks(str(path), name, names)
+    ra, dec = column_as_float(table, "ra"), column_as_float(table, "dec")
     source_id = None
     if "source_id" in names:
         source_id = np.char.strip(column_as_text(table, "source_id"))
+        _check_identifiers(str(path), source_id, ra, dec)
     return GaiaReference(
         name=str(path),
-        ra=column_as_float(table, "ra"),
-        dec=column_as_float(table, "dec"),
+        ra=ra,
+        dec=dec,
         source_id=source_id,
         g_mag=_optional(table, "phot_g_mean_mag"),
         mags={n[len(_MAG) :]: column_as_float(table, n) for n in names if n.startswith(_MAG)},
@@ -149,6 +155,30 @@ def read_gaia_xp(path: Path | str) -> GaiaReference:
         bp_rp=_bp_rp(table),
         **_motions(table, str(path)),
     )
+
+
+def _check_identifiers(
+    where: str, source_id: npt.NDArray[np.str_], ra: Floats, dec: Floats
+) -> None:
+    """Refuse one identifier for two places: it was rounded when it was written as a float.
+
+    A star that stands in the file twice is no fault.
+    """
+    _, first, number = np.unique(source_id, return_index=True, return_inverse=True)
+    other = first[number]
+    east = (ra - ra[other] + 180.0) % 360.0 - 180.0
+    step = np.hypot(east * np.cos(np.radians(dec)), dec - dec[other])
+    clash = np.flatnonzero((step > _SAME_STAR) & (source_id != ""))
+    if clash.size:
+        row = int(clash[0])
+        raise BadTable(
+            f"{where}, rows {other[row] + 1} and {row + 1}, column source_id: both are "
+            f"{str(source_id[row])!r}, at different places (and {clash.size - 1} more rows); Gaia "
+            "identifiers do not fit a float: write all their digits, as whole numbers or text",
+            file=where,
+            row=row + 1,
+            column="source_id",
+        )
 
 
 def _bp_rp(table: Table) -> Floats | None:

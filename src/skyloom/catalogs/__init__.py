@@ -10,6 +10,7 @@ from skyloom.catalogs.input_catalog import (
     InputCatalog,
     as_input_catalog,
     load_input_catalog,
+    odd_shapes,
     source_types,
     unique_keys,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "load_input_catalog",
     "modern_name",
     "near_saturated",
+    "odd_shapes",
     "peak_catalog",
     "plain_table",
     "quality_issues",

@@ -70,7 +70,7 @@ def resolve_columns(table: Table, bands: Sequence[str] = ()) -> CatalogColumns:
         lacking = " and ".join(n for n, found in (("RA", ra), ("DEC", dec)) if found is None)
         raise BadTable(
             f"input_catalog must have RA/DEC columns: {where} lacks {lacking} "
-            f"(it has {', '.join(table.colnames)}); rename the columns",
+            f"(it has {', '.join(table.colnames)}); {_remedy(table.colnames)}",
             file=where,
             columns=list(table.colnames),
         )
@@ -85,6 +85,14 @@ def resolve_columns(table: Table, bands: Sequence[str] = ()) -> CatalogColumns:
         flux=_band_columns(table, bands, "FLUX_{}"),
         flux_err=_band_columns(table, bands, "FLUX_{}_ERR"),
     )
+
+
+def _remedy(names: list[str]) -> str:
+    """Tell a table whose cells another sign separates from one without the columns."""
+    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (" ", "blanks")):
+        if len(names) == 1 and sign in names[0].strip():
+            return f"its cells are separated by {name}: write commas"
+    return "rename the columns"
 
 
 def _find(table: Table, name: str) -> str | None:

@@ -17,7 +17,14 @@ from skyloom.catalogs.io import read_csv
 from skyloom.catalogs.values import column_as_float, column_as_text, table_name, text_array
 from skyloom.errors import BadTable
 
-__all__ = ["InputCatalog", "as_input_catalog", "load_input_catalog", "source_types", "unique_keys"]
+__all__ = [
+    "InputCatalog",
+    "as_input_catalog",
+    "load_input_catalog",
+    "odd_shapes",
+    "source_types",
+    "unique_keys",
+]
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +94,8 @@ def as_input_catalog(table: Table, *, bands: Sequence[str]) -> InputCatalog:
             len(table),
             int(np.flatnonzero(bad)[0]) + 1,
         )
+    for problem in odd_shapes(table, columns):
+        log.warning("%s, %s", where, problem)
     ids = text_array([""] * len(table))
     if columns.id is not None:
         ids = column_as_text(table, columns.id)
@@ -141,6 +150,34 @@ def unique_keys(ids: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
         seen.add(key)
         keys.append(key)
     return text_array(keys)
+
+
+def odd_shapes(table: Table, columns: CatalogColumns) -> tuple[str, ...]:
+    """Say which columns hold shapes that cannot be, as many rows as they are; often another unit.
+
+    Returns
+    -------
+    tuple of str
+        A sentence per column with its remedy.
+    """
+    rules = (
+        (columns.ell, 0.0, 1.0, "ELL is 1 - b/a: fits start from the nearest value from 0 to 0.9"),
+        (columns.re, 0.0, np.inf, "Re is a radius [pix]: fits start from 0.3 pix"),
+        (columns.theta, -360.0, 360.0, "THETA is in degrees"),
+    )
+    found = []
+    for name, low, high, meaning in rules:
+        if name is None:
+            continue
+        values = column_as_float(table, name)
+        rows = np.flatnonzero((values < low) | (values > high))
+        if rows.size:
+            limits = "negative" if high == np.inf else f"beyond {low:g} to {high:g}"
+            found.append(
+                f"column {name}: {rows.size} of {len(table)} values are {limits} (first: row "
+                f"{rows[0] + 1}, {values[rows[0]]:g}); {meaning}, correct the column if it is not"
+            )
+    return tuple(found)
 
 
 def source_types(table: Table, columns: CatalogColumns) -> npt.NDArray[np.str_]:

@@ -6,6 +6,7 @@ in messages count from 1, the first row after the header.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "--"})
 
 _TRUE = frozenset({"true", "t", "1", "1.0", "yes"})
 _FALSE = frozenset({"false", "f", "0", "0.0", "no"}) | MISSING
+_SEXAGESIMAL = re.compile(r"\s*[+-]?\d+\s*[:hd\s]\s*\d+\s*[:m\s]")  # 12:00:03.85, 12h00m03s
 
 
 def table_name(table: Table) -> str:
@@ -100,7 +102,12 @@ def column_as_float(table: Table, name: str) -> Floats:
         more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
         raise BadTable(
             f"{table_name(table)}, row {first + 1}, column {name}: {str(cells[first])!r} is not a "
-            f"number{more}; correct the cell or leave it empty",
+            f"number{more}; "
+            + (
+                "write decimal degrees"
+                if _SEXAGESIMAL.match(str(cells[first]))
+                else "correct the cell or leave it empty"
+            ),
             file=table_name(table),
             row=first + 1,
             column=name,

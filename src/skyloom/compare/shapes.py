@@ -20,7 +20,6 @@ from .dialects import Dialect, find_columns
 
 __all__ = ["PixelFrame", "Shapes", "angle_difference", "pixel_frame", "read_shapes", "to_sky"]
 
-_GAUSSIAN_HALF_LIGHT = 1.17741  # half-light radius of a round Gaussian, in sigma
 _HALF_LIGHT = "half-light radius, PSF included"
 _FEWEST = 4  # sources for a linear map: one more than it needs
 
@@ -174,22 +173,26 @@ def _tractor(table: Table) -> Shapes:
 
 
 def _shapepipe(table: Table) -> Shapes:
-    """NGMIX_*_NOSHEAR: T [arcsec^2] and g with the first axis west; else SExtractor's."""
+    """NGMIX_*_NOSHEAR: g with the first axis west, and T; else SExtractor's.
+
+    T is no trace of moments there: the fit that ShapePipe runs writes the half-light radius of its
+    Gaussian into it [arcsec], before a shear that keeps the area: the geometric mean of both axes.
+    """
     columns = find_columns(table, ("NGMIX_ELL_NOSHEAR",))
     if not columns or np.asarray(table[columns[0]]).ndim != 2:
         return _sextractor(table)
     g1, g2 = np.asarray(table[columns[0]], dtype=np.float64).T[:2]
     flags = _values(table, "NGMIX_FLAGS_NOSHEAR")
-    trace = _positive(_or_nan(_values(table, "NGMIX_T_NOSHEAR"), table))
+    radius = _positive(_or_nan(_values(table, "NGMIX_T_NOSHEAR"), table))
     modulus = np.hypot(g1, g2)
     good = (modulus < 1.0) & (True if flags is None else flags == 0)
     q = np.where(good, (1.0 - modulus) / (1.0 + modulus), np.nan)
     return Shapes(
-        size=_GAUSSIAN_HALF_LIGHT * np.sqrt(trace / (1.0 + q**2)),
+        size=radius / np.sqrt(q),
         axis_ratio=q,
         angle=np.where(good, np.degrees(0.5 * np.arctan2(-g2, -g1)), np.nan) % 180.0,
         size_is="half-light radius of a Gaussian fit, PSF removed",
-        notes=("shapes: NGMIX_ELL_NOSHEAR, NGMIX_T_NOSHEAR",),
+        notes=("shapes: NGMIX_ELL_NOSHEAR, NGMIX_T_NOSHEAR (a half-light radius [arcsec])",),
     )
 
 

@@ -18,6 +18,7 @@ from skyloom.detect.catalogue import has_neighbour
 from skyloom.detect.extract import extract_segments
 from skyloom.detect.growth import growth_radii
 from skyloom.detect.locus import find_star_locus
+from skyloom.detect.no_data import ConstantPixels, constant_pixels
 from skyloom.detect.saturation import find_plateau
 from skyloom.geometry import Box
 
@@ -49,6 +50,7 @@ class SpotCheck:
     bright_y: Floats
     peak: float  # highest pixel
     plateau: float  # lowest flat top; inf where there is none
+    constant: ConstantPixels | None  # regions of one value in the cut-outs
 
 
 def spot_boxes(shape: tuple[int, int], *, side: int = 320, per_axis: int = 3) -> list[Box]:
@@ -132,7 +134,18 @@ def check_spots(
         bright_y=y[np.asarray(table["snr"]) > 30],
         peak=max(float(np.nanmax(p, initial=-np.inf)) for _, p in cuts),
         plateau=min(float(t.meta["plateau"]) for t in found),
+        constant=_constant(cuts),
     )
+
+
+def _constant(cuts: Sequence[tuple[Box, Pixels]]) -> ConstantPixels | None:
+    """Return the value that fills regions of the cut-outs, over all of them."""
+    found = [one for _, pixels in cuts if (one := constant_pixels(pixels)) is not None]
+    if not found:
+        return None
+    value = max(found, key=lambda one: one.n_pixels).value
+    n = sum(one.n_pixels for one in found if one.value == value)
+    return ConstantPixels(value=value, n_pixels=n, share=n / sum(p.size for _, p in cuts))
 
 
 def _ratios(pixels: Pixels, sigma: float | Pixels) -> Floats:
@@ -241,4 +254,5 @@ def _nothing(cuts: Sequence[tuple[Box, Pixels]]) -> SpotCheck:
         bright_y=none,
         peak=nan,
         plateau=math.inf,
+        constant=_constant(cuts),
     )

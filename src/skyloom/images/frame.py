@@ -15,12 +15,13 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from skyloom._types import Pixels
 from skyloom.errors import BadHeader, InputError, Mismatch
 from skyloom.geometry import Box, WcsTolerance, compare_wcs, crop_box, cropped_wcs, pixel_scale
 from skyloom.images.dates import header_mjd
-from skyloom.images.fits import FitsImage
+from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.maps import PixelMaps
 from skyloom.images.mask import UNUSABLE, MaskBit
 
@@ -46,11 +47,13 @@ class HeaderOverride:
 
     hdu: int | str | None = None  # of the pixels; None: the first that holds an image
     needs_sky_sigma: bool = True  # False: SKYSIG may be missing or wrong, it becomes NaN
+    no_data: float | None = None  # ADU: regions of this value are as good as NaN
     keywords: Mapping[str, float | str] = field(default_factory=dict)
 
 
 _AS_IT_IS = HeaderOverride()
 _NO_MAPS = PixelMaps()
+_SQUARE = np.ones((3, 3), dtype=bool)
 _OR_SET = "or give it under skyloom.images as"
 
 
@@ -72,6 +75,7 @@ class Frame:
     fwhm_pix: float | None  # pix, of the header; None where it says nothing
     mjd_utc: float | None = None  # d, when it was taken; None where the header does not say
     maps: PixelMaps = _NO_MAPS
+    no_data: float | None = None  # ADU: regions of this value hold no data
 
     @property
     def sky_sigma(self) -> float:
@@ -109,6 +113,7 @@ class Frame:
             "fwhm_pix": self.fwhm_pix,
             "mjd_utc": self.mjd_utc,
             **({"maps": self.maps.as_dict()} if self.maps.files else {}),
+            **({} if self.no_data is None else {"no_data": self.no_data}),
         }
 
     @classmethod
@@ -189,7 +194,23 @@ def pixels_and_mask(frame: Frame) -> tuple[Pixels, npt.NDArray[np.uint8]]:
 def _raw_and_bits(frame: Frame, box: Box | None) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
     working = Box.of_shape(frame.working_shape) if box is None else box
     place = working.shifted(frame.box.x0, frame.box.y0)
-    return _opened(frame).read(place), frame.maps.bits(place)
+    raw = _opened(frame).read(place) if frame.no_data is None else _with_gaps(frame, place)
+    return raw, frame.maps.bits(place)
+
+
+def _with_gaps(frame: Frame, place: Box) -> Pixels:
+    """Read pixels, NaN in regions of the value that stands for "no data".
+
+    Of such a region every pixel belongs to 3 x 3 pixels of the value: single pixels of coarse
+    data have it by chance.  Two pixels more are read on each side, so that the answer is the same
+    whatever box is asked for.
+    """
+    wide = place.grown(2).clipped(Box.of_shape(frame.shape))
+    raw = _opened(frame).read(wide)
+    core = binary_erosion(raw == np.float32(frame.no_data), _SQUARE, border_value=1)
+    raw[binary_dilation(core, _SQUARE)] = np.nan
+    inner = place.shifted(-wide.x0, -wide.y0)
+    return np.ascontiguousarray(raw[inner.slices])
 
 
 def frame_wcs(frame: Frame) -> WCS:
@@ -252,6 +273,7 @@ def _frame_and_wcs(
     except BadHeader as error:
         problems.append(error.message)
     if problems or wcs is None:
+        problems += _other_images(image) if override.hdu is None else []
         raise BadHeader("\n".join(problems), file=str(path), hdu=image.hdu, problems=problems)
     scale_arcsec = pixel_scale(wcs)
     frame = Frame(
@@ -268,8 +290,25 @@ def _frame_and_wcs(
         pixel_scale=scale_arcsec,
         fwhm_pix=_fwhm(image, scale_arcsec),
         mjd_utc=header_mjd(image.keyword),
+        no_data=override.no_data,
     )
     return frame, wcs
+
+
+def _other_images(image: FitsImage) -> list[str]:
+    """Say which other HDUs may be meant where the first image lacks what is needed."""
+    with opened_fits(image.path) as hdus:
+        others = [
+            f"[{number}] {hdu.name}".strip()
+            for number, hdu in enumerate(hdus)
+            if number != image.hdu and hdu.is_image and len(hdu.shape) == 2
+        ]
+    if not others:
+        return []
+    return [
+        f"{image.where} is the first image of its file, others are {', '.join(others)}; if another "
+        "one holds the pixels, name it under skyloom.images as hdu"
+    ]
 
 
 def _band(image: FitsImage, problems: list[str]) -> str:

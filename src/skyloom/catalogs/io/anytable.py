@@ -1,4 +1,4 @@
-"""A catalogue of any kind, told by its content: CSV, ECSV, Parquet, FITS, LDAC, SExtractor text."""
+"""A catalogue of any kind, told by its content: text, Parquet, FITS, LDAC, arrays of NumPy."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def read_table(path: Path | str) -> Table:
     Parameters
     ----------
     path : path
-        CSV, ECSV, Parquet, FITS table, SExtractor's ``FITS_LDAC`` or ``ASCII_HEAD``.  Of a FITS
-        file, ``LDAC_OBJECTS`` or else the first table with rows is read; ``file.fits[3]`` names
-        another HDU.
+        CSV, ECSV, Parquet, FITS table, SExtractor's ``FITS_LDAC`` or ``ASCII_HEAD``, a structured
+        array of NumPy (``.npy``).  Of a FITS file, ``LDAC_OBJECTS`` or else the first table with
+        rows is read; ``file.fits[3]`` names another HDU.
 
     Returns
     -------
@@ -61,6 +61,8 @@ def read_table(path: Path | str) -> Table:
     if start.startswith(b"PAR1"):
         table = read_parquet(path)
         table.meta |= {"path": str(path), "format": "Parquet"}
+    elif start.startswith(b"\x93NUMPY"):
+        table = _read_array(path)
     elif start.startswith(b"# %ECSV"):
         table = _read_text(path, "ecsv", "ECSV")
     elif re.match(rb"#\s+1\s+\S+", start):
@@ -96,6 +98,20 @@ def _read_text(path: Path, form: str, name: str) -> Table:
         raise _unreadable(str(path), error) from error
     table.meta = {"path": str(path), "format": name}
     return table
+
+
+def _read_array(path: Path) -> Table:
+    """Read a structured array; objects would run code when they are read, and are refused."""
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _unreadable(str(path), error) from error
+    if rows.dtype.names is None or rows.ndim != 1:
+        raise BadTable(
+            f"{path}: an array without columns; save a structured array, or write FITS or CSV",
+            file=str(path),
+        )
+    return Table(rows, meta={"path": str(path), "format": "NumPy array"})
 
 
 def _check_cells(path: Path) -> None:

@@ -20,6 +20,16 @@ from skyloom.errors import BadTable, MissingFile, UnreadableFile, Unwritable
 __all__ = ["read_csv", "read_image_list", "write_csv"]
 
 
+_BINARY = {
+    b"SIMPLE  =": "a FITS file",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x89HDF": "an HDF5 file",
+    b"PK\x03\x04": "a zip archive or spreadsheet",
+}
+"""First bytes of what people hand in instead of text."""
+
+
 def _read_text(path: Path, *, key: str) -> str:
     """Read a UTF-8 text file (a byte-order mark is dropped)."""
     try:
@@ -31,6 +41,13 @@ def _read_text(path: Path, *, key: str) -> str:
             f"{path}: cannot be read ({error.strerror}); correct {key} or its permissions",
             file=str(path),
         ) from error
+    kind = next((name for start, name in _BINARY.items() if data.startswith(start)), None)
+    if kind is not None:
+        raise UnreadableFile(
+            f"{path}: this is {kind}, but text is needed here; save the table as CSV and name that "
+            f"file as {key}",
+            file=str(path),
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -88,10 +105,13 @@ def read_csv(path: Path | str, *, key: str = "the path") -> Table:
             if len(cells) != len(names):
                 is_short = len(cells) < len(names)
                 remedy = "the file may be cut off: write it again"
+                more = "quote cells that hold commas"
+                if names[0].lstrip().startswith("#") and len(names) < len(cells):
+                    more = "the first line has to name the columns: remove comment lines"
                 raise BadTable(
                     f"{path}, row {len(rows) + 1} (line {reader.line_num}): {len(cells)} cells, "
                     f"but the header has {len(names)}; "
-                    f"{remedy if is_short else 'quote cells that hold commas'}",
+                    f"{remedy if is_short else more}",
                     file=str(path),
                     row=len(rows) + 1,
                     line=reader.line_num,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import numpy as np
+
 from skyloom.catalogs import read_image_list
 from skyloom.detect.spot_check import SpotCheck
 from skyloom.geometry import patch_grid
@@ -28,6 +30,7 @@ from .run import worker_count
 
 __all__ = ["check_tile"]
 
+_ZP_SPREAD: Final = 6.0  # mag between bands of one tile: more is a placeholder or another unit
 _SAID_HERE: Final = ("skyloom.images.frame", "skyloom.catalogs")
 
 
@@ -58,7 +61,7 @@ def check_tile(config: TileConfig, *, tell: Callable[[str], None] | None = None)
         paths = read_image_list(config.inputs.image_list_file, base=config.directory)
         frames = list(read_tile_frames(list(paths), config))
         white_frames(frames, config)  # refuses bands that do not exist
-        findings = [_frame(frames), _cells(frames[0], config)]
+        findings = [_frame(frames), *_zero_points(frames), _cells(frames[0], config)]
         spots: dict[str, SpotCheck] = {}
         for frame in frames:
             tell(f"band {frame.band}")
@@ -108,6 +111,22 @@ def _frame(frames: list[Frame]) -> Finding:
         "grid",
         numbers={"bands": len(frames), "nx": nx, "ny": ny, "pixel_scale": first.pixel_scale},
     )
+
+
+def _zero_points(frames: list[Frame]) -> Iterator[Finding]:
+    """Point at bands whose ZP_AUTO is so far from the others' that it is no zero point."""
+    middle = float(np.median([frame.zp_auto for frame in frames]))
+    for frame in frames:
+        if abs(frame.zp_auto - middle) > _ZP_SPREAD:
+            yield Finding(
+                topic="ZP_AUTO",
+                band=frame.band,
+                status=Status.WARNING,
+                message=f"{frame.zp_auto:g} mag, that of the middle band {middle:g} mag",
+                remedy="write the AB magnitude of one ADU into ZP_AUTO, or set zp_auto under "
+                "skyloom.images",
+                numbers={"zp_auto": frame.zp_auto, "middle": middle},
+            )
 
 
 def _cells(frame: Frame, config: TileConfig) -> Finding:

@@ -27,6 +27,7 @@ _CORRELATED: Final = 0.02  # as in the fit
 _LEVEL: Final = (0.3, 3.0)  # of the sky rms; the fit has a smooth sky of its own
 _OFFSET: Final = (0.25, 1.0)  # pix
 _MATCH: Final = 4.0  # pix
+_SHARED: Final = 0.3  # of a band's stars; chance finds far fewer within 4 pix
 _FEW_STARS: Final = 6  # over the field: fewer cannot tell how the PSF changes
 
 
@@ -50,6 +51,7 @@ def band_findings(
         yield _of(frame, "pixels", Status.PROBLEM, f"no sky to measure: {share}", remedy)
         return
     yield _usable(frame, spots)
+    yield _constant(frame, spots)
     measured = config.skyloom.noise == "measured"
     yield _noise(frame, spots, measured=measured)
     yield _noise_spread(frame, spots, measured=measured)
@@ -98,6 +100,22 @@ def _usable(frame: Frame, spots: SpotCheck) -> Finding:
         f"{100 * spots.finite:.4g} % of the pixels of the cut-outs",
         remedy,
         usable=spots.finite,
+    )
+
+
+def _constant(frame: Frame, spots: SpotCheck) -> Finding:
+    found = spots.constant
+    if found is None:
+        return _of(frame, "no data", Status.OK, "no region of one value", constant=0.0)
+    return _of(
+        frame,
+        "no data",
+        Status.WARNING,
+        f"{100 * found.share:.2g} % of the cut-outs are exactly {found.value:g}: no data there?",
+        f"set skyloom.images.{frame.band}.no_data: {found.value:g}, or give a weight_map: they "
+        "count as sky without light, and fluxes on them are wrong",
+        constant=found.share,
+        value=found.value,
     )
 
 
@@ -261,6 +279,17 @@ def _gain(frame: Frame, spots: SpotCheck) -> Finding:
 
 def _offset(frame: Frame, spots: SpotCheck, name: str, reference: SpotCheck) -> Finding:
     found = match_offset(spots.x, spots.y, reference.bright_x, reference.bright_y, _MATCH)
+    shared = 0 if found is None else found[3]
+    if min(spots.x.size, reference.x.size) >= _FEW_STARS and shared < _SHARED * spots.x.size:
+        said = "fewer than 3" if found is None else f"{shared}"
+        return _of(
+            frame,
+            "position",
+            Status.PROBLEM,
+            f"{said} of {spots.x.size} stars have a counterpart in {name} within {_MATCH:g} pix",
+            "the image is flipped, far off or of another place: register it to the others' grid",
+            stars=shared,
+        )
     if found is None:
         text = f"too few stars in common with {name} to compare positions"
         remedy = "check the registration by eye"

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from skyloom._types import Bools, Floats
 from skyloom.calib import GAIA_EPOCH, at_epoch, has_motion, read_gaia_xp
-from skyloom.catalogs import load_input_catalog, source_types
+from skyloom.catalogs import load_input_catalog, odd_shapes, source_types
 from skyloom.detect.spot_check import SpotCheck
 from skyloom.errors import UserMistake
 from skyloom.geometry import Box, sky_to_pixel
@@ -58,6 +58,7 @@ def catalog_findings(
     if inside.any():
         yield _twins(x[inside], y[inside])
         yield from _alignment(x[inside], y[inside], spots)
+    yield _shapes(odd_shapes(catalog.table, catalog.columns))
     yield _types(Counter(source_types(catalog.table, catalog.columns).tolist()), config)
 
 
@@ -113,6 +114,17 @@ def _alignment(x: Floats, y: Floats, spots: SpotCheck) -> Iterator[Finding]:
         else "correct RA, DEC or the WCS; what the catalogue lacks is masked when bright: add "
         "rows, or skyloom tile detect",
         numbers={"dx": dx, "dy": dy, "error": error, "matched": share},
+    )
+
+
+def _shapes(odd: Sequence[str]) -> Finding:
+    parts = [text.partition("; ") for text in odd]
+    return Finding(
+        topic="shapes",
+        status=Status.WARNING if odd else Status.OK,
+        message="; ".join(problem for problem, _, _ in parts) or "ELL, THETA, Re can be",
+        remedy="; ".join(meaning for _, _, meaning in parts),
+        numbers={"columns": len(odd)},
     )
 
 

@@ -118,6 +118,7 @@ def header_overrides(
         path: HeaderOverride(
             hdu=image.hdu,
             needs_sky_sigma=needs_sky_sigma and not image.states_noise,
+            no_data=image.no_data,
             keywords={
                 keyword: value
                 for setting, keyword in _KEYWORDS.items()

@@ -51,6 +51,9 @@ class ImageConfig(Config):
     """Saturation level before it is divided by the saturation_divisor, instead of SATURATE."""
     fwhm_pix: Annotated[PositiveFloat | None, Unit("pix")] = None
     """FWHM of the stars, instead of PEEING and SEEING."""
+    no_data: Annotated[Float | None, Unit("ADU")] = None
+    """Value of regions without data, such as 0 beyond the edges of a stack: they are not used.
+    Single pixels of that value are."""
     weight_map: UserPath | None = None
     """Map of the weight of each pixel, FILE or FILE[HDU]; zero, negative or NaN: the pixel is not
     used. Without the noise of sources."""

@@ -17,6 +17,7 @@ from typing_extensions import override
 from skyloom._types import Bools, Pixels
 from skyloom.butler import Array, FitsImages
 from skyloom.coadd import SkySigma, WhiteImage, row_strips, white_stack
+from skyloom.detect.no_data import constant_pixels
 from skyloom.errors import UnreadableFile, WrongValue
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box, WcsTolerance, wcs_snapshot_header
@@ -50,6 +51,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 WHITE_KEY: Final = "skyloom.white_bands"
+SKY_LEVEL: Final = 3.0  # times the noise: an image that is not background-subtracted
 _STRIP_PIXELS: Final = 4_000_000  # of one strip; the stack holds about 30 bytes for each
 
 
@@ -232,6 +234,7 @@ class Masks(Stage[TileConfig, MasksInputs, MasksOutputs]):
         sigma = 1.0 if math.isnan(frame.sky_sigma) else frame.sky_sigma
         pixels *= np.float32(frame.scale)
         level = first_level(pixels, mask != 0, sigma)
+        _check_level(float(np.median(level)), frame)
         return MasksOutputs(mask={"mask": mask}, sky={"level": level})
 
 
@@ -255,6 +258,35 @@ def _check_pixels(pixels: Pixels, usable: Bools, frame: Frame) -> None:
             path=frame.path,
             value=low,
         )
+    blank = constant_pixels(pixels)
+    if blank is not None:
+        log.warning(
+            "%s: %.2g %% of the pixels of %s[%d] lie in blocks that are exactly %g: no data there? "
+            "They count as sky without light, and fluxes on them are wrong; set "
+            "skyloom.images.%s.no_data: %g, or give a weight_map or mask_map",
+            frame.band,
+            100 * blank.share,
+            frame.path,
+            frame.hdu,
+            blank.value,
+            frame.band,
+            blank.value,
+        )
+
+
+def _check_level(level: float, frame: Frame) -> None:
+    """Warn of an image whose sky was not subtracted; ``level`` is in scaled counts."""
+    if not abs(level) > SKY_LEVEL * frame.sky_sigma:  # or NaN: a map tells the noise
+        return
+    log.warning(
+        "%s: the sky of %s[%d] is at %+.4g ADU, %.3g times its noise; fits follow it, but the "
+        "white image and all detections on it take it for light; subtract the background",
+        frame.band,
+        frame.path,
+        frame.hdu,
+        level / frame.scale,
+        abs(level) / frame.sky_sigma,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

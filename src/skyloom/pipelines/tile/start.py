@@ -98,7 +98,7 @@ def start_values(
         g2=g2,
         n=np.clip(n, *SERSIC_LIMITS),
         has_size=has_size,
-        prior_ivar=_priors(table, columns, kind, a, ab),
+        prior_ivar=_priors(table, columns, kind=kind, a=a, ab=ab, theta=theta),
         flux_prior_mean=mean,
         flux_prior_ivar=ivar,
     )
@@ -187,7 +187,9 @@ def _positive(table: Table, name: str | None) -> Floats:
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
-def _priors(table: Table, columns: CatalogColumns, kind: Ints, a: Floats, ab: Floats) -> Floats:
+def _priors(
+    table: Table, columns: CatalogColumns, *, kind: Ints, a: Floats, ab: Floats, theta: Floats
+) -> Floats:
     """Return inverse variances of the priors about the start values, shape (n, 6)."""
     ivar = np.zeros((len(table), 6))
     position = _positive(table, columns.pos_err)
@@ -202,12 +204,18 @@ def _priors(table: Table, columns: CatalogColumns, kind: Ints, a: Floats, ab: Fl
         theta_err = np.radians(_positive(table, columns.theta_err))
         known = np.isfinite(column_as_float(table, columns.ell))
         known &= np.isfinite(column_as_float(table, columns.theta))
-        # g = (1-ab)/(1+ab): dg/dab = -2/(1+ab)^2; the angle turns g by twice itself.  One width
-        # for both components: the larger of the radial and the tangential one.
+        # g = (1-ab)/(1+ab): dg/dab = -2/(1+ab)^2; the angle turns g by twice itself.  A round
+        # source has no angle: across, its g is as uncertain as along.
         g = (1.0 - ab) / (1.0 + ab)
-        width = np.maximum(2.0 * ell_err / (1.0 + ab) ** 2, 2.0 * g * theta_err)
-        both = np.where(galaxy & known, np.nan_to_num(width**-2.0), 0.0)
-        ivar[:, 3] = ivar[:, 4] = both
+        along = 2.0 * ell_err / (1.0 + ab) ** 2
+        across = 2.0 * np.hypot(g, along) * theta_err
+        twice = np.radians(2.0 * theta)
+        widths = (
+            np.hypot(along * np.cos(twice), across * np.sin(twice)),
+            np.hypot(along * np.sin(twice), across * np.cos(twice)),
+        )
+        for column, width in zip((3, 4), widths, strict=True):
+            ivar[:, column] = np.where(galaxy & known, np.nan_to_num(width**-2.0), 0.0)
     return ivar
 
 
