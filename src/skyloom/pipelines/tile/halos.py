@@ -19,7 +19,7 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Bools, Floats, Ints
-from skyloom.butler import FitsImages
+from skyloom.butler import DataId, FitsImages
 from skyloom.detect.halo import halo_light, halo_profile
 from skyloom.detect.spikes import radial_streaks
 from skyloom.flow import Dataset, Handle, Stage
@@ -30,9 +30,10 @@ from skyloom.scene import SceneState, SourceType
 from .config import TileConfig
 from .halo_field import HaloField, StarHalo
 from .noise import sky_noise
-from .passes import last_halos
+from .passes import last_halos, locate_types
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import box_payloads, reach_of, rows_reaching
+from .retype import newly_retyped, retyped_kinds
 from .single_band import state_of_part
 from .start import start_values
 
@@ -63,6 +64,7 @@ class HalosInputs:
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
     scene: Annotated[Table, Dataset("scene")]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
+    types: Annotated[Table | None, Dataset("types", optional=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,13 @@ class _Box:
 class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
     """Measure halos and spikes of bright stars on the residual of a pass."""
 
-    version = 1
+    version = 2
     dimensions = ("pass",)
     config_keys = FIT_KEYS
+
+    @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        return locate_types(field, unit, after=True)
 
     @override
     def run(self, inputs: HalosInputs) -> HalosOutputs:
@@ -101,7 +107,10 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
         core = _saturated_radii(inputs.saturation, len(start.x))
         field = HaloField()
         snr = _snr(inputs, self.config.patch_run.fallback_default_fwhm_pix)
-        stars = _bright_stars(inputs.scene, inputs.groups, core > 0.0, snr)
+        kind = np.asarray(inputs.groups["kind"])
+        if inputs.types is not None:
+            kind = retyped_kinds(kind, inputs.types)
+        stars = _bright_stars(inputs.scene, kind, core > 0.0, snr)
         for first in range(0, len(stars), AT_ONCE):
             some = stars[first : first + AT_ONCE]
             outers = [_reach(snr) for _, snr in some]
@@ -143,12 +152,14 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
             groups=inputs.groups,
             models=inputs.models,
             frames=inputs.frames,
-            types=None,  # chosen later
+            types=inputs.types,
             halos=field.to_arrays(),
         )
         bands = [str(b) for b in inputs.frames["bands"]]
         for part, patch in patch_scenes(self.config, view, inputs.sky):
-            state = patch.state(state_of_part(inputs.scene, part.band))
+            # What a wrong model leaves of a neighbour is no halo.
+            chosen = newly_retyped(inputs.types, int(self.fixed["pass"]))
+            state = patch.state(state_of_part(inputs.scene, part.band), chosen)
             residual, weight = patch.scene.residual(state)
             planes = (residual, weight, patch.scene.model(residual))
             for b, band in enumerate(patch.bands):
@@ -241,13 +252,13 @@ def _reach(snr: float) -> float:
 
 
 def _bright_stars(
-    scene: Table, groups: Table, saturated: Bools, snr: Floats
+    scene: Table, kind: Ints, saturated: Bools, snr: Floats
 ) -> list[tuple[int, float]]:
     """Return rows and S/N of the stars to look at, brightest first."""
     if len(scene) == 0:
         return []
     row = np.asarray(scene["row"], dtype=np.int64)
-    star = np.asarray(groups["kind"])[row] == SourceType.STAR
+    star = kind[row] == SourceType.STAR
     chosen = np.flatnonzero(star & ((snr > MIN_SNR) | saturated[row]))
     order = chosen[np.lexsort((row[chosen], -snr[chosen]))]
     return [(int(row[k]), float(snr[k])) for k in order]
