@@ -1,12 +1,13 @@
 """Truth: the hard GalSim tile, each nuisance alone and all together, in one table.
 
     python bench/hard_tile.py [--only none psf noise ... all] [--seed N ...] [--bands 5] [--dir DIR]
-                              [--scatter N R]
+                              [--scatter N R] [--noise measured]
 
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
 `tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
-``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``, which are measured otherwise.  Of
-several seeds the pulls of all tiles together are printed as well.
+``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``, which are measured otherwise, and
+``--noise`` sets ``skyloom.noise``.  Of several seeds the pulls of all tiles together are printed as
+well.
 """
 
 from __future__ import annotations
@@ -49,13 +50,14 @@ def main() -> None:
         metavar=("N", "R"),
         help="of the Sersic index, and of the size per band, of galaxies",
     )
+    parser.add_argument("--noise", default="stated", help="skyloom.noise (default: stated)")
     options = parser.parse_args()
 
     from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
 
     names = ("galaxy_index_scatter", "galaxy_size_scatter")
     scatter = dict(zip(names, options.scatter, strict=True)) if options.scatter else {}
-    settings = {"skyloom": {"plots": "none", **scatter}}
+    settings = {"skyloom": {"plots": "none", "noise": options.noise, **scatter}}
     config = hard_config(size=options.size, bands=options.bands)
     found: dict[str, HardNumbers] = {}
     of_seeds: dict[str, list[HardNumbers]] = {name: [] for name in options.only}

@@ -73,6 +73,18 @@ def test_spikes_and_unlisted_sources_are_no_halo(offsets):
     assert np.abs(found.terms[found.radius > 20.0, 0]).max() < 0.35  # a spike's share of a ring
 
 
+def test_what_a_wrong_model_leaves_of_a_neighbour_is_no_halo(offsets):
+    dx, dy = offsets
+    near = np.hypot(dx - 18.0, dy - 12.0)
+    left = 4.0 * np.exp(-near / 5.0)  # an exponential galaxy, below the clipping for the most part
+    for seed in range(5):
+        found = profile(noise(seed) + left, offsets, use=near > 6.0)
+        assert not found.is_significant
+        # beside a halo it does not count for one either
+        both = profile(noise(seed) + left + ring(np.hypot(*offsets)), offsets, use=near > 6.0)
+        assert both.is_significant
+
+
 def test_a_ring_without_pixels_is_unknown(offsets):
     far = np.hypot(*offsets) > 30.0
     found = profile(ring(np.hypot(*offsets)), offsets, use=far)

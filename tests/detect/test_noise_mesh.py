@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skyloom.detect.blank_sky import blank_sky
-from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh
+from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh, noise_range
 from skyloom.geometry import Box
 from skyloom.sim import demo_config, simulate_tile
 
@@ -85,3 +85,24 @@ def test_strips_are_read_one_row_of_meshes_at_a_time() -> None:
     measure_noise_mesh(read, SHAPE, side=100)
     assert sum(heights) == SHAPE[0]
     assert max(heights) < 110
+
+
+def test_the_range_tells_two_exposure_times_from_a_crowd_of_sources() -> None:
+    config = demo_config(size=512, n_sources=120)
+    tile = simulate_tile(config, np.random.default_rng(3))
+    thin = np.where(np.arange(512) > 300, np.sqrt(2.0), 1.0)
+    extra = np.random.default_rng(5).normal(0, 1, (512, 512)) * np.sqrt(thin**2 - 1)
+    for band in config.bands:
+        even = tile.images[band.name]
+        low, high = noise_range(lambda box, image=even: image[box.slices], even.shape)
+        assert high / low < 1.12  # sources cover more of one mesh than of the next
+        assert low == pytest.approx(band.sky_sigma, rel=0.12)  # on what is left of the sky
+        uneven = (even + band.sky_sigma * extra).astype(np.float32)
+        low, high = noise_range(lambda box, image=uneven: image[box.slices], uneven.shape)
+        assert high / low == pytest.approx(np.sqrt(2.0), rel=0.08)
+
+
+def test_the_range_of_nothing_is_nan() -> None:
+    nan = np.full(SHAPE, np.nan, np.float32)
+    assert np.isnan(noise_range(lambda box: nan[box.slices], SHAPE)).all()
+    assert np.isnan(noise_range(lambda box: nan[box.slices][:, :5], (512, 5))).all()

@@ -222,6 +222,32 @@ def test_measured_noise_mends_a_wrong_or_missing_skysig(
     assert np.nanmax(np.abs(without / measured - 1)) < 0.01  # rounding of the stated number
 
 
+def test_half_the_exposure_is_found_and_has_half_the_gain(bench: Bench) -> None:
+    """Noise of half the exposure right of the middle of one band, and one SKYSIG for all."""
+    flux, error = fluxes(bench)
+    x = column_as_float(read_csv(bench.work / "output_catalog.csv"), "x_pix_white_fit")
+    faint, bright = flux < 10 * error, flux > 100 * error
+    left, right = x < 80, x > 150  # meshes of 116 pixels, bilinear between their centres
+    sigma = sky_sigma(bench)
+    with fits.open(bench.folder / IMAGE, mode="update") as hdus:
+        extra = np.random.default_rng(3).normal(0, sigma, SHAPE)
+        hdus[0].data += np.where(np.arange(SHAPE[1]) > 120, extra, 0).astype(np.float32)
+
+    def ratio(part: np.ndarray) -> float:
+        return float(np.nanmedian((fluxes(bench)[1] / error)[part]))
+
+    bench.run("run", {})
+    assert not (bench.work / f"skyloom/noise/{OTHER}.json").exists()
+    # a mesh: 1 %; shapes move by a part of their errors with the noise that was added
+    assert ratio(left & faint) == pytest.approx(1.0, abs=0.06)
+    assert ratio(right & faint) == pytest.approx(np.sqrt(2), abs=0.1)
+    both = ratio(right & bright)  # the header's gain is that of the median, 1.19 times this sky
+    bench.run("run", {"skyloom.gain_follows_noise": False})
+    assert ratio(right & bright) < 0.95 * both  # the light keeps its noise
+    bench.run("run", {"skyloom.noise": "stated"})
+    assert ratio(right & faint) == pytest.approx(1.0, abs=0.06)
+
+
 @pytest.mark.parametrize("unit", ["ivar", "relative"])
 def test_measured_noise_scales_a_map_of_the_user(bench: Bench, unit: str) -> None:
     """An inverse variance in a wrong unit, a relative weight without SKYSIG."""

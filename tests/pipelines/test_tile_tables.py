@@ -109,6 +109,7 @@ EFFECT: dict[str, str] = {
         f"{MAPS}::test_a_map_of_the_noise_replaces_skysig",
     ),
     "skyloom.noise": f"{MAPS}::test_measured_noise_mends_a_wrong_or_missing_skysig",
+    "skyloom.gain_follows_noise": f"{MAPS}::test_half_the_exposure_is_found_and_has_half_the_gain",
     "skyloom.images.*.weight_type": f"{MAPS}::test_a_constant_map_gives_what_the_header_gives",
     **dict.fromkeys(
         ("skyloom.images.*.mask_map", "skyloom.images.*.mask_bits"),

@@ -22,6 +22,7 @@ from skyloom.pipelines.tile import load_config, run_tile
 from skyloom.pipelines.tile.choose_types import JoinInputs, JoinTypes
 from skyloom.pipelines.tile.config import TileConfig
 from skyloom.pipelines.tile.fit import FitPass
+from skyloom.pipelines.tile.halos import Halos
 from skyloom.pipelines.tile.passes import locate_types
 from skyloom.pipelines.tile.retype import newly_retyped, retyped_kinds, retyped_state
 from skyloom.scene import SceneState, Sources
@@ -282,6 +283,9 @@ def test_a_pass_reads_the_types_chosen_before_it() -> None:
     assert passes == [-1, -1, 1, 2, 2]
     stage = FitPass(TileConfig(), name="fit", fixed=DataId({"pass": 2}))
     assert stage.locate("types", DataId({"pass": 2}))["pass"] == 1
+    # halos that are measured after a pass know what was chosen after it
+    halos = Halos(TileConfig(), name="halos", fixed=DataId({"pass": 1}))
+    assert [halos.locate("types", DataId({"pass": p}))["pass"] for p in (0, 1)] == [-1, 1]
 
 
 def test_pictures_show_the_types_that_were_fitted(

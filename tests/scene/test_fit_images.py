@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scene_tools import DEV, EXP, SERSIC, STAR, Scene, blank, make_scene, nudged
 
+from skyloom.errors import Mismatch
 from skyloom.psf import PixelPsf
 from skyloom.scene import (
     FitOptions,
@@ -180,6 +181,23 @@ def test_source_noise_comes_from_the_model(small_psf: PixelPsf) -> None:
     pull = np.concatenate(pulls)
     assert pull.std() == pytest.approx(1.0, abs=3 / np.sqrt(2 * 400))
     assert abs(pull.mean()) < 3 / np.sqrt(400)  # weights from the data would pull fluxes down
+
+
+def test_source_noise_may_differ_from_pixel_to_pixel(small_psf: PixelPsf) -> None:
+    """Twice the noise of the light on the right: stars as in images of one noise."""
+    truth = Sources.create(np.array([STAR, STAR]), np.array([40.2, 120.3]), np.full(2, 40.0))
+    scene = make_scene([blank((80, 160), small_psf)], truth, np.full((2, 1), 20000.0))
+    plane = np.where(np.arange(160) < 80, 0.5, 1.0) * np.ones((80, 1))
+
+    def errors(source_variance: object) -> np.ndarray:
+        image = replace(scene.images[0], source_variance=source_variance)
+        return fit_scene([image], truth).flux_err[:, 0]
+
+    left, right = errors(0.5), errors(1.0)
+    assert_allclose(errors(plane.astype(np.float32)), [left[0], right[1]], rtol=1e-5)  # float32
+    assert_allclose(errors(np.full((80, 160), 0.5, np.float32)), left, rtol=1e-6)
+    with pytest.raises(Mismatch, match=r"source_variance of shape \(80, 2\)"):
+        errors(np.ones((80, 2), np.float32))
 
 
 def test_the_order_of_rows_does_not_matter(field: Scene, start: Sources) -> None:

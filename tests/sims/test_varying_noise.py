@@ -77,10 +77,10 @@ def bands(folder: Path) -> list[str]:
     return [path.stem.removeprefix("rms_") for path in sorted(folder.glob("rms_*.fits"))]
 
 
-@pytest.mark.parametrize("how", ["rms_map", "measured"])
+@pytest.mark.parametrize("how", ["rms_map", "measured", "auto"])
 def test_pulls_have_width_one_where_the_noise_is_known(tile: Path, how: str) -> None:
     maps = {band: {"rms_map": f"rms_{band}.fits"} for band in bands(tile)}
-    settings = {"noise": "measured"} if how == "measured" else {"images": maps}
+    settings = {"images": maps} if how == "rms_map" else {"noise": how}
     left, right, error = widths(tile, **settings)
     assert error < 0.05
     assert left == pytest.approx(1.0, abs=3 * error)
@@ -88,7 +88,7 @@ def test_pulls_have_width_one_where_the_noise_is_known(tile: Path, how: str) -> 
 
 
 def test_one_number_for_the_noise_is_wrong_on_both_sides(tile: Path) -> None:
-    left, right, error = widths(tile)
+    left, right, error = widths(tile, noise="stated")
     # the means of both halves are 0.81 and 1.19 times SKYSIG
     assert left < 1.0 - 2 * error
     assert right > 1.0 + 2 * error

@@ -4,7 +4,7 @@ from skyloom.detect.background import CellBackground, cell_background
 from skyloom.detect.blank_sky import BlankSky, blank_sky
 from skyloom.detect.bright import BrightMask, bright_mask, inside_mask
 from skyloom.detect.extract import extract_candidates, extract_significant
-from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh
+from skyloom.detect.noise_mesh import NoiseMesh, measure_noise_mesh, noise_range
 
 __all__ = [
     "BlankSky",
@@ -18,4 +18,5 @@ __all__ = [
     "extract_significant",
     "inside_mask",
     "measure_noise_mesh",
+    "noise_range",
 ]

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from skyloom._types import Bools, Floats
+from skyloom._types import Bools, Floats, Ints
 
 __all__ = ["N_TERMS", "HaloProfile", "halo_light", "halo_profile"]
 
@@ -22,6 +22,8 @@ COVERED: Final = 0.7  # of a ring: with less, a constant is all that is fitted
 CLIP: Final = 2.5  # sigma of the pixels
 ROUNDS: Final = 5
 SIGNIFICANT: Final = 5.0  # standard deviations of chi-square: below it there is no halo
+SECTORS: Final = 8  # of a ring; light in fewer than half of them is a neighbour's
+MEDIAN_ERROR: Final = 1.2  # of the median of so many means over that of their mean
 N_TERMS: Final = 5  # 1, cos a, sin a, cos 2a, sin 2a
 
 
@@ -31,18 +33,21 @@ class HaloProfile:
 
     ``radius`` [pix] of the middle of each ring, shape (k,); ``terms`` [units of the image], shape
     (k, 5), of 1, cos a, sin a, cos 2a, sin 2a, with a the angle from +x; ``error`` of the first.
+    ``around`` is the median brightness of the sectors of each ring: what a star has on all sides,
+    where a neighbour with a wrong model, or none, is on one.
     """
 
     radius: Floats
     terms: Floats
     error: Floats
+    around: Floats
 
     @property
     def is_significant(self) -> bool:
-        """True where the rings are brighter or darker than chance allows."""
+        """True where the rings are brighter or darker all around than chance allows."""
         seen = np.isfinite(self.error)
         count = int(seen.sum())
-        chi2 = float(((self.terms[seen, 0] / self.error[seen]) ** 2).sum())
+        chi2 = float(((self.around[seen] / (MEDIAN_ERROR * self.error[seen])) ** 2).sum())
         return count > 0 and chi2 > count + SIGNIFICANT * np.sqrt(2.0 * count)
 
 
@@ -83,15 +88,25 @@ def halo_profile(
     basis = _harmonics(dx[good], dy[good])
     order = np.argsort(ring, kind="stable")
     bounds = np.searchsorted(ring[order], np.arange(count + 1))
-    terms, error = np.zeros((count, N_TERMS)), np.full(count, np.inf)
+    sector = ((np.arctan2(dy[good], dx[good]) / (2.0 * np.pi) * SECTORS) % SECTORS).astype(np.int64)
+    terms, error, around = np.zeros((count, N_TERMS)), np.full(count, np.inf), np.zeros(count)
     for k in range(count):
         own = order[bounds[k] : bounds[k + 1]]
         area = np.pi * (edges[k + 1] ** 2 - edges[k] ** 2)
         if len(own) >= MIN_PIXELS:
             number = N_TERMS if len(own) > COVERED * area else 1
-            found = _clipped_fit(values[own], sigma[own], basis[own, :number])
-            terms[k, :number], error[k] = found
-    return HaloProfile(radius=0.5 * (edges[1:] + edges[:-1]), terms=terms, error=error)
+            found, error[k], keep = _clipped_fit(values[own], sigma[own], basis[own, :number])
+            terms[k, :number] = found
+            around[k] = _median_of_sectors(values[own[keep]], sector[own[keep]])
+    radius = 0.5 * (edges[1:] + edges[:-1])
+    return HaloProfile(radius=radius, terms=terms, error=error, around=around)
+
+
+def _median_of_sectors(values: Floats, sector: Ints) -> float:
+    """Return the median of the means of the sectors of a ring."""
+    count = np.bincount(sector, minlength=SECTORS)
+    total = np.bincount(sector, values, minlength=SECTORS)
+    return float(np.median(total[count > 0] / count[count > 0])) if count.any() else 0.0
 
 
 def _harmonics(dx: Floats, dy: Floats) -> Floats:
@@ -101,8 +116,8 @@ def _harmonics(dx: Floats, dy: Floats) -> Floats:
     return np.stack([np.ones_like(c), c, s, c * c - s * s, 2.0 * c * s], axis=-1)
 
 
-def _clipped_fit(values: Floats, sigma: Floats, basis: Floats) -> tuple[Floats, float]:
-    """Return coefficients without outliers on either side, and the error of the first."""
+def _clipped_fit(values: Floats, sigma: Floats, basis: Floats) -> tuple[Floats, float, Bools]:
+    """Return coefficients without outliers on either side, the error of the first, who is in."""
     terms: Floats = np.zeros(basis.shape[1])
     terms[0] = np.median(values)
     keep = np.zeros(len(values), np.bool_)
@@ -116,7 +131,7 @@ def _clipped_fit(values: Floats, sigma: Floats, basis: Floats) -> tuple[Floats, 
             np.linalg.lstsq(scaled, values[keep] / sigma[keep], rcond=None)[0], dtype=np.float64
         )
     used = sigma[keep] if keep.any() else sigma
-    return terms, float(np.sum(used**-2.0)) ** -0.5
+    return terms, float(np.sum(used**-2.0)) ** -0.5, keep
 
 
 def halo_light(dx: Floats, dy: Floats, radius: Floats, terms: Floats) -> Floats:

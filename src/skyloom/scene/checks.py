@@ -78,6 +78,13 @@ def _check_pixels(image: SceneImage, where: str) -> None:
             f"{where}: data of shape {shape}; give a plane (ny, nx), one SceneImage per band",
             found=shape,
         )
+    if np.shape(image.source_variance) not in {(), shape}:
+        found = np.shape(image.source_variance)
+        raise Mismatch(
+            f"{where}: source_variance of shape {found} for data of shape {shape}; "
+            "give one number, or one for each pixel",
+            found=found,
+        )
     if np.shape(image.ivar) != shape:
         raise Mismatch(
             f"{where}: ivar of shape {np.shape(image.ivar)} for data of shape {shape}; "

@@ -39,8 +39,9 @@ class SceneImage:
         key share one flux per source.
     sky_key : hashable or None
         Images with the same key share a constant sky level that is fitted; None: no level.
-    source_variance : float
-        Variance per unit of source light in a pixel (1 / gain); 0 ignores source noise.
+    source_variance : float or ndarray of float32, shape (ny, nx)
+        Variance per unit of source light in a pixel (1 / gain), of all pixels or of each; 0 ignores
+        source noise.
     origin : tuple of int
         Position of ``data[0, 0]`` in the frame of ``psf`` and of the sources' positions.
     x, y : ndarray, shape (n,), optional
@@ -58,7 +59,7 @@ class SceneImage:
     psf: Psf
     flux_key: Hashable = 0
     sky_key: Hashable | None = None
-    source_variance: float = 0.0
+    source_variance: float | Pixels = 0.0
     origin: tuple[int, int] = (0, 0)
     x: Floats | None = None
     y: Floats | None = None

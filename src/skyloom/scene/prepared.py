@@ -79,7 +79,7 @@ class PreparedScene:
         self.in_threads = Threads(options.threads)
         self.in_threads(prepare, range(len(halves)))
         self._unusable = np.concatenate(unusable)
-        self.source_variance = [im.source_variance for im in images]
+        self.source_variance = [np.float32(im.source_variance).ravel() for im in images]
         self.psf_fwhm = max(im.psf.fwhm for im in images)
         self.correlation = white_noise(len(images))
         self.loose = np.zeros(len(sources), np.bool_)
@@ -311,7 +311,7 @@ class PreparedScene:
     ) -> Pixels:
         """Return the weights with the noise of the models that a residual has subtracted."""
         error = self.options.psf_error
-        has_own_noise = error > 0.0 or any(v > 0.0 for v in self.source_variance)
+        has_own_noise = error > 0.0 or any(v.any() for v in self.source_variance)
         weight = self.ivar
         if has_own_noise:
             weight = reuse[1] if reuse is not None else np.empty_like(self.ivar)
@@ -321,7 +321,7 @@ class PreparedScene:
             part = slice(start, start + area)
             level = np.float32(0.0 if sky is None else sky[b])
             model = np.maximum(self.data[part] - level - residual[part], 0.0)
-            extra = np.float32(self.source_variance[b]) * model + np.float32(error**2) * model**2
+            extra = self.source_variance[b] * model + np.float32(error**2) * model**2
             np.divide(self.ivar[part], 1.0 + self.ivar[part] * extra, out=weight[part])
 
         if has_own_noise:

@@ -26,7 +26,7 @@ from skyloom.images import (
 
 from .config import TileConfig, require_inputs
 from .load import read_tile_frames, white_frames, white_of
-from .noise import SkyNoise, measured_noise, stated_noise
+from .noise import SkyNoise, noise_by_choice, stated_noise
 from .saturation import MIN_SNR
 
 __all__ = ["DetectedCatalog", "detect_catalog", "detect_to_file", "write_catalog"]
@@ -84,8 +84,7 @@ def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) 
     paths = read_image_list(config.inputs.image_list_file, base=config.directory)
     frames = list(read_tile_frames(list(paths), config))
     noise = [stated_noise(frame) for frame in frames]
-    if config.skyloom.noise == "measured":
-        noise = [measured_noise(band) for band in noise]
+    noise = [noise_by_choice(band, config) for band in noise]
     white_bands = {frame.band for frame in white_frames(frames, config)}
     stacked = [band for band in noise if band.frame.band in white_bands]
     fwhm = filter_fwhm(stacked, config.patch_run.fallback_default_fwhm_pix)

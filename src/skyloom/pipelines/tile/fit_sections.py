@@ -431,10 +431,15 @@ class SkyloomConfig(Config):
     its PSF stars; 2016.0 leaves the stars of Gaia DR3 where they are."""
     profile: Literal["exact", "hl13"] = "exact"
     """Galaxy profiles: infinite laws, or the truncated Gaussian mixtures of Hogg & Lang 2013."""
-    noise: Literal["stated", "measured"] = "stated"
+    noise: Literal["auto", "stated", "measured"] = "auto"
     """Sky noise of a pixel. stated: the weight or rms map of the image, or else SKYSIG; measured:
     this times a smooth field, so that it is the rms of the pixels between the sources, in meshes of
-    128 pixels; SKYSIG is then not needed."""
+    128 pixels; SKYSIG is then not needed. auto: stated; measured for an image without a map of its
+    noise where that differs by more than 15 % over the field, so that no SKYSIG can be right."""
+    gain_follows_noise: bool = True
+    """Where the noise of the sky varies, by a map or as measured, exposures differ: the gain of a
+    pixel goes as the inverse variance of its sky, that of the header being the gain at median
+    noise. false: one gain for all pixels, as where only the brightness of the sky varies."""
     images: dict[str, ImageConfig] = Field(default_factory=dict)
     """What overrules the header of an image, and its maps, by file name, path as in the image list,
     or band as FILTER names it."""

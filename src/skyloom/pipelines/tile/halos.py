@@ -19,7 +19,7 @@ from astropy.table import Table
 from typing_extensions import override
 
 from skyloom._types import Bools, Floats, Ints
-from skyloom.butler import FitsImages
+from skyloom.butler import DataId, FitsImages
 from skyloom.detect.halo import halo_light, halo_profile
 from skyloom.detect.spikes import radial_streaks
 from skyloom.flow import Dataset, Handle, Stage
@@ -30,10 +30,11 @@ from skyloom.scene import SceneState, SourceType
 from .config import TileConfig
 from .halo_field import HaloField, StarHalo
 from .noise import sky_noise
-from .passes import last_halos
+from .passes import last_halos, locate_types
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import box_payloads, reach_of, rows_reaching
 from .recent import shared_table
+from .retype import retyped_kinds
 from .start import start_values
 
 __all__ = ["Halos"]
@@ -63,6 +64,7 @@ class HalosInputs:
     models: Annotated[dict[str, Handle[Any]], Dataset("epsf_model", gather="band", lazy=True)]
     scene: Annotated[Handle[Table], Dataset("scene", lazy=True)]
     sky: Annotated[dict[str, Any], Dataset("sky_field")]
+    types: Annotated[Handle[Table] | None, Dataset("types", optional=True, lazy=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +90,13 @@ class _Box:
 class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
     """Measure halos and spikes of bright stars on the residual of a pass."""
 
-    version = 2
+    version = 3
     dimensions = ("pass",)
     config_keys = FIT_KEYS
+
+    @override
+    def locate(self, field: str, unit: DataId) -> DataId:
+        return locate_types(field, unit, after=True)
 
     @override
     def run(self, inputs: HalosInputs) -> HalosOutputs:
@@ -102,7 +108,10 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
         core = _saturated_radii(inputs.saturation, len(start.x))
         field = HaloField()
         snr = _snr(inputs, self.config.patch_run.fallback_default_fwhm_pix)
-        stars = _bright_stars(shared_table(inputs.scene), groups, core > 0.0, snr)
+        kind = np.asarray(groups["kind"])
+        if inputs.types is not None:
+            kind = retyped_kinds(kind, shared_table(inputs.types))
+        stars = _bright_stars(shared_table(inputs.scene), kind, core > 0.0, snr)
         for first in range(0, len(stars), AT_ONCE):
             some = stars[first : first + AT_ONCE]
             outers = [_reach(snr) for _, snr in some]
@@ -144,11 +153,14 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
             groups=inputs.groups,
             models=inputs.models,
             frames=inputs.frames,
-            types=None,  # chosen later
+            types=inputs.types,
             halos=field.to_arrays(),
         )
         bands = [str(b) for b in inputs.frames["bands"]]
-        for _, patch in patch_scenes(self.config, view, inputs.sky, scene=inputs.scene):
+        # Of types chosen since the pass: what a wrong model leaves of a neighbour is no halo.
+        last = int(self.fixed["pass"])
+        scenes = patch_scenes(self.config, view, inputs.sky, scene=inputs.scene, newly=last)
+        for _, patch in scenes:
             state = patch.state()
             residual, weight = patch.residual(state)
             planes = (residual, weight, patch.scene.model(residual))
@@ -242,13 +254,13 @@ def _reach(snr: float) -> float:
 
 
 def _bright_stars(
-    scene: Table, groups: Table, saturated: Bools, snr: Floats
+    scene: Table, kind: Ints, saturated: Bools, snr: Floats
 ) -> list[tuple[int, float]]:
     """Return rows and S/N of the stars to look at, brightest first."""
     if len(scene) == 0:
         return []
     row = np.asarray(scene["row"], dtype=np.int64)
-    star = np.asarray(groups["kind"])[row] == SourceType.STAR
+    star = kind[row] == SourceType.STAR
     chosen = np.flatnonzero(star & ((snr > MIN_SNR) | saturated[row]))
     order = chosen[np.lexsort((row[chosen], -snr[chosen]))]
     return [(int(row[k]), float(snr[k])) for k in order]

@@ -89,7 +89,7 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
         margin=config.crop.margin if config.crop.enabled else 0,
         tolerance=tolerance if checks.require_wcs_alignment else None,
         overrides=header_overrides(
-            paths, names, images, needs_sky_sigma=config.skyloom.noise == "stated"
+            paths, names, images, needs_sky_sigma=config.skyloom.noise != "measured"
         ),
     )
     return with_maps(frames, names, images)

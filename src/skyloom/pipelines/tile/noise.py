@@ -1,16 +1,17 @@
 """Stage ``noise``: the sky noise of a band where it is more than one number.
 
 The noise of a pixel is what the header says (SKYSIG) or a map of the user's, and with
-``skyloom.noise: measured`` this times a smooth field: the measured over the stated noise.  Where it
-is SKYSIG alone there is nothing to be made, and the stage is not part of the pipeline.  The product
-holds numbers, not pixels: consumers read the user's map, strip by strip, and scale it.
+``skyloom.noise: measured`` this times a smooth field: the measured over the stated noise.  ``auto``
+measures where SKYSIG cannot be right for the whole field.  Where SKYSIG alone is asked for there is
+nothing to be made, and the stage is not part of the pipeline.  The product holds numbers, not
+pixels: consumers read the user's map, strip by strip, and scale it.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
@@ -18,7 +19,7 @@ import numpy as np
 from typing_extensions import override
 
 from skyloom._types import Bools, Pixels
-from skyloom.detect import NoiseMesh, measure_noise_mesh
+from skyloom.detect import NoiseMesh, measure_noise_mesh, noise_range
 from skyloom.errors import Unprocessable
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
@@ -32,6 +33,7 @@ __all__ = [
     "SkyNoise",
     "measured_noise",
     "needs_noise",
+    "noise_by_choice",
     "sky_noise",
     "stated_noise",
     "with_level",
@@ -41,6 +43,9 @@ log = logging.getLogger(__name__)
 
 NOISE_RATIO: Final = 1.1
 """Measured over stated noise, or the other way round, beyond which there is a warning."""
+
+UNEVEN: Final = 1.15
+"""Largest over least noise of a field beyond which one number cannot tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,7 +137,9 @@ def with_level(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
     return replace(stated_noise(one, bad), frame=stated.frame)
 
 
-def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
+def measured_noise(
+    stated: SkyNoise, bad: Bools | None = None, *, least_range: float = 0.0
+) -> SkyNoise:
     """Return the noise as the sky between the sources shows it.
 
     Parameters
@@ -141,6 +148,8 @@ def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
         The noise that is stated; a map of the user's gives the small structure.
     bad : ndarray of bool, optional
         Pixels of the working frame that do not count.
+    least_range : float
+        Largest over least noise of the field up to which the stated noise stands.
 
     Returns
     -------
@@ -155,14 +164,7 @@ def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
     frame = stated.frame
     base = with_level(stated, bad)
     known = base is stated
-
-    def pulls(box: Box) -> Pixels:
-        pixels = scaled_pixels(read_pixels(frame, box), frame)
-        if bad is not None:
-            pixels[bad[box.slices]] = np.nan
-        return np.asarray(pixels / base.of(box), dtype=np.float32)
-
-    mesh = measure_noise_mesh(pulls, frame.working_shape)
+    mesh = measure_noise_mesh(_pulls(base, bad), frame.working_shape)
     if mesh is None:
         if not known:
             raise Unprocessable(
@@ -170,6 +172,8 @@ def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
                 "under skyloom.images"
             )
         log.warning("%s: no blank sky to measure the noise; SKYSIG or the map stands", frame.band)
+        return stated
+    if mesh.values.max() <= least_range * mesh.values.min():
         return stated
     found = replace(base, level=base.level * mesh.median, ratio=mesh)
     low, high = mesh.values.min() / mesh.median, mesh.values.max() / mesh.median
@@ -187,10 +191,46 @@ def measured_noise(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
     return found
 
 
+def noise_by_choice(stated: SkyNoise, config: TileConfig, bad: Bools | None = None) -> SkyNoise:
+    """Return the noise as it is stated, or as measured, by ``skyloom.noise``.
+
+    Parameters
+    ----------
+    stated : SkyNoise
+        The noise that is stated.
+    config : TileConfig
+        Reads ``skyloom.noise``.
+    bad : ndarray of bool, optional
+        Pixels of the working frame that do not count.
+    """
+    choice = config.skyloom.noise
+    if choice == "stated" or (choice == "auto" and stated.is_by_pixel):
+        return stated
+    if choice == "measured":
+        return measured_noise(stated, bad)
+    low, high = noise_range(_pulls(stated, bad), stated.frame.working_shape)
+    if not high > UNEVEN * low:  # NaN: nothing to judge by
+        return stated
+    return measured_noise(stated, bad, least_range=UNEVEN)
+
+
+def _pulls(noise: SkyNoise, bad: Bools | None) -> Callable[[Box], Pixels]:
+    """Return what reads pixels in units of a noise, NaN where they do not count."""
+    frame = noise.frame
+
+    def read(box: Box) -> Pixels:
+        pixels = scaled_pixels(read_pixels(frame, box), frame)
+        if bad is not None:
+            pixels[bad[box.slices]] = np.nan
+        return np.asarray(pixels / noise.of(box), dtype=np.float32)
+
+    return read
+
+
 def needs_noise(config: TileConfig) -> bool:
     """Tell whether the noise of some band is more than one number of its header."""
     images = config.skyloom.images.values()
-    return config.skyloom.noise == "measured" or any(
+    return config.skyloom.noise != "stated" or any(
         i.weight_map is not None or i.rms_map is not None for i in images
     )
 
@@ -217,6 +257,7 @@ class Noise(Stage[TileConfig, NoiseInputs, NoiseOutputs]):
     """Scale the noise map of a band, or measure its noise."""
 
     name = "noise"
+    version = 2
     dimensions = ("band",)
     config_keys = ("skyloom.noise",)
 
@@ -225,8 +266,7 @@ class Noise(Stage[TileConfig, NoiseInputs, NoiseOutputs]):
         frame = Frame.from_dict(inputs.frames["frames"][inputs.band])
         bad = inputs.mask["mask"] != 0
         noise = stated_noise(frame, bad)
-        if self.config.skyloom.noise == "measured":
-            noise = measured_noise(noise, bad)
+        noise = noise_by_choice(noise, self.config, bad)
         if noise.is_constant:
             return NoiseOutputs(noise=None)
         # What reads the map depends on its content, and knows it from here.

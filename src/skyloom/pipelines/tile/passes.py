@@ -21,11 +21,14 @@ FIRST_FREE = 2  # pass whose start has been fitted with free shapes
 LAST_HALOS = 1  # pass after which halos of bright stars are measured for the last time
 
 
-def locate_types(field: str, unit: DataId) -> DataId:
-    """Return the pass after which the types of a pass were last chosen; -1 for none."""
+def locate_types(field: str, unit: DataId, *, after: bool = False) -> DataId:
+    """Return the pass after which the types of a pass were last chosen; -1 for none.
+
+    With ``after`` those count that were chosen after this pass.
+    """
     if field != "types":
         return unit
-    done = [p for p in TYPES_PASSES if p < int(unit["pass"])]
+    done = [p for p in TYPES_PASSES if p < int(unit["pass"]) + after]
     return unit.replace({"pass": max(done, default=-1)})
 
 

@@ -54,6 +54,7 @@ FIT_KEYS = (
     "skyloom.profile",
     "skyloom.correlated_noise",
     "skyloom.psf_error",
+    "skyloom.gain_follows_noise",
     "skyloom.galaxy_index_scatter",
     "skyloom.galaxy_size_scatter",
     "skyloom.fit_passes",
@@ -108,11 +109,12 @@ class PatchScene:
         for b, band in enumerate(self.bands):
             good = self.mask[b] == 0
             data = np.where(good, payload["image"][b], 0) - self.sky.surface(b, self.box)
-            variance: Floats | float = np.asarray(self.sky_sigma[b], np.float64) ** 2
+            variance: Floats = np.asarray(self.sky_sigma[b], np.float64) ** 2
+            own_noise = _source_variance(config, payload, b, variance, good)
             halo = halos.light(number[band], self.box)
             if halo.any():
                 data -= halo.astype(np.float32)
-                variance = variance + payload["source_variance"][b] * np.maximum(halo, 0.0)
+                variance = variance + own_noise * np.maximum(halo, 0.0)
             images.append(
                 SceneImage(
                     data=data,
@@ -120,7 +122,7 @@ class PatchScene:
                     psf=pairs[b][0],
                     flux_key=band,
                     sky_key=band,
-                    source_variance=float(payload["source_variance"][b]),
+                    source_variance=own_noise,
                     origin=(x0, y0),
                 )
             )
@@ -286,6 +288,21 @@ def law_scatters(
     if index == "auto" and "law_scatter" in sky:
         known = sky["law_scatter"]
     return tuple(known.tolist()), float(BAND_SHARE * known.mean() if size == "auto" else size)
+
+
+def _source_variance(
+    config: TileConfig,
+    payload: dict[str, npt.NDArray[Any]],
+    b: int,
+    variance: Floats,
+    good: npt.NDArray[np.bool_],
+) -> float | Pixels:
+    """Return the variance per unit of light: exposures that add up lower it as that of the sky."""
+    typical = float(payload["source_variance"][b])
+    if variance.ndim == 0 or not config.skyloom.gain_follows_noise:
+        return typical
+    share = np.where(good, variance, 0.0) / float(payload["sky_sigma"][b]) ** 2
+    return np.asarray(typical * share, np.float32)
 
 
 def _band_psf(
