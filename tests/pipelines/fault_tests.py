@@ -60,6 +60,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         f"{WARNING}_a_zoom_beside_the_frame_shows_its_middle",
         f"{WARNING}_where_a_zoom_is",
     ),
+    "The crop takes most of the image": (f"{WARNING}_a_crop_that_takes_most_of_a_small_image",),
     "Crop, cells or patches are too fine for the images": (
         f"{FAULT}_settings_that_do_not_fit_the_images_are_refused",
     ),
