@@ -308,7 +308,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         f"{STARS}_bright_seeds_go_first_where_magnitudes_are_known",
     ),
     # the fit
-    "A source at its bound stops no other; convergence is told per source": (
+    "A source at its bound stops no other; convergence is told per group, not per patch": (
         f"{CONTROL}_a_source_at_its_bound_says_so_and_does_not_stop_its_neighbour",
     ),
     "Errors hold neighbours, position, shape, sky and the source's own noise": (
