@@ -60,6 +60,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         f"{WARNING}_a_zoom_beside_the_frame_shows_its_middle",
         f"{WARNING}_where_a_zoom_is",
     ),
+    "The crop takes most of the image": (f"{WARNING}_a_crop_that_takes_most_of_a_small_image",),
     "Crop, cells or patches are too fine for the images": (
         f"{FAULT}_settings_that_do_not_fit_the_images_are_refused",
     ),
@@ -307,7 +308,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         f"{STARS}_bright_seeds_go_first_where_magnitudes_are_known",
     ),
     # the fit
-    "A source at its bound stops no other; convergence is told per source": (
+    "A source at its bound stops no other; convergence is told per group, not per patch": (
         f"{CONTROL}_a_source_at_its_bound_says_so_and_does_not_stop_its_neighbour",
     ),
     "Errors hold neighbours, position, shape, sky and the source's own noise": (

@@ -14,6 +14,10 @@ from astropy.io import fits
 from astropy.table import Table
 from test_tile_run import catalog, lower_case, no_type, rewrite_catalog, run
 
+from skyloom.pipelines.tile import load_config
+from skyloom.pipelines.tile.check import check_tile
+from skyloom.pipelines.tile.check_report import Status
+from skyloom.pipelines.tile.detection import detect_catalog
 from skyloom.pipelines.tile.frame_sections import zoom_region
 from skyloom.pipelines.tile.merge import _tell
 
@@ -108,6 +112,24 @@ def test_edges_without_data_and_a_sky_that_is_not_subtracted(
     edit(small_tile, skyloom={"images": {"m625": {"no_data": 0}}})
     assert run(small_tile, "build-patches").exit_status == 0
     assert not [m for m in caplog.messages if "no data there" in m]
+
+
+def test_a_crop_that_takes_most_of_a_small_image(
+    small_tile: Path, edit: Edit, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(small_tile, crop={"margin": 25})  # 56 %
+    assert run(small_tile, "build-patches").exit_status == 0
+    assert not [m for m in caplog.messages if "the crop leaves" in m]
+    config = edit(small_tile, crop={"margin": 40}, epsf={"epsf_ngrid": 1, "ngrid": 1})
+    detect_catalog(load_config(config))
+    text = "the crop leaves 120 x 120 of 200 x 200 pix, 36 % of the image; lower crop.margin, or"
+    assert text in the_warning(caplog, "the crop")
+    caplog.clear()
+    assert run(small_tile, "build-patches").exit_status == 0
+    assert text in the_warning(caplog, "the crop leaves")
+    (found,) = check_tile(load_config(config)).of("frame")
+    assert found.status == Status.WARNING
+    assert "lower crop.margin" in found.remedy
 
 
 def _add_sky(data: np.ndarray) -> None:

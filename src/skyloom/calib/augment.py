@@ -177,13 +177,10 @@ def augment_catalog(
     chosen, sx, sy = _stars_in_box(gaia, wcs, box, gaia_mag_min, gaia_mag_max)
     if not chosen.size:
         log.warning(
-            "no Gaia star of %s in the box x %d to %d, y %d to %d pix: catalogue unchanged; widen "
-            "zp.gaia_mag_min and zp.gaia_mag_max, or give a table that covers the field",
+            "no Gaia star of %s in the box %s: catalogue unchanged; widen zp.gaia_mag_min and "
+            "zp.gaia_mag_max, or give a table that covers the field",
             gaia.name,
-            box.x0,
-            box.x1,
-            box.y0,
-            box.y1,
+            f"x {box.x0} to {box.x1}, y {box.y0} to {box.y1} pix",
         )
     stars = gaia.ra[chosen], gaia.dec[chosen]
     place = match_one_to_one(catalog.ra, catalog.dec, *stars, radius_arcsec=match_radius_arcsec)

@@ -24,7 +24,7 @@ from .check_cost import cost_findings, tile_cost
 from .check_report import CheckReport, Finding, Status
 from .check_tables import catalog_findings, gaia_findings
 from .config import TileConfig, require_inputs
-from .load import read_tile_frames, white_frames
+from .load import SMALL_CROP, crop_share, read_tile_frames, white_frames
 from .noise import stated_noise, with_level
 from .run import worker_count
 
@@ -104,9 +104,14 @@ def _tables(frames: list[Frame], spots: dict[str, SpotCheck], config: TileConfig
 def _frame(frames: list[Frame]) -> Finding:
     first = frames[0]
     ny, nx = first.working_shape
+    is_small = crop_share(first) < SMALL_CROP
     cut = "" if first.box.shape == first.shape else f" of {first.shape[1]} x {first.shape[0]}"
     return Finding(
         topic="frame",
+        status=Status.WARNING if is_small else Status.OK,
+        remedy="lower crop.margin, or set crop.enabled: false: most of the image is cut off"
+        if is_small
+        else "",
         message=f"{len(frames)} bands, {nx} x {ny}{cut} pix of {first.pixel_scale:.3f} arcsec, one "
         "grid",
         numbers={"bands": len(frames), "nx": nx, "ny": ny, "pixel_scale": first.pixel_scale},

@@ -25,7 +25,7 @@ from skyloom.images import (
 )
 
 from .config import TileConfig, require_inputs
-from .load import read_tile_frames, white_frames, white_of
+from .load import read_tile_frames, warn_of_crop, white_frames, white_of
 from .noise import SkyNoise, noise_by_choice, stated_noise
 from .saturation import MIN_SNR
 
@@ -83,6 +83,7 @@ def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) 
     require_inputs(config, ["inputs.image_list_file"])
     paths = read_image_list(config.inputs.image_list_file, base=config.directory)
     frames = list(read_tile_frames(list(paths), config))
+    warn_of_crop(frames[0])
     noise = [stated_noise(frame) for frame in frames]
     noise = [noise_by_choice(band, config) for band in noise]
     white_bands = {frame.band for frame in white_frames(frames, config)}

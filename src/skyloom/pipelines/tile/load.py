@@ -36,12 +36,15 @@ from .noise import SkyNoise, sky_noise
 from .sky import first_level
 
 __all__ = [
+    "SMALL_CROP",
     "WHITE_KEY",
     "Load",
     "Masks",
     "White",
     "band_frame",
+    "crop_share",
     "read_tile_frames",
+    "warn_of_crop",
     "white_frames",
     "white_of",
     "whole_white_of",
@@ -51,6 +54,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 WHITE_KEY: Final = "skyloom.white_bands"
+SMALL_CROP: Final = 0.5  # of the image: whoever wants less knows it
 SKY_LEVEL: Final = 3.0  # times the noise: an image that is not background-subtracted
 _STRIP_PIXELS: Final = 4_000_000  # of one strip; the stack holds about 30 bytes for each
 
@@ -116,6 +120,28 @@ def white_frames(frames: Sequence[Frame], config: TileConfig) -> list[Frame]:
     return [frame for frame in frames if not wanted or frame.band in wanted]
 
 
+def crop_share(frame: Frame) -> float:
+    """Return the part of the image that the crop leaves."""
+    ny, nx = frame.working_shape
+    return nx * ny / (frame.shape[0] * frame.shape[1])
+
+
+def warn_of_crop(frame: Frame) -> None:
+    """Warn of a crop that takes most of the image, as its default does of a small one."""
+    if crop_share(frame) >= SMALL_CROP:
+        return
+    (ny, nx), (height, width) = frame.working_shape, frame.shape
+    log.warning(
+        "the crop leaves %d x %d of %d x %d pix, %.0f %% of the image; lower crop.margin, or set "
+        "crop.enabled: false",
+        nx,
+        ny,
+        width,
+        height,
+        100 * crop_share(frame),
+    )
+
+
 def band_frame(frames: Mapping[str, Any], band: str, image: Handle[Any] | None = None) -> Frame:
     """Return the frame of a band out of the dataset ``frames``, at the path of its handle."""
     frame = Frame.from_dict(frames["frames"][band])
@@ -171,6 +197,7 @@ class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
                 "%s: its distortion tables have no place in wcs.fits; positions leave them out",
                 frames[0].path,
             )
+        warn_of_crop(frames[0])
         log.info(
             "bands %s; working frame %d x %d pix",
             ", ".join(frame.band for frame in frames),
