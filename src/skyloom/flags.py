@@ -54,3 +54,4 @@ class FitFlag(QualityFlag):
     SPIKE = 262144, "a spike or bleed trail of a bright star was masked on it"
     TYPE_UNCHECKED = 524288, "its model grew beyond 256 pix before its type could be judged"
     SWOLLEN = 1048576, "grown far beyond its start, below the noise: a halo, a stripe, the sky"
+    UNMODELLED_LIGHT = 2097152, "light nearby that no model has: a neighbour is missing, or wrong"

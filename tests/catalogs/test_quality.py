@@ -30,6 +30,7 @@ GOOD = {
         ({"affected_by_bright_mask": True}, False, "bright_mask"),
         ({"fit_flags": int(FitFlag.SWOLLEN)}, False, "swollen"),
         ({"fit_flags": int(FitFlag.STRUCTURED)}, True, "structured"),
+        ({"fit_flags": int(FitFlag.UNMODELLED_LIGHT)}, True, "unmodelled_light"),
         ({"opt_converged": False}, True, "not_converged"),
         ({"opt_converged": False, "x_pix_white_fit": np.nan}, False, "no_fit_result"),
         (
@@ -62,7 +63,7 @@ def test_every_issue_has_a_sentence_and_the_order_is_hard_then_soft():
     assert [*HARD_ISSUES, *SOFT_ISSUES] == [
         *("excluded", "no_fit_result", "hit_max_iters", "bound_stalled", "bright_mask"),
         "swollen",
-        *("not_converged", "all_psf_fallback", "structured"),
+        *("not_converged", "all_psf_fallback", "structured", "unmodelled_light"),
     ]
 
 

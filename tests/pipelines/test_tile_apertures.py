@@ -11,7 +11,7 @@ import pytest
 from astropy.table import Table
 from key_effects import Bench
 
-from skyloom.pipelines.tile.report_apertures import _factors
+from skyloom.pipelines.tile.report_apertures import variance_factors
 
 BANDS = ("m475", "m625")
 NAMES = ("APFLUX", "APFLUXERR", "apcorr", "apmasked", "appull")
@@ -77,12 +77,12 @@ def test_correlated_noise_counts_where_it_was_measured() -> None:
     rho[1] = [[0.05, 0.2, 0.05], [0.2, 1.0, 0.2], [0.05, 0.2, 0.05]]
     noise = {"rho": rho, "correlated": np.array([False, True])}
     radius, fwhm = np.array([6.0, 6.0]), np.array([4.0, 4.0])
-    aperture, psf = _factors(noise, radius, fwhm)
+    aperture, psf = variance_factors(noise, radius, fwhm)
     assert aperture[0] == psf[0] == 1.0
     # less than the sum over all lags, 2.0: pixels on the rim lack neighbours
     assert 1.6 < aperture[1] < 2.0
     assert 1.6 < psf[1] < 2.0
-    assert _factors({}, radius, fwhm)[0].tolist() == [1.0, 1.0]
+    assert variance_factors({}, radius, fwhm)[0].tolist() == [1.0, 1.0]
 
 
 def test_apertures_of_bands_by_themselves(

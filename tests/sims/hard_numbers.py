@@ -34,6 +34,7 @@ class HardNumbers:
     """Everything that is reported of a hard tile; magnitudes in mmag."""
 
     assessment: Assessment
+    unflagged: Assessment  # without rows beside light that no model has
     zero_points: dict[str, float]  # measured minus expected
     flat: dict[str, Flatness]  # by band
     flat_all: Flatness  # mean of the bands of each star
@@ -68,6 +69,8 @@ def hard_numbers(folder: Path) -> HardNumbers:
     found = assess_tile(
         catalog, truth, bands=names, position_error_columns=("x_pix_err", "y_pix_err")
     )
+    beside = int(FitFlag.UNMODELLED_LIGHT)
+    unflagged = assess_tile(catalog, truth, bands=names, exclude_flags=beside)
     summary = Table.read(folder / "work" / "ZP" / "zp_summary.csv", format="ascii.csv")
     measured = dict(zip(summary["band"], summary["zp_median"], strict=True))
     expected = dict(zip(bands["band"], bands["zp_expected"], strict=True))
@@ -83,6 +86,7 @@ def hard_numbers(folder: Path) -> HardNumbers:
     wrong = wrong_numbers(catalog, truth, names)
     return HardNumbers(
         assessment=found,
+        unflagged=unflagged,
         zero_points={n: 1000 * float(measured[n] - expected[n]) for n in names},
         flat=flat,
         flat_all=field_flatness(x[ok], y[ok], mean[ok], shape=shape, order=order),

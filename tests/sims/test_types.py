@@ -55,7 +55,10 @@ def type_numbers(folder: Path) -> TypeNumbers:
     clear = bright & wrong & (exchanged | off)
     is_good = ((after == "STAR") == (true == "STAR")) & (after != before)
     pull = pulls(catalog, truth, [str(b) for b in read_band_truth(folder)["band"]])
-    size = np.sqrt(np.nanmean(np.clip(pull, -CLIP, CLIP) ** 2, axis=0))
+    # a faint row with no positive flux has no magnitude, and is not bright
+    seen = np.isfinite(pull).sum(axis=0)
+    size = np.sqrt(np.nansum(np.clip(pull, -CLIP, CLIP) ** 2, axis=0) / np.maximum(seen, 1))
+    size[seen == 0] = np.nan
 
     def rms(rows: np.ndarray) -> float:
         return float(np.sqrt(np.mean(size[rows] ** 2)))

@@ -27,6 +27,7 @@ SOFT_ISSUES = {
     "not_converged": "the optimiser did not report convergence",
     "all_psf_fallback": "no band had an ePSF of its own",
     "structured": "a galaxy with structure that its smooth model cannot follow",
+    "unmodelled_light": "light nearby that no model has: a neighbour that the catalogue lacks",
 }
 """Issues that are only listed."""
 
@@ -84,6 +85,7 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
             & (np.nan_to_num(number("psf_used_epsf_band_count")) == 0)
         ),
         "structured": _has_flag(number("fit_flags"), FitFlag.STRUCTURED),
+        "unmodelled_light": _has_flag(number("fit_flags"), FitFlag.UNMODELLED_LIGHT),
     }
     names = [*HARD_ISSUES, *SOFT_ISSUES]
     flags = np.column_stack([found[name] for name in names])

@@ -54,7 +54,8 @@ def band_findings(
     yield _constant(frame, spots)
     measured = config.skyloom.noise == "measured"
     yield _noise(frame, spots, measured=measured)
-    yield _noise_spread(frame, spots, measured=measured)
+    is_found = measured or (config.skyloom.noise == "auto" and frame.maps.noise is None)
+    yield _noise_spread(frame, spots, measured=is_found)
     yield _correlation(frame, spots)
     yield _level(frame, spots)
     yield _fwhm(frame, spots, config)

@@ -64,6 +64,7 @@ COLUMN_MEANINGS: Final[tuple[tuple[str, str, str], ...]] = (
     (rf"masked_fraction_{_BAND}", "", "fraction of the profile on masked pixels"),
     (r"fit_flags", "", "bits of skyloom.flags.FitFlag"),
     (r"fit_snr", "", "signal-to-noise of all bands"),
+    (r"unmodelled_snr.*", "", "S/N of light nearby that no model has, all bands; 0: none above 5"),
     (r"fit_evaluations", "", "times that the model of the source was computed"),
     (r"group_size", "", "sources of its blend group"),
     (r"neighbour_row", "", "row of the neighbour that it is hardest to tell from"),

@@ -44,6 +44,7 @@ from .report_flags import report_flags
 from .report_meta import add_psf, hit_limit, patch_meta, psf_audit
 from .single_band import FitPart, join_band_fits
 from .structured import add_structure
+from .unmodelled import add_unmodelled
 
 __all__ = ["ReportPatch"]
 
@@ -180,6 +181,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         add_quality(fit, patch, state, found=found, local=local, flags=flags)
         add_blends(fit, patch, state, found, local)
         add_structure(fit, patch, state, found, local, prepared=prepared)
+        add_unmodelled(fit, patch, state, local, prepared=prepared, noise=part.sky)
         if (radius := self.config.skyloom.aperture_radius) is not None:
             add_apertures(
                 fit, patch, state, local, prepared=prepared, radius=radius, noise=part.sky

@@ -14,7 +14,7 @@ from skyloom.scene import NoiseCorrelation, SceneState, measure_apertures
 from .patch_scene import PatchScene
 from .report_columns import Columns
 
-__all__ = ["add_apertures"]
+__all__ = ["add_apertures", "variance_factors"]
 
 
 def add_apertures(
@@ -51,7 +51,7 @@ def add_apertures(
         prepared,
         radius=pixels,
         sky_err=patch.sky.error_at(x, y),
-        variance_factor=_factors(noise, pixels, patch.fwhm),
+        variance_factor=variance_factors(noise, pixels, patch.fwhm),
     )
     for b, band in enumerate(patch.bands):
         total_err = np.hypot(np.asarray(fit[f"FLUXERR_{band}_fit"]), found.difference_err[:, b])
@@ -62,7 +62,7 @@ def add_apertures(
         fit[f"appull_{band}"] = found.difference[:, b] / found.difference_err[:, b]
 
 
-def _factors(
+def variance_factors(
     noise: Mapping[str, npt.NDArray[Any]], radius: Floats, fwhm: Floats
 ) -> tuple[Floats, Floats]:
     """Return by what correlated noise widens the variance of apertures and of PSF-weighted sums."""
