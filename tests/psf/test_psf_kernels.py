@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skyloom.psf._assemble import _nodes
 from skyloom.psf._grid import fine_grid, star_grid
 from skyloom.psf._moffat_fit import centred_moffats, fit_moffats, moffat_stamps
 from skyloom.psf._moffat_nb import moffat_normal
-from skyloom.psf._polar import accumulate, polar_basis
+from skyloom.psf._polar import PolarEquations, accumulate, fit_polar, polar_basis
 from skyloom.psf._regress import fit_shape_field, mode_of, orthonormal_terms
 from skyloom.psf._starfit import StarModel, mask_asymmetric, refine_stars
+from skyloom.psf._starfit_nb import star_equations, stepped
 from skyloom.psf._stars import StarState
+from skyloom.psf._wings_nb import ring_weights, wing_sums
+from skyloom.psf.field import monomials
 
 SIDE = 31
 CENTRE = np.arange(SIDE) - SIDE // 2.0
@@ -304,3 +308,121 @@ def test_a_step_across_the_field_asks_for_a_local_correction():
         return np.sqrt(((f.shapes(u, v)[:, 0] - 1.3 - step) ** 2).mean())
 
     assert error(field) < 0.6 * error(smooth)
+
+
+def test_star_equations_against_dense_algebra():
+    rng = np.random.default_rng(6)
+    data, by_x, by_y = (rng.normal(size=(2, 9, 9)) for _ in range(3))
+    unit, ivar = rng.normal(0.1, 0.2, size=data.shape), rng.uniform(0.1, 1.0, size=data.shape)
+    ivar[0, 3, 4] = 0.0
+    flux, pedestal = np.array([30.0, -2.0]), np.array([0.5, -1.0])
+    light, residual, weight = (np.empty_like(data) for _ in range(3))
+    normal, right = np.empty((2, 4, 4)), np.empty((2, 4))
+    star_equations(
+        data, ivar, unit, by_x, by_y, flux, pedestal, 0.3, 0.02, light, residual, weight, normal,
+        right,
+    )  # fmt: skip
+    own = flux[:, None, None] * unit
+    star = np.maximum(own, 0.0)
+    np.testing.assert_allclose(light, own)
+    np.testing.assert_allclose(
+        weight, ivar / (1 + ivar * (0.3 * star + (0.02 * star) ** 2)), rtol=1e-12
+    )
+    np.testing.assert_allclose(residual, data - own - pedestal[:, None, None], rtol=1e-9)
+    step = rng.normal(size=(2, 4))
+    for s in range(2):
+        jac = np.stack([unit[s], np.ones((9, 9)), flux[s] * by_x[s], flux[s] * by_y[s]])
+        flat = jac.reshape(4, -1)
+        np.testing.assert_allclose(normal[s], (flat * weight[s].ravel()) @ flat.T, rtol=1e-9)
+        np.testing.assert_allclose(right[s], flat @ (weight[s] * residual[s]).ravel(), rtol=1e-9)
+    before, left = light.copy(), residual.copy()
+    stepped(unit, by_x, by_y, flux, step, light, residual)
+    for s in range(2):
+        change = step[s, 0] * unit[s] + flux[s] * (step[s, 2] * by_x[s] + step[s, 3] * by_y[s])
+        np.testing.assert_allclose(light[s], before[s] + change)
+        np.testing.assert_allclose(residual[s], left[s] - change - step[s, 1])
+
+
+def test_sums_over_rings_against_plain_numpy():
+    rng = np.random.default_rng(7)
+    side, x, y, radius = 41, 20.3, 19.8, np.array([4.0, 7.0, 12.0, 18.0])
+    data = rng.normal(size=(side, side)).astype(np.float32)
+    data[30, 12], data[10, 25] = 9.0, -9.0  # one of them takes its neighbours along
+    weight = rng.uniform(0.5, 1.0, size=data.shape).astype(np.float32)
+    weight[5:9, 20] = 0.0
+    light = rng.uniform(0.0, 0.5, size=data.shape)
+    w, values, room = (
+        np.empty(data.shape),
+        np.empty(data.size, np.float32),
+        np.empty((41, 41), "u1"),
+    )
+    n = ring_weights(data, weight, light, x, y, radius[0], radius[-1], w, values)
+    yy, xx = np.indices(data.shape)
+    distance = np.hypot(xx - x, yy - y)
+    inside = (distance > 4.0) & (distance <= 18.0) & (weight > 0)
+    assert n == inside.sum()
+    assert sorted(values[:n]) == sorted(data[inside])
+    np.testing.assert_allclose(w, np.where(inside, weight / (1 + weight * light), 0.0), rtol=1e-6)
+    own, cross, sums = np.zeros((4, 4)), np.zeros(4), np.zeros(4)
+    total, amount = wing_sums(data, w, 0.0, 5.0, x, y, radius, room, own, cross, sums)
+    kept = np.where(inside, w, 0.0)
+    kept[29:32, 11:14] = 0.0
+    kept[10, 25] = 0.0
+    hats = np.stack([np.interp(distance, radius, row) for row in np.eye(4)]).reshape(4, -1)
+    np.testing.assert_allclose(own, (hats * kept.ravel()) @ hats.T, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(cross, hats @ kept.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(sums, hats @ (kept * data).ravel(), rtol=1e-6, atol=1e-6)
+    assert (total, amount) == pytest.approx((kept.sum(), (kept * data).sum()), rel=1e-6)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 5, 6])
+def test_nodes_are_as_many_as_terms_and_nearly_the_best(degree):
+    """A polynomial through them errs little more than the best one does."""
+    u, v = _nodes(degree)
+    terms = monomials(u, v, degree=degree)
+    assert terms.shape[0] == terms.shape[1]
+
+    def shape(u, v):
+        return np.exp(0.3 * u - 0.2 * u * v + 0.1 * v**2)
+
+    grid = np.linspace(-1, 1, 41)
+    gu, gv = (a.ravel() for a in np.meshgrid(grid, grid))
+    dense = monomials(gu, gv, degree=degree)
+    error = np.abs(dense @ np.linalg.solve(terms, shape(u, v)) - shape(gu, gv)).max()
+    best = np.linalg.lstsq(dense, shape(gu, gv), rcond=None)[0]
+    # their Lebesgue constants grow like the square of the logarithm of the degree: 3 to 5 here
+    assert error < 4.0 * np.abs(dense @ best - shape(gu, gv)).max()
+
+
+def equations_of_stars(n, basis, rng, truth):
+    """Return equations of stars whose corrections are ``truth`` (n, B), and noise of one sigma."""
+    root = rng.normal(size=(n, basis.size, basis.size)) * 300.0 / np.sqrt(basis.size)
+    normal = root @ root.transpose(0, 2, 1)
+    noise = (root @ rng.normal(size=(n, basis.size, 1)))[:, :, 0]
+    return PolarEquations(
+        normal=normal,
+        right=(normal @ truth[:, :, None])[:, :, 0] + noise,
+        current=np.zeros((n, basis.size)),
+        shift=np.zeros((n, 4)),
+        gain=np.zeros((n, 4, basis.size)),
+    )
+
+
+@pytest.mark.parametrize("varies", [False, True])
+def test_the_order_of_the_correction_is_found_and_its_widths_are_handed_on(varies):
+    rng = np.random.default_rng(8)
+    n = 60
+    u, v = rng.uniform(-1, 1, (2, n))
+    basis = polar_basis(fwhm=4.0, side=31, shape=np.array([1.3, 0.0, 0.0]), beta=3.0)
+    # what moves or brightens a star is held back: such corrections are none
+    free = np.eye(basis.size) - np.linalg.pinv(basis.gauge) @ basis.gauge
+    constant, slope = (free @ rng.normal(0.0, 0.02, basis.size) for _ in range(2))
+    truth = constant + (u if varies else 0.0 * u)[:, None] * slope
+    equations = equations_of_stars(n, basis, rng, truth)
+    fit = fit_polar(basis, equations, u, v, np.ones(n), orders=[0, 1])
+    assert fit.order == int(varies)
+    again = fit_polar(basis, equations, u, v, np.ones(n), orders=[fit.order], previous=fit)
+    for found in (fit, again):
+        error = monomials(u, v, degree=found.order) @ found.images - truth
+        assert np.abs(error).max() < 0.15 * np.abs(truth).max()
+    assert np.abs(again.images - fit.images).max() < 1e-3  # a tenth of what is found

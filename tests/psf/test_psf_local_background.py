@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skyloom.psf import MoffatPsf, annulus_radii, cut_stars, without_local_background
+from skyloom.psf import (
+    MoffatPsf,
+    annulus_background,
+    annulus_radii,
+    cut_stars,
+    without_local_background,
+)
 
 SIDE = 61
 
@@ -61,3 +67,20 @@ def test_too_few_pixels_give_zero():
     assert not background.is_measured.any()
     assert np.array_equal(found.data, stars([7.0]).data)
     assert level(stars([7.0]).rows(np.zeros(0, int)))[1].as_dict()["local_bkg_median"] is None
+
+
+@pytest.mark.parametrize("clip_sigma", [1.0, 3.0, 50.0])
+def test_clipping_is_that_of_the_textbook(clip_sigma):
+    """Median and deviation of what is left, five times at most."""
+    rng = np.random.default_rng(4)
+    stamp = (100.0 + rng.standard_t(2, size=(SIDE, SIDE))).astype(np.float32)
+    good = rng.uniform(size=stamp.shape) > 0.1
+    options = {"rin": 12.0, "rout": 25.0, "min_pixels": 30}
+    found = annulus_background(stamp, good, clip_sigma=clip_sigma, **options)
+    r = np.hypot(*(np.indices(stamp.shape) - SIDE // 2))
+    left = good & (r >= 12.0) & (r <= 25.0)
+    for _ in range(5):
+        values = stamp[left].astype(np.float64)
+        left &= np.abs(stamp - np.median(values)) <= clip_sigma * values.std()
+    np.testing.assert_array_equal(found.used, left)
+    assert found.level == pytest.approx(np.median(stamp[left].astype(np.float64)))

@@ -204,6 +204,21 @@ def test_models_are_clipped_at_the_frame(small_psf: PixelPsf) -> None:
     assert large.sum() == pytest.approx(400.0 * small_psf.basis.sum(), rel=1e-5)
 
 
+def test_models_in_boxes_are_cut_out_of_the_frame(small_psf: PixelPsf) -> None:
+    sources = Sources.create(np.array([STAR, EXP]), [22.3, 40.0], [30.2, 18.6], r=3.0)
+    scene = ScenePass([blank((64, 72), small_psf)], sources, FitOptions())
+    state = SceneState.start(sources, 1)
+    state.flux[:] = [[1000.0], [500.0]]
+    corners = np.array([[-4, 15], [30, 5]])  # the first box begins outside the frame
+    found = scene.models_of(state, np.arange(2), 0, corners, (31, 31))
+    for row, (x0, y0) in enumerate(corners):
+        whole = scene.model_of(state, row, 0, (0, 0), (64, 72))
+        left = max(0, x0)
+        part = whole[y0 : y0 + 31, left : x0 + 31]
+        np.testing.assert_array_equal(found[row][:, left - x0 :], part)
+        assert part.sum() > 100.0
+
+
 def test_a_source_far_outside_adds_nothing(small_psf: PixelPsf) -> None:
     sources = Sources.create(np.array([STAR]), np.array([-4000.0]), np.array([1e5]))
     (model,) = render_scene([blank((40, 40), small_psf)], sources, np.array([[1e6]]))

@@ -68,17 +68,19 @@ def assemble(
     degree = 2 * field.order + max(correction.order, 0)
     u, v = _nodes(degree)
     stamps, _, _ = family(u, v, field.smooth(u, v))
-    images = np.linalg.pinv(monomials(u, v, degree=degree)) @ stamps
+    by_term: Floats = np.asarray(np.linalg.inv(monomials(u, v, degree=degree)), np.float64)
     edge = _taper(side, oversampling)
+    stamps *= edge
     cells = None
     if field.length > 0:
         t = (np.arange(_CELLS) + 0.5) * 2.0 / _CELLS - 1.0
         v, u = (a.ravel() for a in np.meshgrid(t, t, indexing="ij"))
         cells, _, _ = family(u, v, field.shapes(u, v))
-        cells -= monomials(u, v, degree=degree) @ images
         cells *= edge
+        cells -= monomials(u, v, degree=degree) @ by_term @ stamps
     psf = _compressed(
-        images * edge,
+        stamps,
+        by_term,
         cells,
         degree=degree,
         shape=shape,
@@ -107,12 +109,16 @@ def assemble(
 
 
 def _nodes(degree: int) -> tuple[Floats, Floats]:
-    """Chebyshev nodes of the field: the images follow the shapes to 1e-5 of the peak."""
+    """Padua points: as many as terms, and near to the best polynomial that there is.
+
+    Caliari, De Marchi & Vianello 2005, Appl. Math. Comput. 165, 261.
+    """
     if degree == 0:
         return np.zeros(1), np.zeros(1)
-    t = np.cos(np.pi * (np.arange(degree + 2) + 0.5) / (degree + 2))
-    u, v = np.meshgrid(t, t)
-    return u.ravel(), v.ravel()
+    u = np.cos(np.pi * np.arange(degree + 1) / degree)
+    v = np.cos(np.pi * np.arange(degree + 2) / (degree + 1))
+    i, j = np.nonzero((np.arange(degree + 1)[:, None] + np.arange(degree + 2)) % 2 == 0)
+    return u[i], v[j]
 
 
 def _wing_scale(basis: PolarBasis, correction: PolarFit) -> tuple[float, float]:
@@ -133,7 +139,8 @@ def _taper(side: int, oversampling: int) -> Floats:
 
 
 def _compressed(
-    images: Floats,
+    stamps: Floats,
+    by_term: Floats,
     cells: Floats | None,
     *,
     degree: int,
@@ -141,29 +148,34 @@ def _compressed(
     fwhm: float,
     oversampling: int,
 ) -> FieldPsf:
-    """Keep the few directions in which the PSF varies: singular vectors of the family."""
+    """Keep the few directions in which the PSF varies: singular vectors of the family.
+
+    ``by_term @ stamps`` are the images of the monomials.  All that is looked at are sums of
+    ``stamps`` and ``cells``, and the algebra is done with their weights.
+    """
     nodes = np.linspace(-1.0, 1.0, 9)
     u, v = (a.ravel() for a in np.meshgrid(nodes, nodes))
     spread = np.asarray(np.linalg.qr(monomials(u, v, degree=degree), mode="r")) / 9.0
-    stacks = [spread @ images]
+    weights = spread @ by_term
+    products = stamps @ stamps.T
     if cells is not None:
-        stacks.append(cells)
+        between, n = stamps @ cells.T, len(cells)
+        products = np.block([[products, between], [between.T, cells @ cells.T]])
+        none = np.zeros((len(weights), n))
+        weights = np.block([[weights, none], [none.T, np.eye(n) / math.sqrt(n)]])
+    gram = weights @ products @ weights.T
     # Eigenvectors of the small Gram matrix: much cheaper than a decomposition of the images.
-    scale = np.concatenate([np.full(len(s), len(s) ** -0.5) for s in stacks])
-    scale[: len(stacks[0])] = 1.0
-    gram = np.block([[a @ b.T for b in stacks] for a in stacks]) * np.outer(scale, scale)
     power, left = np.linalg.eigh(gram)
     keep = np.flatnonzero(power > (_KEEP**2) * power[-1])[::-1]
-    mixing = (scale[:, None] * left[:, keep] / np.sqrt(power[keep])).T
-    parts = np.split(mixing, [len(stacks[0])], axis=1)
-    basis = parts[0] @ stacks[0]
+    mixing = (left[:, keep] / np.sqrt(power[keep])).T @ weights
+    basis = mixing[:, : len(stamps)] @ stamps
     if cells is not None:
-        basis += parts[1] @ cells
+        basis += mixing[:, len(stamps) :] @ cells
     basis *= np.where(basis.sum(axis=1) < 0, -1.0, 1.0)[:, None]
-    side = math.isqrt(images.shape[1])
+    side = math.isqrt(stamps.shape[1])
     return FieldPsf(
         basis=basis.reshape(-1, side, side).astype(np.float32),
-        polynomial=np.ascontiguousarray(basis @ images.T),
+        polynomial=np.ascontiguousarray(basis @ stamps.T @ by_term.T),
         cells=None if cells is None else (basis @ cells.T).reshape(-1, _CELLS, _CELLS),
         shape=shape,
         fwhm=fwhm,

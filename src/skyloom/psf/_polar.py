@@ -27,13 +27,22 @@ from ._regress import SINGULAR, orthonormal_terms
 from ._stars import StarState, StarStep
 from .field import monomials, n_monomials
 
-__all__ = ["PolarBasis", "PolarEquations", "PolarFit", "accumulate", "fit_polar", "polar_basis"]
+__all__ = [
+    "PolarBasis",
+    "PolarEquations",
+    "PolarFit",
+    "accumulate",
+    "fit_polar",
+    "no_correction",
+    "polar_basis",
+]
 
 _MAX_M = 4
 _OUTER_M, _OUTER = 2, 2.2  # highest multipole beyond this many FWHM
 _ZONES = (0.75, 1.5, 3.0, 6.0)  # FWHM; borders of the radial zones that share a prior width
 _START_WIDTH = 0.03  # relative correction expected before the data speak
 _ROUNDS = 5  # of the prior widths; they change by less than 10 % after
+_MORE_ROUNDS = 2  # where an earlier fit has left widths
 _FOLDS = 5
 _GAUGE = 1e-3  # relative flux and shift [pix] that a correction may make
 
@@ -195,7 +204,14 @@ class PolarFit:
     order: int  # -1 for none
     images: Floats  # (T, B) coefficients of the monomials u**i v**j
     variance: Floats  # (T, B) of the orthonormal terms: (0) is that of the field average
+    width: Floats  # (T, B) prior variances that were learnt
     scores: dict[str, float]  # change of the left-out chi-square per star against none
+
+
+def no_correction(basis: PolarBasis) -> PolarFit:
+    """Return what stands for no correction at all."""
+    none = np.zeros((1, basis.size))
+    return PolarFit(order=-1, images=none, variance=none, width=none, scores={})
 
 
 def fit_polar(
@@ -206,6 +222,7 @@ def fit_polar(
     weight: Floats,
     *,
     orders: list[int],
+    previous: PolarFit | None = None,
 ) -> PolarFit:
     """Fit the correction of the order that predicts left-out stars best.
 
@@ -215,34 +232,39 @@ def fit_polar(
         Weight of each star in the core; makes the polynomials orthonormal, ranks the folds.
     orders : list of int
         Orders to choose from, rising; one alone is taken without a test, none gives none.
+    previous : PolarFit, optional
+        An earlier round, whose prior widths are taken over.
     """
-    none = np.zeros((1, basis.size))
-    best = PolarFit(order=-1, images=none, variance=none, scores={})
+    best = no_correction(basis)
     scores: dict[str, float] = {}
     loss = np.zeros(u.size)
     for order in orders:
         if order and np.linalg.cond(monomials(u, v, degree=order)) > SINGULAR:
             break  # the stars do not cover the field
         values, mixing = orthonormal_terms(u, v, degree=order, weight=weight)
-        found, width, variance = _solve(basis, equations, values, order, None)
-        fit = PolarFit(order=order, images=mixing @ found, variance=variance, scores=scores)
+        pooled = _pooled(equations, values)
+        known = previous.width if previous is not None and previous.order == order else None
+        found, width, variance = _solve(basis, pooled, order, known)
+        fit = PolarFit(
+            order=order, images=mixing @ found, variance=variance, width=width, scores=scores
+        )
         if len(orders) == 1:
             return fit
-        now = _left_out(basis, equations, values, weight=weight, order=order, width=width)
+        now = _left_out(basis, equations, values, pooled, weight=weight, width=width)
         scores[f"correction_{order}"] = float(now.mean())
         gain = loss - now
         if gain.mean() > gain.std() / np.sqrt(max(gain.size - 1, 1)):
             best, loss = fit, now
-    return PolarFit(order=best.order, images=best.images, variance=best.variance, scores=scores)
+    return replace(best, scores=scores)
 
 
 def _left_out(
     basis: PolarBasis,
     equations: PolarEquations,
     values: Floats,
+    pooled: tuple[Floats, Floats],
     *,
     weight: Floats,
-    order: int,
     width: Floats,
 ) -> Floats:
     """Change of chi-square of each star by a correction made without it and its fold."""
@@ -250,53 +272,78 @@ def _left_out(
     rank = np.argsort(-weight, kind="stable")
     for fold in range(min(_FOLDS, weight.size)):
         held = rank[fold::_FOLDS]
-        kept = values.copy()
-        kept[held] = 0.0
-        found, _, _ = _solve(basis, equations, kept, order, width)
-        own = values[held] @ found
-        bent = np.einsum("nab,nb->na", equations.normal[held], own)
+        own_normal, own_right = _pooled(equations, values, held)
+        rest = pooled[0] - own_normal, pooled[1] - own_right
+        root = np.sqrt(width.reshape(-1))
+        factor = _factor(basis, rest[0], root)
+        found = root * cho_solve(factor, root * rest[1], check_finite=False)
+        own = values[held] @ found.reshape(width.shape)
+        bent = (equations.normal[held] @ own[:, :, None])[:, :, 0]
         loss[held] = (own * (bent - 2.0 * equations.right[held])).sum(axis=1)
     return loss
 
 
+def _pooled(
+    equations: PolarEquations, terms: Floats, stars: Ints | slice = slice(None)
+) -> tuple[Floats, Floats]:
+    """Return the equations of some stars for all coefficients, (T B, T B) and (T B,)."""
+    terms = terms[stars]
+    n_stars, n_terms = terms.shape
+    size = equations.right.shape[1]
+    normal = np.empty((n_terms, size, n_terms, size))
+    low, high = np.tril_indices(n_terms)[::-1]
+    products = (terms[:, low] * terms[:, high]).T @ equations.normal[stars].reshape(n_stars, -1)
+    for a, b, block in zip(low, high, products.reshape(-1, size, size), strict=True):
+        normal[a, :, b] = normal[b, :, a] = block  # blocks are symmetric themselves
+    right = terms.T @ equations.right[stars]
+    return normal.reshape(n_terms * size, -1), right.reshape(-1)
+
+
+def _factor(basis: PolarBasis, normal: Floats, root: Floats) -> tuple[Floats, bool]:
+    """Return the Cholesky factor of the equations in units of the prior widths ``root``."""
+    scaled = normal * root[:, None]
+    scaled *= root
+    size = basis.size
+    # What changes only flux or position belongs to the stars; left free it would wander.
+    fixed = (basis.gauge.T @ basis.gauge) / _GAUGE**2
+    for start in range(0, root.size, size):
+        own = slice(start, start + size)
+        scaled[own, own] += fixed * np.outer(root[own], root[own])
+    np.einsum("ii->i", scaled)[:] += 1.0
+    # The transpose is the same matrix, in the order of memory that needs no copy.
+    factor: tuple[Floats, bool] = cho_factor(
+        scaled.T, lower=True, overwrite_a=True, check_finite=False
+    )
+    return factor
+
+
 def _solve(
-    basis: PolarBasis, equations: PolarEquations, terms: Floats, order: int, width: Floats | None
+    basis: PolarBasis,
+    pooled: tuple[Floats, Floats],
+    order: int,
+    width: Floats | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """Return coefficients, prior variances and posterior variances, each (T, B).
 
-    With prior variances ``width`` given, posterior variances are left at 0.
+    The prior variances are learnt, from where ``width`` left them if that is given.
     """
     n_terms, size = n_monomials(order), basis.size
     degree = np.array([d for d in range(order + 1) for _ in range(d + 1)])
-    products = np.einsum("nt,ns->tsn", terms, terms).reshape(n_terms**2, -1)
-    normal = products @ equations.normal.reshape(terms.shape[0], -1)
-    normal = normal.reshape(n_terms, n_terms, size, size).transpose(0, 2, 1, 3)
-    normal = normal.reshape(n_terms * size, n_terms * size)
-    right = (terms.T @ equations.right).reshape(-1)
+    normal, right = pooled
     group = (basis.group[None, :] + (basis.group.max() + 1) * degree[:, None]).reshape(-1)
     count = np.maximum(np.bincount(group), 1)
-    learn = width is None
-    # What changes only flux or position belongs to the stars; left free it would wander.
-    fixed = (basis.gauge.T @ basis.gauge) / _GAUGE**2
-    for t in range(n_terms):
-        normal[t * size : (t + 1) * size, t * size : (t + 1) * size] += fixed
     prior = np.full(group.size, _START_WIDTH**2) if width is None else width.reshape(-1)
-    variance = np.zeros(group.size)
-    for _ in range(_ROUNDS if learn else 1):
+    for _ in range(_ROUNDS if width is None else _MORE_ROUNDS):
         root = np.sqrt(prior)
-        scaled = normal * root[:, None] * root[None, :]
-        np.einsum("ii->i", scaled)[:] += 1.0
-        factor = cho_factor(scaled, lower=True, overwrite_a=True, check_finite=False)
+        factor = _factor(basis, normal, root)
         solution = root * cho_solve(factor, root * right, check_finite=False)
-        width = prior
-        if learn:
-            # The diagonal of the inverse is the sum of squares of the columns of inv(L).
-            half = np.tril(dtrtri(factor[0], lower=1, overwrite_c=1)[0])
-            shrunk = np.einsum("ij,ij->j", half, half)
-            variance = prior * shrunk
-            # MacKay 1992: power over the number of functions that the data determine
-            power = np.bincount(group, solution**2).astype(np.float64)
-            power /= np.maximum(np.bincount(group, 1.0 - shrunk), 1e-3 * count)
-            prior = np.clip(power, 1e-9, 1.0)[group]
+        # The diagonal of the inverse is the sum of squares of the columns of inv(L).
+        half = np.tril(dtrtri(factor[0], lower=1, overwrite_c=1)[0])
+        shrunk = np.einsum("ij,ij->j", half, half)
+        used, variance = prior, prior * shrunk
+        # MacKay 1992: power over the number of functions that the data determine
+        power = np.bincount(group, solution**2).astype(np.float64)
+        power /= np.maximum(np.bincount(group, 1.0 - shrunk), 1e-3 * count)
+        prior = np.clip(power, 1e-9, 1.0)[group]
     shape = (n_terms, size)
-    return solution.reshape(shape), np.asarray(width).reshape(shape), variance.reshape(shape)
+    return solution.reshape(shape), used.reshape(shape), variance.reshape(shape)

@@ -10,7 +10,7 @@ from skyloom._types import Bools, Floats, Ints
 
 from ._grid import Grid, star_grid
 from ._moffat_fit import MoffatFits
-from ._polar import PolarFit, accumulate, fit_polar, polar_basis
+from ._polar import PolarFit, accumulate, fit_polar, no_correction, polar_basis
 from ._regress import ShapeField
 from ._starfit import StarModel, mask_deviant, refine_stars
 from ._stars import StarState, StarStep
@@ -63,7 +63,9 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
     weight, bad = clean, np.zeros(clean.shape, dtype=bool)
     model, state = _start(work, fits, field, flags)
     used, scores = field.kept, {}
-    orders = [k for k in range(o.max_order + 1) if k == 0 or _enough(used, k)]
+    correction = no_correction(model.basis)
+    highest = o.max_order if o.varying_correction else 0
+    orders = [k for k in range(highest + 1) if k == 0 or _enough(used, k)]
     for turn in range(o.iterations):
         before = state
         rough = _MODEL_ERRORS[turn] if turn < len(_MODEL_ERRORS) else 0.0
@@ -74,7 +76,15 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
         bad = mask_deviant(step, clean, grid, core=1.2 * work.fwhm)
         weight = np.where(bad, 0.0, clean)
         correction, state = _correction(
-            work, step, before, model, grid=grid, used=used, bad=bad, orders=orders
+            work,
+            step,
+            before,
+            model,
+            grid=grid,
+            used=used,
+            bad=bad,
+            orders=orders,
+            previous=correction,
         )
         if correction.scores:
             scores = correction.scores
@@ -159,6 +169,7 @@ def _correction(
     used: Bools,
     bad: Bools,
     orders: list[int],
+    previous: PolarFit,
 ) -> tuple[PolarFit, StarState]:
     """Fit the correction to the used stars, and move them along with it."""
     state = step.state
@@ -179,7 +190,7 @@ def _correction(
         current=model.correction[rows] if model.correction is not None else none,
     )
     u, v = work.u[rows], work.v[rows]
-    fit = fit_polar(model.basis, equations, u, v, weight[rows], orders=orders)
+    fit = fit_polar(model.basis, equations, u, v, weight[rows], orders=orders, previous=previous)
     own = monomials(u, v, degree=max(fit.order, 0)) @ fit.images
     return fit, state.replaced(rows, equations.follow(step.state, own))
 

@@ -12,6 +12,7 @@ from skyloom._types import Bools, Floats
 from ._grid import Grid
 from ._moffat_fit import moffat_stamps
 from ._polar import PolarBasis
+from ._starfit_nb import star_equations, stepped
 from ._stars import StarState, StarStep
 from .models import stamp_radius
 
@@ -44,7 +45,7 @@ def refine_stars(
     model_error: float,
 ) -> StarStep:
     """Move all stars by one Gauss-Newton step in flux, pedestal, x and y."""
-    n, size = data.shape[0], grid.size
+    n = data.shape[0]
     moffat, by_x, by_y = moffat_stamps(
         model.shape,
         beta=model.beta,
@@ -58,24 +59,30 @@ def refine_stars(
         # The derivatives of the correction are left out: they only steer the step.
         unit = moffat.copy()
         model.basis.apply(unit, model.correction, x=state.dx, y=state.dy, centre=grid.centre)
-    flux = state.flux[:, None, None]
-    light = flux * unit
-    star = np.maximum(light, 0.0)
-    w = weight / (1.0 + weight * (source_variance * star + (model_error * star) ** 2))
-    residual = data - light - state.pedestal[:, None, None]
-    jac = np.empty((n, 4, size * size))
-    jac[:, 0] = unit.reshape(n, -1)
-    jac[:, 1] = 1.0
-    jac[:, 2] = (flux * by_x).reshape(n, -1)
-    jac[:, 3] = (flux * by_y).reshape(n, -1)
-    weighted = jac * w.reshape(n, 1, -1)
-    normal = weighted @ jac.transpose(0, 2, 1)
+    light, residual, w = (np.empty_like(moffat) for _ in range(3))
+    normal, right = np.empty((n, 4, 4)), np.empty((n, 4))
+    star_equations(
+        data,
+        weight,
+        unit,
+        by_x,
+        by_y,
+        state.flux,
+        state.pedestal,
+        source_variance,
+        model_error,
+        light,
+        residual,
+        w,
+        normal,
+        right,
+    )
     diagonal = np.einsum("nii->ni", normal)
     diagonal += 1e-9 * diagonal + 1e-30
     inverse = np.linalg.inv(normal)
-    step = (inverse @ (weighted @ residual.reshape(n, -1, 1)))[:, :, 0]
+    step: Floats = (inverse @ right[:, :, None])[:, :, 0]
     step[:, 2:] = np.clip(step[:, 2:], -0.3, 0.3)
-    change = (step[:, None, :] @ jac).reshape(residual.shape)
+    stepped(unit, by_x, by_y, state.flux, step, light, residual)
     after = StarState(
         flux=state.flux + step[:, 0],
         pedestal=state.pedestal + step[:, 1],
@@ -85,8 +92,8 @@ def refine_stars(
     )
     return StarStep(
         state=after,
-        light=light + change - step[:, 1, None, None],
-        residual=residual - change,
+        light=light,
+        residual=residual,
         weight=w,
         moffat=moffat,
         unit=unit,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,23 +73,53 @@ def annulus_background(
     rin, rout, clip_sigma, min_pixels
         As of `without_local_background`.
     """
-    inner, outer = annulus_radii(stamp.shape[0], rin=rin, rout=rout)
-    radius = stamp_radius(stamp.shape[0])
-    ring = good & np.isfinite(stamp) & (radius >= inner) & (radius <= outer)
+    ring = _ring(stamp.shape[0], rin, rout) & good & np.isfinite(stamp)
     values = stamp[ring]
-    used = np.ones(values.size, np.bool_)
-    for _ in range(_ROUNDS):
-        if used.sum() < max(1, min_pixels):
-            break
-        some = values[used].astype(np.float64)
-        kept = used & (np.abs(values - np.median(some)) <= clip_sigma * some.std())
-        if kept.sum() == used.sum():
-            break
-        used = kept
-    ring[ring] = used
-    if used.sum() < max(1, min_pixels):
+    # What clipping leaves is a part of the sorted values without a gap: its sums are differences.
+    ranked = np.sort(values.astype(np.float64))
+    if ranked.size < max(1, min_pixels):
         return AnnulusBackground(level=0.0, used=ring, is_measured=False)
-    return AnnulusBackground(level=float(np.median(values[used])), used=ring, is_measured=True)
+    offset = ranked - ranked[ranked.size // 2]
+    sums = np.concatenate([[0.0], np.cumsum(offset)])
+    squares = np.concatenate([[0.0], np.cumsum(offset**2)])
+    low, high = 0, ranked.size
+    for _ in range(_ROUNDS):
+        number = high - low
+        if number < max(1, min_pixels):
+            break
+        mean = (sums[high] - sums[low]) / number
+        power = (squares[high] - squares[low]) / number - mean**2
+        limit = clip_sigma * math.sqrt(max(power, 0.0))
+        median = _middle(ranked, low, high)
+        # inside the old limits: the median moves
+        first = max(low, int(np.searchsorted(ranked, median - limit, side="left")))
+        last = min(high, int(np.searchsorted(ranked, median + limit, side="right")))
+        if (first, last) == (low, high):
+            break
+        low, high = first, last
+    if high > low:
+        ring[ring] = (values >= ranked[low]) & (values <= ranked[high - 1])
+    else:
+        ring[:] = False
+    if high - low < max(1, min_pixels):
+        return AnnulusBackground(level=0.0, used=ring, is_measured=False)
+    return AnnulusBackground(level=_middle(ranked, low, high), used=ring, is_measured=True)
+
+
+@lru_cache(maxsize=8)
+def _ring(side: int, rin: float, rout: float) -> Bools:
+    """Return the pixels of an annulus."""
+    inner, outer = annulus_radii(side, rin=rin, rout=rout)
+    radius = stamp_radius(side)
+    ring = np.asarray((radius >= inner) & (radius <= outer))
+    ring.flags.writeable = False
+    return ring
+
+
+def _middle(ranked: Floats, low: int, high: int) -> float:
+    """Return the median of a part of sorted values."""
+    n = low + high
+    return 0.5 * float(ranked[(n - 1) // 2] + ranked[n // 2])
 
 
 def without_local_background(

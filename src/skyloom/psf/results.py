@@ -50,6 +50,8 @@ class BuilderOptions:
         Stars needed for each polynomial term of size and ellipticity.
     local : bool
         Allow a local correction of size and ellipticity where left-out stars ask for it.
+    varying_correction : bool
+        Allow what no Moffat describes to vary over the field where left-out stars ask for it.
     iterations : int
         Rounds of fitting stars and correction, at most.
     min_snr : float
@@ -79,6 +81,7 @@ class BuilderOptions:
     max_order: int = 2
     stars_per_term: float = 3.0
     local: bool = True
+    varying_correction: bool = True
     iterations: int = 6
     min_snr: float = 15.0
     clip_sigma: float = 4.5

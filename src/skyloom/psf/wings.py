@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import maximum_filter
 
-from skyloom._types import Bools, Floats
+from skyloom._types import Bools, Floats, Pixels
 
+from ._wings_nb import ring_weights, wing_sums
 from .cutouts import StarCutouts
 from .field import FieldPsf
 from .models import stamp_radius
@@ -97,19 +97,21 @@ def measure_wings(
     if built is not None:  # with the wings the rest of the light became less
         known = _azimuthal(built, radius) / flux_ratio(built, psf)
     before = _azimuthal(psf, radius) - known
-    normal = np.zeros((len(flux), _NODES, _NODES))
-    right = np.zeros((len(flux), _NODES))
-    for s, amount in enumerate(flux):
-        offset = residuals.x[s] - residuals.x0[s], residuals.y[s] - residuals.y0[s]
-        model = amount * psf.stamp_at(float(residuals.x[s]), float(residuals.y[s]))
-        normal[s], right[s] = _equations(
-            residuals.data[s].astype(np.float64),
-            residuals.weight[s].astype(np.float64),
-            offset,
+    models = _models(psf, residuals, flux)
+    pairs = [
+        _equations(
+            residuals.data[s],
+            residuals.weight[s],
+            (residuals.x[s] - residuals.x0[s], residuals.y[s] - residuals.y0[s]),
             radius,
-            flux=float(amount),
-            light=source_variance * np.maximum(_fitted(model, residuals.side), 0.0),
+            flux=float(flux[s]),
+            light=source_variance * np.maximum(models[s], 0.0),
         )
+        for s in range(len(flux))
+    ]
+    if not pairs:
+        return None
+    normal, right = (np.stack(parts) for parts in zip(*pairs, strict=True))
     right = right + normal @ before  # as if the models had no wings yet
     expected, place = _expected(radius, psf.fwhm), np.log(radius)
     normal, right = _limited(normal, right, _OWN**2 * _prior(expected, place))
@@ -221,20 +223,22 @@ def _azimuthal(psf: FieldPsf, radius: Floats) -> Floats:
     return np.array([float(ring.mean()) if ring.size else 0.0 for ring in rings])
 
 
-def _fitted(stamp: Floats, side: int) -> Floats:
-    """Return a centred stamp cut or padded with zeros to another odd side."""
-    out = np.zeros((side, side))
-    keep = min(side, stamp.shape[0]) // 2
-    here, there = side // 2, stamp.shape[0] // 2
-    out[here - keep : here + keep + 1, here - keep : here + keep + 1] = stamp[
-        there - keep : there + keep + 1, there - keep : there + keep + 1
-    ]
+def _models(psf: FieldPsf, cutouts: StarCutouts, flux: Floats) -> Floats:
+    """Return centred models of the stars on the stamps of the cutouts; 0 beyond the PSF's own."""
+    middle, step = psf.basis.shape[-1] // 2, psf.oversampling
+    half = min(cutouts.side // 2, middle // step)
+    native = slice(middle - half * step, middle + half * step + 1, step)
+    basis = psf.basis[:, native, native].astype(np.float64)
+    amounts = flux[:, None] * psf.coefficients(cutouts.x, cutouts.y)
+    out = np.zeros(cutouts.data.shape)
+    inner = slice(cutouts.side // 2 - half, cutouts.side // 2 + half + 1)
+    out[:, inner, inner] = np.tensordot(amounts, basis, 1)
     return out
 
 
 def _equations(
-    data: Floats,
-    weight: Floats,
+    data: Pixels,
+    weight: Pixels,
     centre: tuple[float, float],
     radius: Floats,
     *,
@@ -242,34 +246,19 @@ def _equations(
     light: Floats,
 ) -> tuple[Floats, Floats]:
     """Return the normal equations of one star for the correction, its own level eliminated."""
-    side = data.shape[0]
-    axis = np.arange(side)
-    distance = np.hypot(axis[None, :] - centre[0], axis[:, None] - centre[1])
-    w = np.where((distance > radius[0]) & (distance <= radius[-1]), weight, 0.0)
-    w /= 1.0 + w * light
-    good = w > 0
-    if not good.any():
-        return np.zeros((radius.size, radius.size)), np.zeros(radius.size)
-    pull = (data - np.median(data[good])) * np.sqrt(w)
-    high = maximum_filter((pull > _CLIP).view(np.uint8), size=3).view(bool)
-    w[high | (pull < -_CLIP)] = 0.0
-    w, value = w[good], data[good]
-    # Each pixel lies between two radii, a share t of the way from one to the next.
-    k = np.searchsorted(radius, distance[good], side="left") - 1
-    t = (distance[good] - radius[k]) / np.diff(radius)[k]
     size = radius.size
-    near, far = w * (1.0 - t), w * t
-
-    def by_radius(of_near: Floats, of_far: Floats) -> Floats:
-        return np.asarray(np.bincount(k, of_near, size) + np.bincount(k + 1, of_far, size), float)
-
-    own = np.diag(by_radius(near * (1.0 - t), far * t))
-    between = np.bincount(k, near * t, size)[:-1]
-    own += np.diag(between, 1) + np.diag(between, -1)
-    cross, sums = by_radius(near, far), by_radius(near * value, far * value)
-    total = max(float(w.sum()), 1e-30)
+    own, cross, sums = np.zeros((size, size)), np.zeros(size), np.zeros(size)
+    w, values = np.empty(data.shape), np.empty(data.size, np.float32)
+    x, y = (float(c) for c in centre)
+    n = ring_weights(data, weight, light, x, y, float(radius[0]), float(radius[-1]), w, values)
+    if n == 0:
+        return own, sums
+    level = float(np.median(values[:n]))
+    room = np.empty(data.shape, np.uint8)
+    total, amount = wing_sums(data, w, level, _CLIP, x, y, radius, room, own, cross, sums)
+    total = max(total, 1e-30)
     normal = flux**2 * (own - np.outer(cross, cross) / total)
-    return normal, flux * (sums - cross * float(w @ value) / total)
+    return normal, flux * (sums - cross * (amount / total))
 
 
 def _limited(normal: Floats, right: Floats, own: Floats) -> tuple[Floats, Floats]:

@@ -275,35 +275,44 @@ class PreparedScene:
         corner: tuple[int, int],
         shape: tuple[int, int],
     ) -> Pixels:
-        """Return the model of one source in a box of one image.
+        """Return the model of one source in a box of one image, see `models_of`."""
+        rows, corners = np.array([source], dtype=np.int64), np.array([corner], dtype=np.int64)
+        model: Pixels = self.models_of(state, rows, image, corners, shape)[0]
+        return model
 
-        ``corner`` (x, y) is where the box starts in the image, ``shape`` its (ny, nx).
+    def models_of(
+        self, state: SceneState, rows: Ints, image: int, corners: Ints, shape: tuple[int, int]
+    ) -> Pixels:
+        """Return the models of some sources, each in a box of its own of one image, (m, ny, nx).
+
+        ``corners`` (m, 2) x, y of where the boxes start in the image, ``shape`` their (ny, nx).
         """
         geometry = self.geometry
-        frame = np.tile(np.array(corner, dtype=np.int64), (geometry.n_images, 1))
-        rows = np.array([source], dtype=np.int64)
         members, theta = self.members(
             rows,
             state.theta,
             self._sides(state),
-            frame,
+            np.zeros((geometry.n_images, 2), np.int64),
             offset=state.offset,
             bright=needs_exact_psf(state),
         )
+        members = members._replace(origin=members.origin - corners[:, None])
         which = np.array([image])
-        out = np.zeros(shape, np.float32)
-        images = Images(
-            out.reshape(-1),
-            out.reshape(-1),
-            np.zeros(1, np.int64),
-            np.array([shape], dtype=np.int64),
-            geometry.key[which],
-            geometry.sky[which],
-        )
         flux = np.nan_to_num(state.flux[rows])
-        subtract_models(
-            images, part_of(members, slice(None), which), theta, flux, self.tables, -1.0
-        )
+        out = np.zeros((len(rows), *shape), np.float32)
+        for i, plane in enumerate(out):
+            images = Images(
+                plane.reshape(-1),
+                plane.reshape(-1),
+                np.zeros(1, np.int64),
+                np.array([shape], dtype=np.int64),
+                geometry.key[which],
+                geometry.sky[which],
+            )
+            own = slice(i, i + 1)
+            subtract_models(
+                images, part_of(members, own, which), theta[own], flux[own], self.tables, -1.0
+            )
         return out
 
     def _weight(
