@@ -379,3 +379,11 @@ def test_a_source_off_the_frame_has_no_data(small_psf: PixelPsf) -> None:
     assert fit.flux[0, 0] == pytest.approx(1000.0, rel=1e-4)
     assert np.isnan(fit.flux[1, 0])
     assert fit.flags[1] & FitFlag.NO_DATA
+
+
+def test_signal_to_noise_counts_positive_fluxes_with_a_variance(pair: Scene) -> None:
+    state = SceneState.start(pair.sources, 4)
+    state.flux[:] = [[3.0, 8.0, -5.0, np.nan], [6.0, 2.0, 4.0, 1.0]]
+    state.flux_cov[0] = np.diag([1.0, 4.0, 1.0, np.nan])
+    state.flux_cov[1] = np.diag([4.0, np.inf, -1.0, 0.0])
+    assert state.snr.tolist() == [5.0, 3.0]

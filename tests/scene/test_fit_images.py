@@ -208,7 +208,7 @@ def test_the_order_of_groups_does_not_matter_at_all(field: Scene, start: Sources
     state = SceneState.start(start, 2)
     state = scene.run(state, groups, linear=True)
     forward = scene.run(state, groups)
-    backward = scene.run(state, dict(reversed(groups.items())))
+    backward = scene.run(state, dict(reversed(list(groups.items()))))
     assert_array_equal(forward.theta, backward.theta)
     assert_array_equal(forward.flux, backward.flux)
     pieces = state.copy()

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 from skyloom.scene import BlendGroups, blend_groups
 from skyloom.scene._neighbours_nb import mark_touched
+from skyloom.scene.groups import _overlaps
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -64,6 +65,19 @@ def test_rows_without_position_stand_alone() -> None:
     y = np.array([5.0, 5.0, np.nan, np.nan])
     found = blend_groups(x, y, np.array([0.0, 1.0, np.nan, np.nan]), psf_sigma=1.5)
     assert_array_equal(found.group, np.arange(4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds)
+def test_pairs_are_all_that_overlap(seed: int) -> None:
+    x, y, radius = field(seed)
+    sigma2 = 1.5**2 + (0.85 * radius) ** 2
+    total = sigma2[:, None] + sigma2
+    distance2 = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
+    value = 2.0 * np.sqrt(sigma2[:, None] * sigma2) / total * np.exp(-0.5 * distance2 / total)
+    i, j, found = _overlaps(x, y, sigma2, np.arange(len(x)), 1e-6)
+    assert_array_equal(np.column_stack([i, j]), np.argwhere(np.triu(value > 1e-6, 1)))
+    assert_array_equal(found, value[i, j])
 
 
 def test_empty_and_single_fields() -> None:

@@ -10,12 +10,12 @@ from scipy.special import gamma, gammainc, gammaincinv
 
 from skyloom.psf import PixelPsf
 from skyloom.scene._render_nb import sersic_table
+from skyloom.scene._stamps_nb import light_extent
 from skyloom.scene._wide_nb import EXTENT, WIDE_SIDE, levels_of, make_wide_work, render_wide
 from skyloom.scene.profiles import fixed_table, sersic_table_grid
 from skyloom.scene.wide import (
     _interpolation_taps,
     _low_pass,
-    light_extent,
     psf_levels,
     psf_planes,
     stamp_side,
@@ -405,8 +405,8 @@ def test_folded_aliases_are_those_of_a_finer_image() -> None:
 
 
 def test_how_far_light_matters() -> None:
-    n, snr = np.array([1.0, 2.5, 6.0, 6.0]), np.array([200.0, 200.0, 200.0, 20.0])
-    np.testing.assert_array_equal(light_extent(np.full(4, 2.0), n, snr), [40, 80, 160, 40])
+    cases = [(1.0, 200.0), (2.5, 200.0), (6.0, 200.0), (6.0, 20.0)]  # index, S/N
+    assert [light_extent(2.0, n, snr) for n, snr in cases] == [40.0, 80.0, 160.0, 40.0]
 
 
 @pytest.mark.parametrize("side", [272, 512, 1040, 2048])

@@ -83,3 +83,38 @@ def join_pairs(first: Ints, second: Ints, largest: int, parent: Ints, size: Ints
             size[low] += size[high]
     for row in range(parent.shape[0]):  # parents are lower rows: theirs are final
         parent[row] = parent[parent[row]]
+
+
+@lean_exact_kernel
+def near_pairs(
+    order: Ints, x: Floats, y: Floats, sigma2: Floats, reach2: float, first: Ints, second: Ints
+) -> int:
+    """List pairs of sources nearer than what both together reach; return how many there are.
+
+    Parameters
+    ----------
+    order : ndarray of int, shape (m,)
+        Rows by ascending x; only these.
+    x, y, sigma2 : ndarray, shape (n,)
+    reach2 : float
+        Largest squared distance per sum of the two ``sigma2``.
+    first, second : ndarray of int, shape (capacity,)
+        Changed: rows of the pairs, the lower one first, as far as there is room.
+    """
+    widest = 0.0
+    for position in range(order.shape[0]):
+        widest = max(widest, sigma2[order[position]])
+    count, begin = 0, 0
+    for position in range(order.shape[0]):
+        j = order[position]
+        farthest = reach2 * (2.0 * widest)
+        while (x[j] - x[order[begin]]) ** 2 > farthest:
+            begin += 1
+        for k in range(begin, position):
+            i = order[k]
+            distance2 = (x[i] - x[j]) ** 2 + (y[i] - y[j]) ** 2
+            if distance2 <= reach2 * (sigma2[i] + sigma2[j]):
+                if count < first.shape[0]:
+                    first[count], second[count] = min(i, j), max(i, j)
+                count += 1
+    return count

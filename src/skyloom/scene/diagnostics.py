@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -98,7 +99,13 @@ def diagnose(
     seeing = np.broadcast_to(scene.psf_fwhm if fwhm is None else fwhm, geometry.n_images)
     light = residual if model is None else model
     images = Images(residual, weight, geometry.offsets, geometry.shapes, geometry.key, geometry.sky)
-    bad = (weight <= 0.0).astype(np.uint8)
+    bad = np.empty(len(weight), np.uint8)
+    cuts = np.linspace(0, len(weight), 2 * scene.in_threads.number + 1).astype(int).tolist()
+
+    def mark(part: slice) -> None:
+        np.less_equal(weight[part], 0.0, out=bad[part], casting="unsafe")
+
+    scene.in_threads(mark, [slice(*ends) for ends in pairwise(cuts)])
     nowhere = np.zeros((1, 2), np.int64)
     members, theta = scene.members(
         rows, state.theta, sides, nowhere, offset=state.offset, in_threads=scene.in_threads

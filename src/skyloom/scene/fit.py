@@ -15,6 +15,7 @@ from ._solver_nb import TRUST
 from .blends import blend_quality
 from .checks import check_scene
 from .diagnostics import diagnose
+from .division import Division
 from .groups import BlendGroups, blend_groups
 from .images import SceneImage
 from .options import FitOptions
@@ -235,20 +236,18 @@ def _iterate(
             )
             # A source that turned out brighter or larger than its stamp allows is fitted again.
             sides = scene.stamp_sides(state)
-            outgrown = partition.group[sides > 1.1 * state.side].tolist()
+            outgrown = partition.group[sides > 1.1 * state.side]
             division = partition.members(other=number % 2 == 0)
-            groups = {g: division[g] for g in sorted({*moving, *outgrown})}
+            again = np.isin(division.number, np.concatenate([moving, outgrown]))
+            groups = division.taken(np.flatnonzero(again))
         if not groups:
             break
-    for blocks in groups.values():
-        state.converged[np.concatenate(blocks)] = False
+    state.converged[groups.rows] = False
     return state, partition
 
 
-def _unsettled(
-    groups: dict[int, list[Ints]], state: SceneState, partition: BlendGroups, limit: float
-) -> list[int]:
-    """Return the groups that have not converged, or whose surroundings moved at the last pass.
+def _unsettled(groups: Division, state: SceneState, partition: BlendGroups, limit: float) -> Ints:
+    """Return groups, some often, that have not converged or whose surroundings moved just now.
 
     Groups that gained more than ``limit`` have not converged.
 
@@ -258,13 +257,12 @@ def _unsettled(
     """
     near = np.zeros(len(state.side), np.bool_)
     number = np.full(len(state.side), -1)
-    solved = [block for blocks in groups.values() for block in blocks]
-    rows = np.concatenate(solved)
-    size = np.array([len(block) for block in solved])
-    first = np.cumsum(size) - size
-    number[rows] = np.repeat(np.arange(len(solved)), size)
+    rows, size = groups.rows, groups.block_sizes
+    number[rows] = np.repeat(np.arange(len(size)), size)
     near[rows] = ~state.converged[rows] | (state.gained[rows] > limit)
-    is_moved = state.gained[rows[first]] > np.minimum(SETTLED_GROUP, SETTLED_BLOCK * size)
+    is_moved = state.gained[rows[groups.block[:-1]]] > np.minimum(
+        SETTLED_GROUP, SETTLED_BLOCK * size
+    )
     moved = np.zeros(len(near), np.bool_)
     moved[rows] = np.repeat(is_moved, size)
     place = np.ascontiguousarray(state.theta[:, :2])
@@ -272,4 +270,4 @@ def _unsettled(
     mark_touched(
         np.argsort(place[:, 0]), place, state.side, moved, far, partition.group, number, near
     )
-    return [int(g) for g in np.unique(partition.group[near])]
+    return partition.group[near]

@@ -8,14 +8,13 @@ subtracted as a model, pass by pass.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from skyloom._types import Floats, Ints
 
-from ._neighbours_nb import join_pairs
+from ._neighbours_nb import join_pairs, near_pairs
+from .division import Division
 
 __all__ = ["BlendGroups", "blend_groups"]
 
@@ -62,21 +61,13 @@ class BlendGroups:
             near[int(self.block[j])].add(i)
         return {block: np.array(sorted(rows), dtype=np.int64) for block, rows in near.items()}
 
-    def members(self, *, other: bool = False) -> dict[int, list[Ints]]:
+    def members(self, *, other: bool = False) -> Division:
         """Return the rows of each block, by group; all in ascending order.
 
         ``other``: of the second division.
         """
         block = self.other if other and self.other is not None else self.block
-        order = np.lexsort((block, self.group)).astype(np.int64)  # stable: rows ascend in a block
-        result: dict[int, list[Ints]] = {}
-        if len(order) == 0:
-            return result
-        cuts = [0, *(np.flatnonzero(np.diff(block[order])) + 1).tolist(), len(order)]
-        numbers = self.group[order[cuts[:-1]]].tolist()
-        for number, begin, end in zip(numbers, cuts, cuts[1:], strict=False):
-            result.setdefault(number, []).append(order[begin:end])
-        return result
+        return Division.by_labels(self.group, block)
 
 
 def blend_groups(
@@ -149,17 +140,16 @@ def _overlaps(
     if len(finite) < 2:
         empty = np.zeros(0, np.int64)
         return empty, empty, np.zeros(0)
-    tree = cKDTree(np.column_stack([x[finite], y[finite]]))
     # The overlap of two Gaussians falls below the threshold beyond this distance.
-    reach = np.sqrt(2.0 * (sigma2[finite] + sigma2[finite].max()) * np.log(1.0 / coupling))
-    found = tree.query_ball_point(tree.data, reach)
-    first = np.repeat(np.arange(len(finite)), [len(near) for near in found])
-    second = np.fromiter(chain.from_iterable(found), np.int64, len(first))
-    lower, upper = np.minimum(first, second), np.maximum(first, second)
-    # Each pair once, in order: a wide source may reach a narrow one that does not reach it.
-    code = np.unique((lower * len(finite) + upper)[first != second])
-    lower, upper = np.divmod(code, len(finite))
-    i, j = finite[lower], finite[upper]
+    reach2 = 2.0 * np.log(1.0 / coupling)
+    order = finite[np.argsort(x[finite])]
+    room, count = 4 * len(order), -1
+    while count < 0 or count > room:
+        room = max(room, count)
+        first, second = np.empty(room, np.int64), np.empty(room, np.int64)
+        count = near_pairs(order, x, y, sigma2, reach2, first, second)
+    sequence = np.lexsort((second[:count], first[:count]))
+    i, j = first[sequence], second[sequence]
     total = sigma2[i] + sigma2[j]
     distance2 = (x[i] - x[j]) ** 2 + (y[i] - y[j]) ** 2
     value = 2.0 * np.sqrt(sigma2[i] * sigma2[j]) / total * np.exp(-0.5 * distance2 / total)

@@ -10,6 +10,7 @@ import numpy as np
 from skyloom._types import Bools, Floats, Ints, Pixels
 from skyloom.protocols import Psf
 
+from ._members_nb import fill_members, place_stamps
 from ._records import Images, Members
 from .transforms import PsfBank, PsfTransforms
 
@@ -98,6 +99,7 @@ class SceneGeometry:
         self.key = np.array([self.flux_keys.index(im.flux_key) for im in images], dtype=np.int64)
         self.bank = bank or PsfBank([PsfTransforms(im.psf) for im in images])
         self.transforms = self.bank.transforms
+        self.sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
         skies = list(dict.fromkeys(im.sky_key for im in images if im.sky_key is not None))
         self.sky_keys: list[Hashable] = skies
         self.sky = np.array(
@@ -133,9 +135,9 @@ class SceneGeometry:
 
         ``shift`` (m, 2): present position minus reference.
         """
-        jac = self.jacobian[rows].reshape(len(rows), self.n_images, 2, 2)
-        centre = self.position[rows] + np.einsum("mbij,mj->mbi", jac, shift)
-        return np.asarray(np.floor(centre + 0.5), dtype=np.int64) - (side // 2)[:, None, None]
+        corner = np.empty((len(rows), self.n_images, 2), np.int64)
+        place_stamps(rows, shift, side, self.position, self.jacobian, corner)
+        return corner
 
     def farthest(self, rows: Ints) -> Floats:
         """Return the largest distance along an axis of sources from a pixel of any image."""
@@ -163,34 +165,39 @@ class SceneGeometry:
     ) -> Members:
         """Assemble the kernel record of some sources.
 
-        ``corner`` (m, B, 2) are stamp corners in the images, ``frame`` (B, 2) the corner of the
-        box in which the kernel will work.  ``is_compact`` (m,): sources whose image has power
-        beyond the Nyquist frequency if the PSF has; for them the aliases are folded.
+        ``corner`` (m, B, 2) are stamp corners in the images, ``frame`` (B, 2) or (1, 2) the
+        corner of the box in which the kernel will work.  ``is_compact`` (m,): sources whose image
+        has power beyond the Nyquist frequency if the PSF has; for them the aliases are folded.
         ``in_threads(work, tasks)``, if given, computes transforms that are still missing.
         """
-        sampling = np.array([t.oversampling for t in self.transforms], dtype=np.int64)
-        fold = np.where(is_compact[:, None], sampling, 1)
-        code = (side[:, None] * 4 + fold) * self.n_images + np.arange(self.n_images)
-        codes = np.flatnonzero(np.bincount(code.ravel()))  # few different ones
-        n = self.n_images
+        m, n, most = len(rows), self.n_images, self.coefficients.shape[2]
+        origin, pos = np.empty((m, n, 2), np.int64), np.empty((m, n, 2))
+        jac, mixture = np.empty((m, n, 4)), np.empty((m, n, most))
+        fold, code = np.empty((m, n), np.int64), np.empty((m, n), np.int64)
+        seen = np.zeros((int(side.max(initial=0)) + 1) * 4 * n, np.bool_)
+        frame = np.ascontiguousarray(np.broadcast_to(frame, (n, 2)))
+        fill_members(
+            rows, side, corner, frame, self.position, self.jacobian, self.coefficients, is_compact,
+            self.sampling, origin, pos, jac, mixture, fold, code, seen,
+        )  # fmt: skip
+        codes = np.flatnonzero(seen)  # few different ones
         wanted = [(c % n, c // n // 4, c // n % 4) for c in codes.tolist()]
         if in_threads is not None:
             self.bank.prepare(wanted, in_threads)
-        start = np.zeros(codes[-1] + 1 if len(codes) else 1, np.int64)
+        start = np.zeros(len(seen), np.int64)
         start[codes] = [self.bank.offset(*which) for which in wanted]
-        offset = start[code]
         return Members(
             kind,
             count,
             anchor,
             side,
-            corner - frame[None],
-            self.position[rows] - corner,
-            self.jacobian[rows],
+            origin,
+            pos,
+            jac,
             self.bank.flat,
-            offset,
+            start[code],
             self.terms,
-            self.coefficients[rows],
+            mixture,
             fold,
         )
 

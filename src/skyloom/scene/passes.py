@@ -13,10 +13,11 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints, Pixels
 
-from ._covariance_nb import DEGENERATE, NO_DATA
 from ._driver_nb import solve_groups
 from ._records import SINGLE_SIDE, Problem, Results, empty_results, unit_counts, white_noise
+from ._store_nb import Found, Moved, store_covariances, store_solution
 from .addresses import kernel_addresses
+from .division import Division
 from .offsets import shift_bands
 from .prepared import PreparedScene, needs_exact_psf
 from .sources import has_parameter
@@ -73,11 +74,10 @@ class ScenePass(PreparedScene):
         if linear:
             free[:] = False
             after.frozen[:] = False
-        results = self._solve(
-            after, free, list(groups.values()), residual, weight, tolerance=tolerance
-        )
-        solved = np.concatenate([np.zeros(0, np.int64), *(b for g in groups.values() for b in g)])
-        self._store(solved, results, after)
+        division = Division.of(groups)
+        results = self._solve(after, free, division, residual, weight, tolerance=tolerance)
+        solved = division.rows
+        store_solution(solved, results, self.reference, _moved(after), _found(after))
         if free.any():
             move = solved[results.healthy[solved]]
             shift_bands(
@@ -114,11 +114,12 @@ class ScenePass(PreparedScene):
         """
         after = state.copy()
         free = self.sources.free & has_parameter(self.sources.kind) & ~after.frozen[:, None]
-        tasks = [[np.concatenate(both)] for both in blocks]
-        own = {int(rows[0]): len(rows) for rows, _ in blocks}
-        results = self._solve(after, free, tasks, *prepared, own=own)
+        tasks = {int(both[0][0]): [np.concatenate(both)] for both in blocks}
+        own = np.zeros(len(self.sources), np.int64)  # by the first row of each block
+        own[list(tasks)] = [len(rows) for rows, _ in blocks]
+        results = self._solve(after, free, Division.of(tasks), *prepared, own=own)
         rows = np.concatenate([rows for rows, _ in blocks])
-        self._store_covariances(rows, results, after)
+        store_covariances(rows, results, _found(after))
         for name in ("shift", "departure"):
             found = getattr(results, name)[rows]
             getattr(after, name)[rows] = np.where(results.healthy[rows, None], found, 0.0)
@@ -128,14 +129,17 @@ class ScenePass(PreparedScene):
         self,
         state: SceneState,
         free: Bools,
-        groups: Sequence[Sequence[Ints]],
+        groups: Division,
         residual: Pixels,
         weight: Pixels,
         *,
         tolerance: float | None = None,
-        own: Mapping[int, int] | None = None,
+        own: Ints | None = None,
     ) -> Results:
-        """Run the kernels over groups; with ``own`` only the covariances of so many rows each."""
+        """Run the kernels over groups.
+
+        With ``own`` (n,) only the covariances of so many rows of the block with this first row.
+        """
         problem = self._problem(state, free)
         rows = np.arange(len(self.sources))
         members, theta = self.members(
@@ -152,19 +156,12 @@ class ScenePass(PreparedScene):
         images = self.geometry.images(residual, weight)
         correlation = self.correlation if own is not None else white_noise(len(images.offset))
         limit = float(self.options.tolerance if tolerance is None else tolerance)
-        snr = state.snr
 
-        def solve(portion: Sequence[Sequence[Ints]]) -> None:
-            ordered = [
-                sorted(blocks, key=lambda r: -snr[r].max()) if len(blocks) > 1 else blocks
-                for blocks in portion
-            ]
-            flat = [block for blocks in ordered for block in blocks]
-            sizes = np.array([len(b) for b in flat])
+        def solve(portion: Division) -> None:
             solve_groups(
-                np.concatenate(flat),
-                np.concatenate([[0], np.cumsum(sizes)]),
-                np.concatenate([[0], np.cumsum([len(blocks) for blocks in ordered])]),
+                portion.rows,
+                portion.block,
+                portion.group,
                 members,
                 self.tables,
                 images,
@@ -173,12 +170,13 @@ class ScenePass(PreparedScene):
                 int(self.options.max_iterations if own is None else 0),
                 correlation,
                 results,
-                sizes if own is None else np.array([own[int(b[0])] for b in flat]),
+                portion.block_sizes if own is None else own[portion.rows[portion.block[:-1]]],
                 own is None,
                 kernel_addresses(),
             )
 
-        self.in_threads(solve, deal_out(groups, state.side, self.options.threads))
+        ordered = groups.brightest_first(state.snr)
+        self.in_threads(solve, deal_out(ordered, state.side, self.options.threads))
         return results
 
     def _problem(self, state: SceneState, free: Bools) -> Problem:
@@ -228,34 +226,12 @@ class ScenePass(PreparedScene):
         mean = sources.prior_ivar * sources.prior_mean + extra * sources.theta
         return np.where(total > 0.0, mean / np.where(total > 0.0, total, 1.0), 0.0), total
 
-    def _store(self, rows: Ints, results: Results, state: SceneState) -> None:
-        """Put what came out of the kernels into the state; a failure leaves it as it was."""
-        theta = results.theta[rows].copy()
-        theta[:, :2] += self.reference[rows]
-        state.theta[rows] = theta
-        state.flux[rows] = results.flux[rows]
-        state.iterations[rows] += results.iterations[rows]
-        state.converged[rows] = results.converged[rows]
-        state.last_decrease[rows] = results.last[rows]
-        state.gained[rows] = results.gained[rows]
-        state.sky_absorbed[rows] = results.absorbed[rows]
-        state.started[rows] = True
-        self._store_covariances(rows, results, state)
 
-    def _store_covariances(self, rows: Ints, results: Results, state: SceneState) -> None:
-        """Put covariances into the state: NaN without data, infinite where degenerate."""
-        healthy = results.healthy[rows, None]
-        index = np.arange(self.n_flux)
-        flux_cov = results.flux_cov[rows]
-        diagonal = np.einsum("nbb->nb", flux_cov)
-        variance = np.where(diagonal == NO_DATA, np.nan, diagonal)
-        variance = np.where(diagonal == DEGENERATE, np.inf, variance)
-        flux_cov[:, index, index] = variance
-        state.flux[rows] = np.where(np.isnan(variance), np.nan, state.flux[rows])
-        state.theta_cov[rows] = np.where(healthy[:, None], results.param_cov[rows], np.nan)
-        state.flux_cov[rows] = np.where(healthy[:, None], flux_cov, np.nan)
-        state.evaluations[rows] += results.evaluations[rows]
-        state.singular[rows] = results.singular[rows]
-        state.partner[rows] = results.partner[rows]
-        state.pair_cov[rows] = results.pair_cov[rows]
-        state.sky_response[rows] = results.response[rows]
+def _found(state: SceneState) -> Found:
+    """Return the arrays of a state that covariances go into."""
+    return Found(*(getattr(state, name) for name in Found._fields))
+
+
+def _moved(state: SceneState) -> Moved:
+    """Return the arrays of a state that a pass fills besides."""
+    return Moved(*(getattr(state, name) for name in Moved._fields))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,21 +55,29 @@ class PreparedScene:
         self.data = np.zeros(self.geometry.length, np.float32)
         self.ivar = np.zeros(self.geometry.length, np.float32)
         self.noise = np.ones(len(images))
-        unusable = [np.zeros(0, np.int64)] * len(images)
+        halves = [
+            (b, start + half * (area // 2), start + (area // 2, area)[half])
+            for b, (start, area) in enumerate(self.spans())
+            for half in range(2)
+        ]
+        unusable = [np.zeros(0, np.int64)] * len(halves)
 
-        def prepare(b: int) -> None:
-            start, area = self.spans()[b]
+        def prepare(task: int) -> None:
+            b, begin, end = halves[task]
+            start = self.spans()[b][0]
             data, ivar = (
-                np.asarray(p, np.float32).ravel() for p in (images[b].data, images[b].ivar)
+                np.asarray(p).ravel()[begin - start : end - start].astype(np.float32, copy=False)
+                for p in (images[b].data, images[b].ivar)
             )
             usable = np.isfinite(data) & np.isfinite(ivar) & (ivar > 0)
-            np.copyto(self.data[start : start + area], data, where=usable)
-            np.copyto(self.ivar[start : start + area], ivar, where=usable)
-            self.noise[b] = typical_noise(images[b].ivar)
-            unusable[b] = start + np.flatnonzero(~usable)
+            np.copyto(self.data[begin:end], data, where=usable)
+            np.copyto(self.ivar[begin:end], ivar, where=usable)
+            unusable[task] = begin + np.flatnonzero(~usable)
+            if begin == start:
+                self.noise[b] = typical_noise(images[b].ivar)
 
         self.in_threads = Threads(options.threads)
-        self.in_threads(prepare, range(len(images)))
+        self.in_threads(prepare, range(len(halves)))
         self._unusable = np.concatenate(unusable)
         self.source_variance = [im.source_variance for im in images]
         self.psf_fwhm = max(im.psf.fwhm for im in images)
@@ -131,9 +140,7 @@ class PreparedScene:
             What `stamp_sides` returns for this state, if it is known already.
         """
         sides = self.stamp_sides(state) if sides is None else sides
-        after = state.copy()
-        after.side = np.maximum(state.side, sides) if hold else sides
-        return after
+        return replace(state, side=np.maximum(state.side, sides) if hold else sides)
 
     def members(
         self,

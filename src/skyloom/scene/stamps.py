@@ -10,17 +10,16 @@ import numpy as np
 from skyloom._types import Floats, Ints
 
 from ._records import SINGLE_SIDE
+from ._stamps_nb import needed_sides
 from .images import RING_SIDES, SceneGeometry, SceneImage, ring_brightness
 from .sources import Sources, SourceType
 from .state import SceneState
-from .transforms import PsfBank, next_side
-from .wide import ENDLESS, light_extent, stamp_side
+from .transforms import STAMP_SIDES, PsfBank
+from .wide import ENDLESS, stamp_side
 
 __all__ = ["StampRule", "field_stamp_sides", "sersic_index"]
 
-SPILL = 1.15  # a galaxy may be so much larger than its stamp: the next has four times the area
-SPILL_SNR = 1000.0  # brighter ones may not: 2e-4 of the peak comes near the noise
-FAINT = 0.1  # sigma of a pixel: light below does not matter
+_CHOICES = np.array(STAMP_SIDES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,36 +47,30 @@ class StampRule:
         if self.fixed is not None:
             side = np.full(len(sources), self.fixed)
             return np.where(galaxy, side, np.minimum(side, SINGLE_SIDE))
-        need = np.where(state.started, 32.0, 64.0)
-        peak = np.abs(np.nan_to_num(state.flux))[:, self.geometry.key]
-        beyond = (peak[:, :, None] * self.rings > FAINT * self.noise[:, None]).any(axis=1)
-        need = np.maximum(need, np.where(beyond, RING_SIDES, 0.0).max(axis=1, initial=0.0))
-        size = np.hypot(state.theta[:, 3], state.theta[:, 4])
-        ratio = (1.0 - size) / (1.0 + size)
-        radius = np.exp(state.theta[:, 2]) / np.sqrt(ratio)
-        index = sersic_index(sources.kind, state.theta)
-        # The components of a composite compensate each other: no light may be lost.
-        snr = np.where(sources.is_composite, np.inf, state.snr)
-        extent = light_extent(radius, index, snr)
-        spill = np.where(state.started & (snr < SPILL_SNR), SPILL, 1.0)
-        need = np.where(galaxy, np.maximum(need, (extent + 2.0 * self.psf_fwhm) / spill), need)
-        # No farther than the images: what wraps around the stamp must not reach their pixels.
-        far = self.geometry.farthest(rows)
-        sides = next_side(np.minimum(need, np.maximum(2.0 * far + 2.0, far + 0.5 * need)))
-        large = np.flatnonzero(galaxy & (extent > SINGLE_SIDE))
+        side, extent = np.empty(len(rows), np.int64), np.empty(len(rows))
+        geometry = self.geometry
+        needed_sides(
+            rows, sources.kind, sources.is_composite, state.started, state.theta, state.flux,
+            state.snr, geometry.position, geometry.shapes, geometry.key, self.rings, RING_SIDES,
+            self.noise, self.psf_fwhm, _CHOICES, side, extent,
+        )  # fmt: skip
+        large = np.flatnonzero(extent > SINGLE_SIDE)
         if len(large):
             flux = np.abs(np.nan_to_num(state.flux[large][:, self.geometry.key])) / self.noise
-            known = state.started[large]
-            sides[large] = stamp_side(
-                radius[large],
-                axis_ratio=ratio[large],
-                n=index[large],
+            known, theta = state.started[large], state.theta[large]
+            size = np.hypot(theta[:, 3], theta[:, 4])
+            ratio = (1.0 - size) / (1.0 + size)
+            radius = np.exp(theta[:, 2]) / np.sqrt(ratio)
+            side[large] = stamp_side(
+                radius,
+                axis_ratio=ratio,
+                n=sersic_index(sources.kind[large], theta),
                 flux=np.where(known, flux.max(axis=1), np.inf),
                 noise=1.0,
                 limit=self.geometry.reach(rows[large]),
-                radii=np.where(known, ENDLESS, extent[large] / radius[large]),
+                radii=np.where(known, ENDLESS, extent[large] / radius),
             )
-        return sides
+        return side
 
 
 def sersic_index(kind: Ints, theta: Floats) -> Floats:

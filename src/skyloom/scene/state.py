@@ -8,6 +8,7 @@ import numpy as np
 
 from skyloom._types import Bools, Floats, Ints
 
+from ._members_nb import total_snr
 from .sources import Sources
 
 __all__ = ["SceneState"]
@@ -103,16 +104,16 @@ class SceneState:
     @property
     def snr(self) -> Floats:
         """Signal-to-noise ratio of all fluxes together, shape (n,)."""
-        variance = np.einsum("nbb->nb", self.flux_cov)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            power = self.flux**2 / variance
-            power[~((self.flux > 0.0) & (variance > 0.0))] = 0.0  # also where either is NaN
-        return np.asarray(np.sqrt(power.sum(axis=1)))
+        snr = np.empty(len(self.flux))
+        total_snr(self.flux, self.flux_cov, snr)
+        return snr
 
     def object_snr(self, anchor: Ints) -> Floats:
         """Return `snr`, but for components of composites that of both together, shape (n,)."""
         snr = self.snr
         second = np.flatnonzero((anchor != np.arange(len(anchor))) & (self.partner == anchor))
+        if len(second) == 0:
+            return snr
         first = anchor[second]
         variance = np.einsum("nbb->nb", self.flux_cov)
         total = variance[first] + variance[second] + 2.0 * self.pair_cov[second]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar, final
 
 import numpy as np
 
 from skyloom._types import Floats, Ints
+
+from .division import Division
 
 __all__ = ["Threads", "deal_out"]
 
@@ -57,36 +60,30 @@ class Threads:
                 helper.result()
 
 
-def deal_out(
-    groups: Sequence[Sequence[Ints]], side: Ints, threads: int
-) -> list[list[Sequence[Ints]]]:
+def deal_out(groups: Division, side: Ints, threads: int) -> list[Division]:
     """Deal blend groups out to portions, large portions first, for threads that take the next.
 
     Parameters
     ----------
-    groups : sequence
-        The blocks of rows of each group.
+    groups : Division
     side : ndarray of int
         Stamp side of every row [pix]: the work grows with its square.
     threads : int
     """
-    if not groups:
+    if len(groups) == 0:
         return []
     if threads == 1:
-        return [list(groups)]
-    work = side.astype(np.float64) ** 2 + SMALL_STAMP**2
-    rows = [row for blocks in groups for block in blocks for row in block.tolist()]
-    sizes = [sum(map(len, blocks)) for blocks in groups]
-    cost = np.add.reduceat(work[rows], np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(int))
+        return [groups]
+    work = side[groups.rows].astype(np.float64) ** 2 + SMALL_STAMP**2
+    cost = np.add.reduceat(work, groups.block[groups.group[:-1]])
     # Large groups first; the others as they come, for neighbours share pixels in the cache.
     large = np.where(cost > LARGE_SHARE * cost.sum() / threads, -cost, 0.0)
     order = np.argsort(large, kind="stable")
     done = np.cumsum(cost[order]) / cost.sum()
     place = np.searchsorted(_portion_edges(threads), done - 1e-9)
-    portions: list[list[Sequence[Ints]]] = [[] for _ in range(place[-1] + 1)]
-    for i, p in zip(order.tolist(), place.tolist(), strict=True):
-        portions[p].append(groups[i])
-    return [p for p in portions if p]
+    cuts = [0, *(np.flatnonzero(np.diff(place)) + 1).tolist(), len(order)]
+    ordered = groups.taken(order)
+    return [ordered.part(*ends) for ends in pairwise(cuts)]
 
 
 def _portion_edges(threads: int) -> Floats:

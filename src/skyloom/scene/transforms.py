@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from skyloom._types import Floats, Ints, Pixels
+from skyloom._types import Floats, Pixels
 from skyloom.protocols import Psf
 
 from ._fft_nb import twiddles
@@ -230,10 +230,3 @@ def _transform(stamp: Pixels, side: int, fold: int, oversampling: int) -> Pixels
     planes[:, side * fold // 2, :] = 0.0
     planes[:, :, side * fold // 2] = 0.0
     return planes.ravel()
-
-
-def next_side(need: Floats) -> Ints:
-    """Return the smallest stamp side that is at least ``need``, or the largest there is."""
-    sides = np.array(STAMP_SIDES)
-    index = np.minimum(np.searchsorted(sides, need), len(sides) - 1)
-    return np.asarray(sides[index], dtype=np.int64)

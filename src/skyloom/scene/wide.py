@@ -30,7 +30,6 @@ from ._records import SINGLE_SIDE, Tables, WideFilter, sample_members
 from ._wide_nb import N_TAPS, WIDE_SIDE, render_wide_member
 
 __all__ = [
-    "light_extent",
     "psf_half_planes",
     "psf_level",
     "psf_levels",
@@ -48,7 +47,6 @@ EDGE_TAPER = 3  # pixels of a cosine edge where a PSF stamp has to be cut
 SIDE_STEP = 16  # pix
 LARGEST_SIDE = 2048  # pix: seven unit images have 117 MB
 ENDLESS = 160.0  # semi-major half-light radii: no stamp needs more
-FAINT_SNR = 100.0  # below, light that wraps around is far below the noise
 
 
 def _low_pass(k: Floats) -> Floats:
@@ -215,22 +213,6 @@ def _even_and_odd(values: Floats) -> tuple[Floats, Floats]:
     even = after + before
     even[0] *= 0.5
     return even, after - before
-
-
-def light_extent(radius_major: Floats, n: Floats, snr: Floats) -> Floats:
-    """Return the side of the square that holds the light of galaxies, as far as it matters [pix].
-
-    20 radii, 40 for Sersic indices above 2, half of that for faint ones; 80 for bright ones of
-    indices above 4.5.
-
-    Parameters
-    ----------
-    radius_major, n, snr : ndarray
-        Semi-major half-light radius [pix], Sersic index, S/N of the whole flux.
-    """
-    radii = np.where(n > 2.0, 40.0, 20.0)
-    bright = np.where(n > 4.5, 80.0, radii)
-    return np.asarray(np.where(snr > FAINT_SNR, bright, 0.5 * radii) * radius_major)
 
 
 def stamp_side(
