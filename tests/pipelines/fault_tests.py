@@ -308,8 +308,9 @@ PROMISES: dict[str, tuple[str, ...]] = {
         f"{STARS}_bright_seeds_go_first_where_magnitudes_are_known",
     ),
     # the fit
-    "A source at its bound stops no other; convergence is told per group, not per patch": (
+    "A source at its bound stops no other; convergence is told per source": (
         f"{CONTROL}_a_source_at_its_bound_says_so_and_does_not_stop_its_neighbour",
+        f"{CONTROL}_a_neighbour_that_still_moves_leaves_a_settled_source_settled",
     ),
     "Errors hold neighbours, position, shape, sky and the source's own noise": (
         "sims/test_blend_pulls.py::test_errors_are_honest_in_blends",

@@ -381,6 +381,27 @@ def test_a_source_off_the_frame_has_no_data(small_psf: PixelPsf) -> None:
     assert fit.flags[1] & FitFlag.NO_DATA
 
 
+def test_a_neighbour_that_still_moves_leaves_a_settled_source_settled(
+    small_psf: PixelPsf,
+) -> None:
+    place = np.array([[40.0, 40.0], [60.0, 41.0]])
+    truth = Sources.create(np.array([STAR, EXP]), *place.T, r=3.0)
+    scene = make_scene([blank((80, 80), small_psf)], truth, np.array([[300.0], [3000.0]]))
+    shift = np.array([[0.2, 0.0], [0.0, 0.0]])
+    start = Sources.create(np.array([STAR, EXP]), *(place + shift).T, r=0.5)
+    found = {}
+    for number in (2, 20):
+        ready = ScenePass(scene.images, start, FitOptions(max_iterations=number))
+        state = ready.run(SceneState.start(start, 1), {0: [np.arange(2)]}, linear=True)
+        found[number] = ready.run(state, {0: [np.arange(2)]})
+    settled = {number: state.converged.tolist() for number, state in found.items()}
+    assert settled == {2: [True, False], 20: [True, True]}
+    error = np.sqrt(found[20].theta_cov[0, 0, 0])
+    # FitOptions.tolerance is 0.01: a step of a tenth of the error
+    assert np.abs(found[2].theta[0, :2] - place[0]).max() < 0.1 * error
+    assert np.abs(found[2].theta[1, 2] - found[20].theta[1, 2]) > 0.3
+
+
 def test_signal_to_noise_counts_positive_fluxes_with_a_variance(pair: Scene) -> None:
     state = SceneState.start(pair.sources, 4)
     state.flux[:] = [[3.0, 8.0, -5.0, np.nan], [6.0, 2.0, 4.0, 1.0]]

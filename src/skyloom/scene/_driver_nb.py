@@ -170,7 +170,8 @@ def make_outcome(n, n_flux, n_sky):
         np.zeros((n, n_flux)),
         np.zeros(n_flux),
         np.zeros(n, np.bool_),
-        np.zeros(5),
+        np.zeros(n, np.bool_),
+        np.zeros(4),
         np.zeros((n, n_flux, 2)),
         np.zeros((n, n_flux, 3)),
         np.zeros((n, n_flux)),
@@ -219,9 +220,10 @@ def _store(rows, own, theta, flux, outcome, move, results):
     _put_entries(results.evaluations, rows[:own], int(report[0]))
     if move:
         _put_entries(results.iterations, rows, int(report[1]))
-        _put_entries(results.converged, rows, report[2] > 0.0 and healthy)
-        _put_entries(results.last, rows, report[3])
-        _put_entries(results.gained, rows, report[4])
+        for i in range(m):
+            results.converged[rows[i]] = outcome.settled[i] and healthy
+        _put_entries(results.last, rows, report[2])
+        _put_entries(results.gained, rows, report[3])
 
 
 @exact_kernel

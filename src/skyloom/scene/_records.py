@@ -152,7 +152,8 @@ class Outcome(NamedTuple):
     pair_cov: Floats  # (n, F), covariance with its fluxes
     chi2: Floats  # (F,), before the last flux update
     singular: Bools  # (n,)
-    report: Floats  # (5,): evaluations, iterations, 1 if converged, last decrease, decrease in all
+    settled: Bools  # (n,), the fit came to an end for this source
+    report: Floats  # (4,): evaluations, iterations, last decrease of chi-square, decrease in all
     slope: Floats  # (n, F, 2), gradient of -chi-square / 2 by a shift of the image of one key
     curvature: Floats  # (n, F, 3), its second derivatives xx, xy, yy, all else held
     shift: Floats  # (n, F), what loose indices and sizes would do to the fluxes

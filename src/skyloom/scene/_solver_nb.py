@@ -16,7 +16,14 @@ from ._covariance_nb import covariances
 from ._gram_nb import evaluate, make_scratch
 from ._linear_nb import add_scaled, assign, make_room, project
 from ._records import Addresses, Correlation, Images, Members, Normal, Outcome, Problem, Tables
-from ._step_nb import REJECTIONS, accept_on_trust, downhill_step, make_step_room, penalty
+from ._step_nb import (
+    REJECTIONS,
+    accept_on_trust,
+    downhill_step,
+    make_step_room,
+    mark_settled,
+    penalty,
+)
 
 FIRST_DAMPING = 1e-2
 TRUST = 10.0  # a step predicted to gain less than this times the tolerance needs no pixel pass
@@ -176,17 +183,22 @@ def solve_group(
             outcome, where.correlated_products,
         ),
     )  # fmt: skip
-    how = evaluations, iterations, converged, last, gained - current
+    outcome.settled[:] = converged
+    if not converged and max_iterations > 0:
+        mark_settled(
+            theta, best, entries, m, problem, tolerance, outcome.param_cov, outcome.settled,
+            step_room,
+        )  # fmt: skip
+    how = evaluations, iterations, last, gained - current
     _report(outcome, best, scratch.first, members.n_units, flux, how)
 
 
 @lean_exact_kernel
 def _report(outcome, normal, first, count, flux, how):
     """Say how the fit went, and how chi-square answers to shifts in the images of one flux key."""
-    evaluations, iterations, converged, last, gained = how
+    evaluations, iterations, last, gained = how
     report = outcome.report
-    report[0], report[1], report[2] = evaluations, iterations, 1.0 if converged else 0.0
-    report[3], report[4] = last, gained
+    report[0], report[1], report[2], report[3] = evaluations, iterations, last, gained
     add_scaled(outcome.chi2, 1.0, normal.chi2)
     slope, curvature = outcome.slope, outcome.curvature
     slope[:] = 0.0

@@ -47,8 +47,8 @@ def kernel_addresses() -> Addresses:
     correlation = Correlation(flag, np.zeros((1, 1, 1), np.float32))
     outcome = Outcome(
         param_cov=cube, flux_cov=cube, response=cube, absorbed=line, partner=number,
-        pair_cov=table, chi2=line, singular=flag, report=line, slope=cube, curvature=cube,
-        shift=table, departure=table,
+        pair_cov=table, chi2=line, singular=flag, settled=flag, report=line, slope=cube,
+        curvature=cube, shift=table, departure=table,
     )  # fmt: skip
     spread = address_of(
         correlated_products, members, table, tables, images, scratch, correlation, cube

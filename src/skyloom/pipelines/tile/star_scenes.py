@@ -37,8 +37,8 @@ MATCH_RADIUS = 3.0  # pix: a catalogue source this close to a PSF star is the st
 NEIGHBOUR_RADIUS = 45.0  # pix: a stamp's half diagonal; farther light is smooth over the stamp
 WIDE_SIDE = 127  # pix, of the residuals that tell of the wings
 HIDDEN = 2.5  # FWHM about sources that no scene holds, or not well: they are not in the residuals
-# pix per root of the saturated pixels.  The light beyond 15 pix is off by 0.7e-3 of a star, by 1.6e-3
-# with 0.6 (rms of 15 simulated bands with ten saturated stars: truth_config, seeds 11-13).
+# pix per root of the saturated pixels.  The light beyond 15 pix is off by 0.7e-3 of a star, with
+# 0.6 by 1.6e-3 (rms of 15 simulated bands with ten saturated stars: truth_config, seeds 11-13).
 HIDDEN_ROOT = 3.0
 MARGIN = 64  # pix around the stars of a scene
 FLANK = 32  # pix around saturated stars: their cores are masked, what is around tells their flux
