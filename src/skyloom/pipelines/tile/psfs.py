@@ -46,7 +46,7 @@ from .noise import sky_noise
 from .psf_seeds import gaia_seeds
 from .psf_summary import EpsfSummary
 from .sky import SkyField
-from .star_scenes import BandImage, isolated_stars
+from .star_scenes import BandImage, isolated_stars, scene_start
 from .start import StartValues, start_values
 
 __all__ = ["Epsf", "epsf_stages"]
@@ -110,7 +110,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 6
+    version = 7
     dimensions = ("band",)
     config_keys = (
         "epsf",
@@ -136,7 +136,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         sky = replace(
             SkyField.zero(1, frame.working_shape), level=np.asarray(inputs.sky["level"])[None]
         )
-        result, local = self._build(view, selection, start, frame, sky=sky)
+        around = scene_start(start, inputs.sources, inputs.saturation, frame.working_shape)
+        result, local = self._build(view, selection, around, frame, sky=sky)
         doubt = self._doubt(result, frame.fwhm_pix, n_selected=len(selection.x))
         if result is not None and result.psf is not None and not doubt:
             model, kind = result.psf, "epsf"
@@ -281,7 +282,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
         self,
         view: _View,
         selection: StarSelection,
-        start: StartValues,
+        around: tuple[StartValues, Floats],
         frame: Frame,
         *,
         sky: SkyField,
@@ -302,16 +303,22 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             iterations=min(settings.maxiters, ROUNDS),
             clip_sigma=BuilderOptions().clip_sigma if settings.do_clip else math.inf,
         )
+        # All but the last only take neighbours away, and show where the light of stars ends.
+        draft = replace(options, residuals=False, oversampling=None)
+        first = replace(draft, varying_correction=False)
+        loops = self.config.skyloom.psf_loops
         band = view.band()
         cutouts = cut_stars(band.data, band.ivar, selection.x, selection.y, side=side)
         cutouts, local = self._levelled(cutouts)
-        result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
+        result = build_field_psf(
+            cutouts, shape=frame.working_shape, options=first if loops else options
+        )
         psf = result.psf
         if psf is None:
             return result, local
         steps = view.steps(sky)
         bright = _brightest(result)
-        for _ in range(self.config.skyloom.psf_loops):
+        for loop in range(1, loops + 1):
             if result.psf is None:
                 return result, local
             simple = psf.leading(NEIGHBOUR_IMAGES)
@@ -320,9 +327,9 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 simple,
                 selection.x,
                 selection.y,
-                start=start,
+                start=around[0],
+                saturated=around[1],
                 side=side,
-                n_cells=settings.epsf_ngrid,
                 bright=bright,
             )
             wings = measure_wings(
@@ -333,7 +340,9 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
                 source_variance=band.source_variance,
             )
             cutouts, local = self._levelled(alone.cutouts)
-            result = build_field_psf(cutouts, shape=frame.working_shape, options=options)
+            result = build_field_psf(
+                cutouts, shape=frame.working_shape, options=draft if loop < loops else options
+            )
             if result.psf is not None:
                 psf = with_wings(result.psf, wings) if wings is not None else result.psf
         if result.psf is None:
