@@ -166,8 +166,7 @@ def solve_group(
         predicted, damping, rejected = downhill_step(
             theta, best, damping, rejected, entries, m, problem, trial, step_room
         )
-        small = predicted < TRUST * tolerance
-        if small or converged:
+        if converged or predicted < TRUST * tolerance:
             if 0.0 < predicted < TRUST * tolerance and rejected == 0:
                 accept_on_trust(theta, flux, trial, best, entries, m)
                 current -= predicted
@@ -183,12 +182,7 @@ def solve_group(
             outcome, where.correlated_products,
         ),
     )  # fmt: skip
-    outcome.settled[:] = converged
-    if not converged and max_iterations > 0:
-        mark_settled(
-            theta, best, entries, m, problem, tolerance, outcome.param_cov, outcome.settled,
-            step_room,
-        )  # fmt: skip
+    mark_settled(theta, best, entries, m, problem, tolerance, converged, outcome, step_room)
     how = evaluations, iterations, last, gained - current
     _report(outcome, best, scratch.first, members.n_units, flux, how)
 

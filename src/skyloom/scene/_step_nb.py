@@ -131,20 +131,22 @@ def propose(theta, normal, damping, entries, m, problem, trial, room):
 
 
 @lean_exact_kernel
-def mark_settled(theta, normal, entries, m, problem, tolerance, param_cov, settled, room):
-    """Tell which sources would hardly move any more, measured by their own errors.
+def mark_settled(theta, normal, entries, m, problem, tolerance, converged, outcome, room):
+    """Tell which sources have come to rest, where their group has not.
 
     Where a group has to stop early, most of its sources may have arrived long ago.  Settled is who
     has no parameter whose next step, undamped, exceeds its error times the root of ``tolerance``.
     """
+    outcome.settled[:] = True
+    if converged:
+        return
     owner, column, delta = entries[0], entries[1], room.delta
     _damped_step(theta, normal, 0.0, entries, problem, room)
-    settled[:] = True
     for k in range(owner.shape[0]):
         at = k if k < m else entries[2, k]  # positions that are shared move with their anchor's
         s, c = owner[at], column[at]
-        if not delta[at] ** 2 <= tolerance * param_cov[s, c, c]:
-            settled[owner[k]] = False
+        if not delta[at] ** 2 <= tolerance * outcome.param_cov[s, c, c]:
+            outcome.settled[owner[k]] = False
 
 
 @lean_exact_kernel
