@@ -48,6 +48,7 @@ def main() -> None:
     }
     print(f"{nx} x {ny} pixels, {bands} bands, {sources} sources, {patches} patches")
     print(f"pixels   {cpu(*PIXEL_STAGES) / pixels * 1e6:.2f} s per Mpix of a band")
+    print(f"noise    {cpu('noise') / pixels * 1e6:.2f} s per Mpix of a band, where it is measured")
     print(f"PSF      {cpu('epsf') / bands:.2f} s per band")
     print(f"sources  {cpu(*SOURCE_STAGES) / sources / bands:.4f} s per source and band")
     print(f"pictures {cpu('plot-epsf', 'plot-sources') / bands:.2f} s per band")

@@ -19,9 +19,10 @@ from .config import TileConfig
 
 __all__ = ["TileCost", "cost_findings", "tile_cost"]
 
-_S_PER_MPIX: Final = 0.25  # CPU s per million pixels of a band: load, masks, stack, payloads
-_S_PER_PSF: Final = 1.8  # CPU s per band
-_S_PER_SOURCE: Final = 0.010  # CPU s per source and band: all passes, halos, report
+_S_PER_MPIX: Final = 0.28  # CPU s per million pixels of a band: load, masks, stack, payloads
+_S_PER_MPIX_NOISE: Final = 0.5  # likewise, where the noise is measured; with "auto" perhaps not
+_S_PER_PSF: Final = 1.0  # CPU s per band
+_S_PER_SOURCE: Final = 0.0068  # CPU s per source and band: all passes, halos, report
 _S_PER_BAND_PLOT: Final = 0.3  # CPU s
 _BYTES_PER_PIXEL: Final = 25.0  # of disk, per pixel of a band: payloads and masks; 16 to 33 seen
 # Pictures of --plots all: CPU s and bytes, at 300 dpi; those of sources include halo sources.
@@ -64,7 +65,8 @@ def tile_cost(
     """
     pixels = float(shape[0] * shape[1])
     patches = min((config.epsf.epsf_ngrid * config.epsf.ngrid) ** 2, max(1, n_sources))
-    cpu = n_bands * (_S_PER_PSF + 1e-6 * _S_PER_MPIX * pixels + _S_PER_SOURCE * n_sources)
+    of_pixel = _S_PER_MPIX + (_S_PER_MPIX_NOISE if config.skyloom.noise != "stated" else 0.0)
+    cpu = n_bands * (_S_PER_PSF + 1e-6 * of_pixel * pixels + _S_PER_SOURCE * n_sources)
     disk = n_bands * _BYTES_PER_PIXEL * pixels
     if config.skyloom.plots != "none":
         cpu += _S_PER_BAND_PLOT * n_bands
