@@ -82,7 +82,9 @@ def test_flags_and_changed_types_come_last() -> None:
 
 def test_stages_are_the_passes() -> None:
     first, second = group(1, niters=0), group(2, converged=False, last_dlnp=None)
-    joint = fit_stages_meta({0: {"groups": {"": [first]}}, 1: {"groups": {"": [first, second]}}})
+    passes = {0: {"groups": {"": [first]}}, 1: {"groups": {"": [first, second]}}}
+    assert fit_stages_meta(passes, staged=False) == {"staged_fit_enabled": False}
+    joint = fit_stages_meta(passes, staged=True)
     assert joint["staged_fit_enabled"] is True
     assert joint["staged_fit_stages"] == [
         {
@@ -94,7 +96,7 @@ def test_stages_are_the_passes() -> None:
         },
         {"stage": "pass 1", "frozen": [], "niters": 3, "converged": False, "last_dlnp": 0.25},
     ]
-    bands = fit_stages_meta({0: {"groups": {"r": [first], "i": []}}})
+    bands = fit_stages_meta({0: {"groups": {"r": [first], "i": []}}}, staged=True)
     assert set(bands["staged_fit_stages_by_band"]) == {"r", "i"}
     assert bands["staged_fit_stages_by_band"]["i"][0]["converged"] is True
 

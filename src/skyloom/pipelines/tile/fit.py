@@ -9,6 +9,7 @@ order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -72,11 +73,11 @@ class FitOutputs:
 
 
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
-    """Fit the groups of a patch; pass 0 solves the fluxes only."""
+    """Fit the groups of a patch; pass 0 solves the fluxes only, if the fit is staged."""
 
     version = 7
     dimensions = ("pass", "patch")
-    config_keys = FIT_KEYS
+    config_keys = (*FIT_KEYS, "patch_run.enable_staged_fit")
     tolerant = True
 
     @override
@@ -114,9 +115,26 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
             prepared=(residual, weight),
             tolerance=loose * patch.scene.options.tolerance,
         )
+        if number == 0 and not self.config.patch_run.enable_staged_fit:
+            after = _moved_at_once(patch, after)
         if number == last:
             after = _final_errors(part, patch, state, after, (residual, weight), number=number)
         return after
+
+
+def _moved_at_once(patch: PatchScene, state: SceneState) -> SceneState:
+    """Return the state after positions and shapes were fitted too, while others have no light yet.
+
+    Nobody gets offsets of bands: they would count as a star's own before the field is known.
+    """
+    scene = copy(patch.scene)
+    scene.options = replace(scene.options, offset_snr=np.inf)
+    return scene.run(
+        state,
+        patch.own_groups(),
+        prepared=scene.residual(state),
+        tolerance=EARLY_TOLERANCE[1] * scene.options.tolerance,
+    )
 
 
 def _final_errors(

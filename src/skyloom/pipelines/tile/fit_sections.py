@@ -291,7 +291,8 @@ class PatchRunConfig(Config):
     pos_max_shift_pix: Annotated[PositiveFloat | None, Unit("pix")] = 5.0
     """Farthest that a position may move from the catalogue's, in x and in y; null: no limit."""
     enable_staged_fit: bool = True
-    """Fit shapes, then positions, then everything."""
+    """Solve the fluxes alone in the first pass, while others have no light yet; false: fit
+    positions and shapes from the first pass on."""
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:

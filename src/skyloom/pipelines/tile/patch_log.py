@@ -97,11 +97,14 @@ def _short(value: float) -> float | None:
     return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
-def fit_stages_meta(passes: Mapping[int, Record]) -> dict[str, Any]:
+def fit_stages_meta(passes: Mapping[int, Record], *, staged: bool) -> dict[str, Any]:
     """Return ``staged_fit_enabled`` and the stages of ``meta.json``: the passes of the fit.
 
-    ``passes`` by number: groups by band, ``""`` for a joint fit.
+    ``passes`` by number: groups by band, ``""`` for a joint fit.  ``staged``: the first of them
+    solved the fluxes only; otherwise there are no stages.
     """
+    if not staged:
+        return {"staged_fit_enabled": False}
     by_band: dict[str, list[Record]] = {}
     for number in sorted(passes):
         for band, groups in passes[number]["groups"].items():

@@ -92,6 +92,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         "patch_run.min_epsf_nstars_for_use",
         "patch_run.psf_model",
         "patch_run.flag_maxiter_margin",
+        "patch_run.enable_staged_fit",
         "epsf.final_psf_size",
         "patches.halo_pix_min",
     )
@@ -145,7 +146,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
                     state=state if joint else None,
                     local=local,
                 ),
-                **fit_stages_meta(inputs.passes),
+                **fit_stages_meta(inputs.passes, staged=self.config.patch_run.enable_staged_fit),
             },
             white=_white(found),
             log=log_text(
