@@ -1,13 +1,13 @@
 """Truth: the hard GalSim tile, each nuisance alone and all together, in one table.
 
     python bench/hard_tile.py [--only none psf noise ... all] [--seed N ...] [--bands 5] [--dir DIR]
-                              [--scatter N R] [--noise stated]
+                              [--scatter N R] [--noise stated] [--choice auto]
 
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
 `tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
 ``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``, which are measured otherwise, and
-``--noise`` sets ``skyloom.noise``.  Of several seeds the pulls of all tiles together are printed as
-well.
+``--noise`` and ``--choice`` set ``skyloom.noise`` and ``skyloom.model_choice``.  Of several seeds
+the pulls of all tiles together are printed as well.
 """
 
 from __future__ import annotations
@@ -51,13 +51,15 @@ def main() -> None:
         help="of the Sersic index, and of the size per band, of galaxies",
     )
     parser.add_argument("--noise", default="auto", help="skyloom.noise (default: auto)")
+    parser.add_argument("--choice", default="check", help="skyloom.model_choice (default: check)")
     options = parser.parse_args()
 
     from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
 
     names = ("galaxy_index_scatter", "galaxy_size_scatter")
     scatter = dict(zip(names, options.scatter, strict=True)) if options.scatter else {}
-    settings = {"skyloom": {"plots": "none", "noise": options.noise, **scatter}}
+    given = {"noise": options.noise, "model_choice": options.choice}
+    settings = {"skyloom": {"plots": "none", **given, **scatter}}
     config = hard_config(size=options.size, bands=options.bands)
     found: dict[str, HardNumbers] = {}
     of_seeds: dict[str, list[HardNumbers]] = {name: [] for name in options.only}

@@ -7,38 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from skyloom._jit import kernel, lean_kernel
+from skyloom._jit import lean_kernel
 from skyloom._types import Floats, Pixels
 
 __all__ = ["ring_weights", "wing_sums"]
 
 
 @lean_kernel
-def _ring_weights(
-    data: Pixels,
-    weight: Pixels,
-    light: Floats,
-    x: float,
-    y: float,
-    inner: float,
-    outer: float,
-    w: Floats,
-    values: Pixels,
-) -> int:
-    n = 0
-    for q in range(data.shape[0]):
-        dy2 = (q - y) * (q - y)
-        for p in range(data.shape[1]):
-            r2 = (p - x) * (p - x) + dy2
-            w[q, p] = 0.0
-            if weight[q, p] > 0.0 and inner * inner < r2 <= outer * outer:
-                w[q, p] = weight[q, p] / (1.0 + weight[q, p] * light[q, p])
-                values[n] = data[q, p]
-                n += 1
-    return n
-
-
-@kernel
 def ring_weights(
     data: Pixels,
     weight: Pixels,
@@ -54,11 +29,21 @@ def ring_weights(
 
     ``light`` (S, S) is the variance that the star adds to that of the sky, ``1 / weight``.
     """
-    return _ring_weights(data, weight, light, x, y, inner, outer, w, values)
+    n = 0
+    for q in range(data.shape[0]):
+        dy2 = (q - y) * (q - y)
+        for p in range(data.shape[1]):
+            r2 = (p - x) * (p - x) + dy2
+            w[q, p] = 0.0
+            if weight[q, p] > 0.0 and inner * inner < r2 <= outer * outer:
+                w[q, p] = weight[q, p] / (1.0 + weight[q, p] * light[q, p])
+                values[n] = data[q, p]
+                n += 1
+    return n
 
 
 @lean_kernel
-def _wing_sums(
+def wing_sums(
     data: Pixels,
     w: Floats,
     level: float,
@@ -71,6 +56,12 @@ def _wing_sums(
     cross: Floats,
     sums: Floats,
 ) -> tuple[float, float]:
+    """Fill the sums of functions that are linear between R radii, over the pixels around (x, y).
+
+    ``own`` (R, R) holds their products with each other, ``cross`` (R,) with one, ``sums`` (R,) with
+    the data; the sums of weights, and of weighted data, are returned.  Pixels ``clip`` sigma off
+    ``level`` are left out, and the pixels around high ones, for which ``is_odd`` (S, S) is room.
+    """
     side, last = data.shape[0], radius.size - 2
     is_odd[:] = 0
     own[:] = 0.0
@@ -110,26 +101,3 @@ def _wing_sums(
     for k in range(last + 1):
         own[k + 1, k] = own[k, k + 1]
     return total, total_value
-
-
-@kernel
-def wing_sums(
-    data: Pixels,
-    w: Floats,
-    level: float,
-    clip: float,
-    x: float,
-    y: float,
-    radius: Floats,
-    is_odd: npt.NDArray[np.uint8],
-    own: Floats,
-    cross: Floats,
-    sums: Floats,
-) -> tuple[float, float]:
-    """Fill the sums of functions that are linear between R radii, over the pixels around (x, y).
-
-    ``own`` (R, R) holds their products with each other, ``cross`` (R,) with one, ``sums`` (R,) with
-    the data; the sums of weights, and of weighted data, are returned.  Pixels ``clip`` sigma off
-    ``level`` are left out, and the pixels around high ones, for which ``is_odd`` (S, S) is room.
-    """
-    return _wing_sums(data, w, level, clip, x, y, radius, is_odd, own, cross, sums)
