@@ -20,7 +20,7 @@ from .config import TileConfig
 __all__ = ["TileCost", "cost_findings", "tile_cost"]
 
 _S_PER_MPIX: Final = 0.28  # CPU s per million pixels of a band: load, masks, stack, payloads
-_S_PER_MPIX_NOISE: Final = 0.5  # likewise, where the noise is measured; with "auto" perhaps not
+_S_PER_MPIX_NOISE: Final = 0.11  # likewise, where the noise is measured; with "auto" perhaps not
 _S_PER_PSF: Final = 1.0  # CPU s per band
 _S_PER_SOURCE: Final = 0.0068  # CPU s per source and band: all passes, halos, report
 _S_PER_BAND_PLOT: Final = 0.3  # CPU s

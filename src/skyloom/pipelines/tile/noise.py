@@ -23,7 +23,7 @@ from skyloom.detect import NoiseMesh, measure_noise_mesh, noise_range
 from skyloom.errors import Unprocessable
 from skyloom.flow import Dataset, Dim, Handle, Stage
 from skyloom.geometry import Box
-from skyloom.images import Frame, read_pixels, scaled_pixels
+from skyloom.images import Frame, read_scaled_pixels
 
 from .config import TileConfig
 
@@ -138,7 +138,11 @@ def with_level(stated: SkyNoise, bad: Bools | None = None) -> SkyNoise:
 
 
 def measured_noise(
-    stated: SkyNoise, bad: Bools | None = None, *, least_range: float = 0.0
+    stated: SkyNoise,
+    bad: Bools | None = None,
+    *,
+    least_range: float = 0.0,
+    pixels: Pixels | None = None,
 ) -> SkyNoise:
     """Return the noise as the sky between the sources shows it.
 
@@ -150,6 +154,8 @@ def measured_noise(
         Pixels of the working frame that do not count.
     least_range : float
         Largest over least noise of the field up to which the stated noise stands.
+    pixels : ndarray, optional
+        Of the working frame [scaled counts], NaN where they do not count; default: read from it.
 
     Returns
     -------
@@ -164,7 +170,8 @@ def measured_noise(
     frame = stated.frame
     base = with_level(stated, bad)
     known = base is stated
-    mesh = measure_noise_mesh(_pulls(base, bad), frame.working_shape)
+    pixels = _sky_pixels(frame, bad) if pixels is None else pixels
+    mesh = measure_noise_mesh(_pulls(base, pixels), frame.working_shape)
     if mesh is None:
         if not known:
             raise Unprocessable(
@@ -208,23 +215,24 @@ def noise_by_choice(stated: SkyNoise, config: TileConfig, bad: Bools | None = No
         return stated
     if choice == "measured":
         return measured_noise(stated, bad)
-    low, high = noise_range(_pulls(stated, bad), stated.frame.working_shape)
+    pixels = _sky_pixels(stated.frame, bad)
+    low, high = noise_range(_pulls(stated, pixels), stated.frame.working_shape)
     if not high > UNEVEN * low:  # NaN: nothing to judge by
         return stated
-    return measured_noise(stated, bad, least_range=UNEVEN)
+    return measured_noise(stated, bad, least_range=UNEVEN, pixels=pixels)
 
 
-def _pulls(noise: SkyNoise, bad: Bools | None) -> Callable[[Box], Pixels]:
-    """Return what reads pixels in units of a noise, NaN where they do not count."""
-    frame = noise.frame
+def _sky_pixels(frame: Frame, bad: Bools | None) -> Pixels:
+    """Return the pixels of the working frame [scaled counts], NaN where they do not count."""
+    pixels = read_scaled_pixels(frame)
+    if bad is not None:
+        pixels[bad] = np.nan
+    return pixels
 
-    def read(box: Box) -> Pixels:
-        pixels = scaled_pixels(read_pixels(frame, box), frame)
-        if bad is not None:
-            pixels[bad[box.slices]] = np.nan
-        return np.asarray(pixels / noise.of(box), dtype=np.float32)
 
-    return read
+def _pulls(noise: SkyNoise, pixels: Pixels) -> Callable[[Box], Pixels]:
+    """Return what gives pixels in units of a noise."""
+    return lambda box: np.asarray(pixels[box.slices] / noise.of(box), dtype=np.float32)
 
 
 def needs_noise(config: TileConfig) -> bool:
@@ -257,7 +265,7 @@ class Noise(Stage[TileConfig, NoiseInputs, NoiseOutputs]):
     """Scale the noise map of a band, or measure its noise."""
 
     name = "noise"
-    version = 2
+    version = 3
     dimensions = ("band",)
     config_keys = ("skyloom.noise",)
 
