@@ -1,7 +1,7 @@
 """Truth: the hard GalSim tile, each nuisance alone and all together, in one table.
 
     python bench/hard_tile.py [--only none psf noise ... all] [--seed N ...] [--bands 5] [--dir DIR]
-                              [--scatter N R] [--noise stated] [--choice auto]
+                              [--scatter N R] [--noise stated] [--choice auto] [--complete]
 
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
 `tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
@@ -52,6 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--noise", default="auto", help="skyloom.noise (default: auto)")
     parser.add_argument("--choice", default="check", help="skyloom.model_choice (default: check)")
+    parser.add_argument("--complete", action="store_true", help="add rows for what is detected")
     options = parser.parse_args()
 
     from skyloom.pipelines.tile import run_tile  # noqa: PLC0415 - slow to import, not for --help
@@ -73,6 +74,8 @@ def main() -> None:
             if options.fresh or not (folder / "work" / "output_catalog.csv").exists():
                 hard = HardTile(on=named(name), config=config)
                 path = make_hard_tile(folder, hard, seed=seed, clean=clean, settings=settings)
+                if options.complete:
+                    complete(path)
                 cpu = time.process_time()
                 run_tile(path, executor=options.executor, progress="quiet")
                 print(f"{tile}: {time.perf_counter() - begin:.0f} s, of them "
@@ -85,6 +88,16 @@ def main() -> None:
         print("\nall seeds:", pull_table(together))
         free = {name: replace(n, assessment=n.unflagged) for name, n in together.items()}
         print("\nall seeds, without UNMODELLED_LIGHT:", pull_table(free))
+
+
+def complete(config: Path) -> None:
+    """Give the tile of a configuration a catalogue with what its own lacks."""
+    from skyloom.pipelines.tile import load_config  # noqa: PLC0415 - as above
+    from skyloom.pipelines.tile.completion import complete_to_file  # noqa: PLC0415
+
+    found = complete_to_file(load_config(config), config.with_name("completed.csv"), force=True)
+    print(found.summary())
+    config.with_name("completed.csv").replace(config.with_name("input_catalog.csv"))
 
 
 def pooled(each: list[HardNumbers]) -> HardNumbers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -12,6 +14,7 @@ from skyloom.catalogs import (
     load_input_catalog,
     read_csv,
     read_image_list,
+    write_csv,
 )
 from skyloom.cli import main
 from skyloom.geometry import sky_to_pixel
@@ -116,6 +119,89 @@ def test_the_command_and_a_run_on_its_catalogue(small_tile, edit, capsys):
     assert main(run) == 0
     table = read_csv(small_tile / "work" / "output_catalog.csv")
     assert np.isfinite(column_as_float(table, "x_pix_white_fit")).mean() > 0.8
+
+
+@pytest.fixture(scope="module")
+def gaps(tmp_path_factory):
+    """A simulated tile whose catalogue lacks a sixth of its rows, and the truth of all."""
+    folder = tmp_path_factory.mktemp("gaps") / "tile"
+    tile = simulate_tile(
+        truth_config(nx=700, ny=700, n_sources=250, n_saturated=1), np.random.default_rng(5)
+    )
+    lost = np.arange(len(tile.catalog)) % 6 == 2
+    path = write_tile(dataclasses.replace(tile, catalog=tile.catalog[~lost]), folder)
+    return path, read_truth(folder), set(np.asarray(tile.catalog["ID"])[lost].tolist())
+
+
+def complete(path, out):
+    return main(["tile", "detect", "--complete", "--config", str(path), "--out", str(out)])
+
+
+def test_a_catalogue_is_completed_by_what_it_lacks(gaps, tmp_path, capsys):
+    path, truth, lost = gaps
+    given = path.parent / "input_catalog.csv"
+    before = given.read_text()
+    out = tmp_path / "completed.csv"
+    assert complete(path, out) == 0
+    text = out.read_text()
+    assert text.startswith(before)  # the rows of the user, as they stand, come first
+    assert given.read_text() == before
+    table = read_csv(out)
+    added = table[before.count("\n") - 1 :]
+    assert f"{len(added)} added" in capsys.readouterr().out
+    assert all(name.startswith("new_") for name in added["ID"])
+    # every added row is a source that was lost; most of those that shine alone come back
+    where = np.stack([column_as_float(added, "RA"), column_as_float(added, "DEC")], axis=1)
+    sky = np.stack([truth["RA"], truth["DEC"]], axis=1)
+    scale = np.array([np.cos(np.radians(sky[0, 1])), 1.0]) * 3600
+    missing = np.isin(truth["ID"], list(lost))
+    distance, row = cKDTree(sky * scale).query(where * scale)
+    assert (missing[row] & (distance < 2.0)).mean() > 0.95  # arcsec; measured 35 of 35
+    alone = missing & isolated(truth) & (np.asarray(truth["mag_ref"]) < 20.5)
+    assert np.isin(np.flatnonzero(alone), row).mean() > 0.9  # measured 18 of 18
+    load_input_catalog(out, bands=[])  # a run accepts it
+
+
+def test_a_complete_catalogue_gains_nothing(gaps, tmp_path):
+    path, _, _ = gaps
+    first, second = tmp_path / "completed.csv", tmp_path / "again.csv"
+    assert complete(path, first) == 0
+    text = path.read_text().replace("input_catalog.csv", str(first))
+    again = path.with_name("again.yaml")
+    again.write_text(text)
+    assert complete(again, second) == 0
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_rows_without_shapes_gain_the_columns(gaps, tmp_path):
+    path, _, _ = gaps
+    table = read_csv(path.parent / "input_catalog.csv")
+    table = table["RA", "DEC"]
+    table.rename_column("RA", "ra ")
+    poor = tmp_path / "poor.csv"
+    write_csv(table, poor)
+    config = path.with_name("poor.yaml")
+    config.write_text(path.read_text().replace("input_catalog.csv", str(poor)))
+    out = tmp_path / "out.csv"
+    assert complete(config, out) == 0
+    found = read_csv(out)
+    assert found.colnames == ["ra ", "DEC", "TYPE", "ELL", "THETA", "Re"]
+    assert (found["TYPE"][: len(table)] == "").all()
+    assert (found["TYPE"][len(table) :] != "").all()
+
+
+def test_the_input_catalogue_is_never_written(gaps, capsys):
+    path, _, _ = gaps
+    given = path.parent / "input_catalog.csv"
+    before = given.read_bytes()
+    command = ["tile", "detect", "--complete", "--config", str(path), "--out", str(given)]
+    assert main([*command, "--force"]) == 2
+    assert "is the input catalogue" in capsys.readouterr().err
+    assert given.read_bytes() == before
+    absent = path.with_name("absent.yaml")
+    absent.write_text(path.read_text().replace("input_catalog.csv", "absent.csv"))
+    assert complete(absent, given.with_name("new.csv")) == 2
+    assert "absent.csv" in capsys.readouterr().err
 
 
 def test_mistakes_stop_it_before_any_work(tmp_path, small_tile, capsys):

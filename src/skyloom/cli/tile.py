@@ -163,14 +163,20 @@ def check(config_path: Path, json_path: Path | None) -> int:
 @click.option("--thresh", type=click.FloatRange(min=0.5), help="Least S/N of a point source [5].")
 @click.option("--minarea", type=click.IntRange(min=1), help="Least pixels above threshold [3].")
 @click.option("--deblend-cont", type=click.FloatRange(0, 1), help="Deblending contrast [0.0005].")
-def detect(config_path: Path, out: Path, *, force: bool, **options: float | None) -> None:
-    """Make an input catalogue from the images alone.
+@click.option("--complete", is_flag=True, help="Your catalogue, and what it lacks.")
+def detect(
+    config_path: Path, out: Path, *, force: bool, complete: bool, **options: float | None
+) -> None:
+    """Make an input catalogue from the images alone, or complete yours.
 
     Detects on the stack of all bands and guesses what is a star. The configuration's input
-    catalogue need not exist.
+    catalogue need not exist; with --complete its rows come first, as they stand, followed by the
+    detected sources that have none.
     """
-    from skyloom.pipelines.tile.config import load_config  # noqa: PLC0415 - slow
+    from skyloom.pipelines.tile.completion import complete_to_file  # noqa: PLC0415 - slow
+    from skyloom.pipelines.tile.config import load_config  # noqa: PLC0415
     from skyloom.pipelines.tile.detection import detect_to_file  # noqa: PLC0415
 
-    found = detect_to_file(load_config(config_path), out, force=force, **options)
+    make = complete_to_file if complete else detect_to_file
+    found = make(load_config(config_path), out, force=force, **options)
     click.echo(f"{found.summary()}\nwrote {out}")

@@ -112,7 +112,7 @@ def _alignment(x: Floats, y: Floats, spots: SpotCheck) -> Iterator[Finding]:
         remedy=""
         if status == Status.OK
         else "correct RA, DEC or the WCS; what the catalogue lacks is masked when bright: add "
-        "rows, or skyloom tile detect",
+        "rows: skyloom tile detect --complete",
         numbers={"dx": dx, "dy": dy, "error": error, "matched": share},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,14 @@ from .load import read_tile_frames, warn_of_crop, white_frames, white_of
 from .noise import SkyNoise, noise_by_choice, stated_noise
 from .saturation import MIN_SNR
 
-__all__ = ["DetectedCatalog", "detect_catalog", "detect_to_file", "write_catalog"]
+__all__ = [
+    "DetectedCatalog",
+    "check_output",
+    "detect_catalog",
+    "detect_to_file",
+    "given_options",
+    "write_catalog",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +47,7 @@ class DetectedCatalog:
     table: Table
     detections: Detections
     fwhm: float  # pix, of the matched filter
+    frame: Frame  # whose working pixels are those of the stack
 
     def summary(self) -> str:
         """Say what was found in a few lines."""
@@ -100,7 +109,9 @@ def detect_catalog(config: TileConfig, *, options: DetectOptions | None = None) 
         fwhm=fwhm,
         options=options,
     )
-    return DetectedCatalog(table=_catalog(found.table, frames[0]), detections=found, fwhm=fwhm)
+    return DetectedCatalog(
+        table=_catalog(found.table, frames[0]), detections=found, fwhm=fwhm, frame=frames[0]
+    )
 
 
 def filter_fwhm(noise: list[SkyNoise], default: float) -> float:
@@ -191,10 +202,15 @@ def detect_to_file(
         Fields of `DetectOptions`; None: its default.
     """
     check_output(path, force=force)
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    catalog = detect_catalog(config, options=DetectOptions(**given))
+    catalog = detect_catalog(config, options=given_options(options))
     write_catalog(catalog, path, force=force)
     return catalog
+
+
+def given_options(options: Mapping[str, float | None]) -> DetectOptions:
+    """Return the options of a command line; None: the default."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return DetectOptions(**given)
 
 
 def check_output(path: Path, *, force: bool) -> None:
