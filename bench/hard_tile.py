@@ -26,7 +26,7 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS / "scene"))
 sys.path.insert(0, str(TESTS / "sims"))
 
-from hard_numbers import BINS, HardNumbers, hard_numbers, largest  # noqa: E402
+from hard_numbers import BINS, HardNumbers, Quiet, hard_numbers, largest  # noqa: E402
 from hard_tile import NUISANCES, HardTile, hard_config, make_hard_tile, named  # noqa: E402
 
 from skyloom.sim import pool_assessments  # noqa: E402
@@ -122,7 +122,9 @@ def flatness_table(found: dict[str, HardNumbers]) -> str:
         "            worst band   median          bands  mean    worst band         mean of     "
         "cells         patches",
     ]
-    for name, n in found.items():
+    rows = list(found.items())
+    rows += [(f"{name} quiet", replace(n, **quiet_parts(n.quiet))) for name, n in rows if n.quiet]
+    for name, n in rows:
         zp = max(n.zero_points.values(), key=abs)
         offset, error = n.star_offset()
         band, cell, cell_error = n.worst_band()
@@ -135,7 +137,21 @@ def flatness_table(found: dict[str, HardNumbers]) -> str:
             f"  {band:>6} {cell:+6.1f} +- {cell_error:3.1f}  {mean:+6.1f} +- {mean_error:3.1f}  "
             + "  ".join(f"{s.step:+5.1f} +- {s.error:3.1f}" for s in steps)
         )
+    for name, n in found.items():
+        if n.quiet:
+            lines.append(
+                "{}: scatter of single fluxes {:.1f}, without the known noise {:.1f} mmag".format(
+                    name, *n.quiet.scatter
+                )
+            )
     return "\n".join(lines)
+
+
+def quiet_parts(quiet: Quiet) -> dict[str, object]:
+    """Return the fields of `HardNumbers` that are known without noise."""
+    return {
+        name: getattr(quiet, name) for name in ("flat", "flat_all", "cell_steps", "patch_steps")
+    }
 
 
 def pull_table(found: dict[str, HardNumbers]) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
-from hard_tile import is_thin
+from hard_tile import GRID, is_thin
+from known_noise import read_known_noise
 
 from skyloom.flags import FitFlag
 from skyloom.geometry import epsf_cells, patch_grid
@@ -24,9 +25,23 @@ from skyloom.sim import (
 )
 
 BINS = (SnrBin(3, 10), SnrBin(10, 30), SnrBin(30, 100), SnrBin(100, np.inf))
-GRID = -2  # ``pair`` of the stars that flatness is measured on, whatever errors they report
 OUTLIER = 5.0  # sigma
 ALWAYS = int(FitFlag.FROZEN)  # says that a source is faint, not that it is bad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quiet:
+    """Flatness of the stars of the grid once what the noise did to them is taken out [mmag]."""
+
+    scatter: tuple[float, float]  # robust, of single fluxes: before, after
+    flat: dict[str, Flatness]
+    flat_all: Flatness
+    cell_steps: list[Step]
+    patch_steps: list[Step]
+
+    def worst_band(self) -> tuple[str, float, float]:
+        """Return the band with the largest mean of a cell of 4 x 4, that mean and its error."""
+        return worst_band(self.flat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +55,7 @@ class HardNumbers:
     flat_all: Flatness  # mean of the bands of each star
     cell_steps: list[Step]  # of the mean of the bands
     patch_steps: list[Step]
+    quiet: Quiet | None  # the same without the noise that the simulation knows
     outliers: dict[str, float]  # share of |pull| > 5 at S/N 10-100
     depth_widths: tuple[float, float]  # of pulls at S/N 10-100 in the deep and the thin part
     flagged: dict[str, float]  # share of rows with a flag that means doubt
@@ -56,8 +72,13 @@ class HardNumbers:
 
     def worst_band(self) -> tuple[str, float, float]:
         """Return the band with the largest mean of a cell of 4 x 4, that mean and its error."""
-        band = max(self.flat, key=lambda b: abs(self.flat[b].largest[0]))
-        return band, *self.flat[band].largest
+        return worst_band(self.flat)
+
+
+def worst_band(flat: dict[str, Flatness]) -> tuple[str, float, float]:
+    """Return the band with the largest mean of a cell, that mean and its error."""
+    band = max(flat, key=lambda b: abs(flat[b].largest[0]))
+    return band, *flat[band].largest
 
 
 def hard_numbers(folder: Path) -> HardNumbers:
@@ -74,24 +95,32 @@ def hard_numbers(folder: Path) -> HardNumbers:
     summary = Table.read(folder / "work" / "ZP" / "zp_summary.csv", format="ascii.csv")
     measured = dict(zip(summary["band"], summary["zp_median"], strict=True))
     expected = dict(zip(bands["band"], bands["zp_expected"], strict=True))
-    x, y, residual = star_residuals(found, truth, names)
+    x, y, residual, ids = star_residuals(found, truth, names)
     shape = frame_shape(folder)
-    flat, order = {}, 3 if len(x) > 60 else 1
-    for b, name in enumerate(names):
-        ok = np.isfinite(residual[:, b])
-        flat[name] = field_flatness(x[ok], y[ok], residual[ok, b], shape=shape, order=order)
-    mean = residual.mean(axis=1)
-    ok = np.isfinite(mean)
-    cells, patches = border_steps(x[ok], y[ok], mean[ok], shape)
+    flat, flat_all, cells, patches = flatness(x, y, residual, names, shape)
+    quiet = None
+    if (known := read_known_noise(folder)) is not None:
+        rest = residual - np.stack([known[name] for name in ids])
+        quiet = Quiet(
+            **dict(
+                zip(
+                    ("flat", "flat_all", "cell_steps", "patch_steps"),
+                    flatness(x, y, rest, names, shape),
+                    strict=True,
+                )
+            ),
+            scatter=(band_scatter(residual), band_scatter(rest)),
+        )
     wrong = wrong_numbers(catalog, truth, names)
     return HardNumbers(
         assessment=found,
         unflagged=unflagged,
         zero_points={n: 1000 * float(measured[n] - expected[n]) for n in names},
         flat=flat,
-        flat_all=field_flatness(x[ok], y[ok], mean[ok], shape=shape, order=order),
+        flat_all=flat_all,
         cell_steps=cells,
         patch_steps=patches,
+        quiet=quiet,
         outliers={g: outlier_share(found, g) for g in ("star", "galaxy")},
         depth_widths=depth_widths(found, truth, names, shape),
         flagged=flagged_shares(catalog, truth),
@@ -99,6 +128,25 @@ def hard_numbers(folder: Path) -> HardNumbers:
         wrong_outliers=wrong[1],
         wrong_named=wrong[2],
     )
+
+
+def flatness(
+    x: np.ndarray, y: np.ndarray, residual: np.ndarray, names: list[str], shape: tuple[int, int]
+) -> tuple[dict[str, Flatness], Flatness, list[Step], list[Step]]:
+    """Return the flatness of every band and of their mean, and the steps of the mean."""
+    flat, order = {}, 3 if len(x) > 60 else 1
+    for b, name in enumerate(names):
+        ok = np.isfinite(residual[:, b])
+        flat[name] = field_flatness(x[ok], y[ok], residual[ok, b], shape=shape, order=order)
+    mean = residual.mean(axis=1)
+    ok = np.isfinite(mean)
+    whole = field_flatness(x[ok], y[ok], mean[ok], shape=shape, order=order)
+    return flat, whole, *border_steps(x[ok], y[ok], mean[ok], shape)
+
+
+def band_scatter(residual: np.ndarray) -> float:
+    """Return the robust scatter of single residuals about the mean of their band."""
+    return mad_width((residual - np.nanmedian(residual, axis=0))[np.isfinite(residual)])
 
 
 def read_catalog(path: Path) -> Table:
@@ -117,8 +165,8 @@ def frame_shape(folder: Path) -> tuple[int, int]:
 
 def star_residuals(
     found: Assessment, truth: Table, bands: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x, y and measured minus true magnitude [mmag] (n, bands) of the stars on the grid."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Return x, y, measured minus true magnitude [mmag] (n, bands), ID of stars on the grid."""
     place = {str(name): row for row, name in enumerate(truth["ID"])}
     table = found.fluxes[np.asarray(found.fluxes["kind"]) == "star"]
     residual = np.full((len(truth), len(bands)), np.nan)
@@ -129,7 +177,8 @@ def star_residuals(
         row, band = place[str(entry["ID"])], bands.index(str(entry["band"]))
         residual[row, band] = -2500 * np.log10(entry["ratio"])
     any_band = np.isfinite(residual).any(axis=1)
-    return (*(np.asarray(truth[n])[any_band] for n in "xy"), residual[any_band])
+    x, y = (np.asarray(truth[n])[any_band] for n in "xy")
+    return x, y, residual[any_band], [str(name) for name in truth["ID"][any_band]]
 
 
 def border_steps(

@@ -15,6 +15,7 @@ import numpy as np
 from astropy.table import Table
 from blend_tools import resampled_noise
 from galsim_tile import draw_source
+from known_noise import noise_shift, write_known_noise
 from scipy.signal import oaconvolve
 
 from skyloom.sim import SimField, SimTile, TileSimConfig, simulate_tile, truth_config, write_tile
@@ -41,6 +42,8 @@ NUISANCES = (
     "colours",  # galaxies are bulge and disc of different colours
 )
 DRAWN = frozenset({"psf", "offsets", "colours"})  # those that change the noise-free pixels
+GRID = -2  # ``pair`` of the stars that flatness is measured on
+STAMP = 40  # pix, half side of the image of such a star
 GALAXIES = ("EXP", "DEV", "SERSIC")
 BULGE = {"EXP": 0.1, "DEV": 0.75, "SERSIC": 0.4}  # share of the light at 0.625 micron
 
@@ -142,7 +145,9 @@ def make_hard_tile(
     settings: dict[str, Any] | None = None,
 ) -> Path:
     """Simulate and write a hard tile; return its configuration file, pictures switched off."""
-    tile = simulate_hard_tile(hard, seed, clean=clean)
+    kept = clean if clean is not None else {}
+    tile = simulate_hard_tile(hard, seed, clean=kept)
+    write_known_noise(directory, grid_noise(hard, tile, kept[hard.on & DRAWN]))
     return write_tile(tile, directory, settings={"skyloom": {"plots": "none"}, **(settings or {})})
 
 
@@ -234,16 +239,48 @@ def expose(
         noise = (noise - noise.mean()) / noise.std()
     else:
         noise = rng.standard_normal(shape)
-    variance = band.sky_sigma**2 + np.maximum(clean, 0) / band.gain
     sigma = band.sky_sigma
     if hard.has("coverage"):
-        thin = 1 / coverage(hard, b)
-        variance *= thin
-        sigma *= float(np.sqrt(thin.mean()))
-    counts = clean + np.sqrt(variance) * noise
-    if hard.has("sky"):
-        counts += band.sky_sigma * sky_gradient(hard, b)
+        sigma *= float(np.sqrt((1 / coverage(hard, b)).mean()))
+    counts = expected_counts(clean, hard, b) + np.sqrt(variance_of(clean, hard, b)) * noise
     return np.minimum(counts, band.saturate).astype(np.float32), round(sigma, 4)
+
+
+def variance_of(clean: np.ndarray, hard: HardTile, b: int) -> np.ndarray:
+    """Return the variance of the pixels of band b [ADU**2]."""
+    band = hard.config.bands[b]
+    variance = band.sky_sigma**2 + np.maximum(clean, 0) / band.gain
+    return variance / coverage(hard, b) if hard.has("coverage") else variance
+
+
+def expected_counts(clean: np.ndarray, hard: HardTile, b: int) -> np.ndarray:
+    """Return the image of band b without noise, its sky included [ADU]."""
+    if not hard.has("sky"):
+        return clean
+    return clean + hard.config.bands[b].sky_sigma * sky_gradient(hard, b)
+
+
+def grid_noise(hard: HardTile, tile: SimTile, clean: list[np.ndarray]) -> Table:
+    """Return by how much the noise moves the stars of the grid: ID and a column per band [mmag]."""
+    truth = tile.field.truth
+    on_grid = np.asarray(truth["pair"]) == GRID
+    table = Table({"ID": truth["ID"][on_grid]})
+    size = 2 * STAMP + 1
+    for b, (band, psfs) in enumerate(zip(hard.config.bands, tile.field.psfs, strict=True)):
+        noise = tile.images[band.name] - expected_counts(clean[b], hard, b)
+        weight = 1 / variance_of(clean[b], hard, b)
+        shifts = []
+        for row, flux in zip(truth[on_grid], tile.field.flux(band)[on_grid], strict=True):
+            x, y = float(row["x"]), float(row["y"])
+            dx, dy = band_shift(hard, b, x, y, hard.config)
+            x0, y0 = round(x) - STAMP, round(y) - STAMP
+            stamp = galsim.ImageD(size, size, xmin=0, ymin=0)
+            star = {"TYPE": "STAR", "x": x + dx - x0, "y": y + dy - y0}
+            draw_source(stamp, star, flux=flux, psf=psfs.at(x, y), sigma=band.sky_sigma)
+            image = with_wing(stamp.array, hard) if hard.has("psf") else stamp.array
+            shifts.append(noise_shift(image, noise, weight, (x0, y0)))
+        table[band.name] = shifts
+    return table
 
 
 def sky_gradient(hard: HardTile, b: int) -> np.ndarray:
