@@ -14,6 +14,10 @@ __all__ = ["SINGULAR", "ShapeField", "fit_shape_field", "mode_of", "orthonormal_
 
 _FLOOR, _CEILING = 1.5e-3, 0.03  # rms of ln alpha, e1, e2 of stars about any smooth field
 _HUBER = 3.0
+_FREE_ORDER = 2  # of the polynomials whose terms have no prior
+_WIDTHS = np.geomspace(1e-4, 0.03, 26) ** 2  # prior variances tried for terms of the next order
+_NO_WIDTH = 1e-14  # prior variance of terms that nothing asks for
+_EVIDENCE = 1.0  # gain of ln probability from which these terms count
 _LENGTHS = (1.5, 0.6, 0.25)  # correlation lengths tried, in half-widths of the field
 SINGULAR = 50.0  # condition number of the terms at the stars; 3 to 6 for stars everywhere
 _AROUND = 7  # neighbours, the star itself included, that tell the local size
@@ -82,11 +86,17 @@ def fit_shape_field(
             shape,
             variance,
             kept,
-            max_order=max_order,
+            max_order=min(max_order, _FREE_ORDER),
             stars_per_term=stars_per_term,
         )
+        prior = np.full((3, n_monomials(order)), np.inf)
+        if order == _FREE_ORDER < max_order:
+            if kept.sum() >= stars_per_term * n_monomials(order + 1):
+                terms = monomials(u, v, degree=order + 1)
+                prior = _with_cubic_terms(prior, terms[kept], shape[kept], variance[kept])
+            order += prior.shape[1] > n_monomials(order)
         design = monomials(u, v, degree=order)
-        fitted, leverage = _weighted_fit(design, shape, variance, kept)
+        fitted, leverage = _weighted_fit(design, shape, variance, kept, prior)
         residual = shape - design @ fitted
         # A star kept in the fit pulls it; its left-out residual is the fair one.
         fair = residual / np.where(kept[:, None], np.maximum(1.0 - leverage, 0.1), 1.0)
@@ -94,7 +104,7 @@ def fit_shape_field(
         length, pulls = 0.0, np.zeros((0, 3))
         if local and kept.sum() >= _MIN_LOCAL:
             length, pulls, fair, predicted, more = _local(
-                u, v, residual, fair=fair, variance=variance, kept=kept, order=order
+                u, v, residual, fair=fair, variance=variance, kept=kept, order=order, prior=prior
             )
             scores |= more
         deviation = np.sqrt((fair**2 / predicted).sum(axis=1))
@@ -149,14 +159,46 @@ def _scatter(fair: Floats, noise: Floats) -> Floats:
     return np.asarray(np.sqrt(np.clip(excess, _FLOOR**2, _CEILING**2)))
 
 
+def _with_cubic_terms(prior: Floats, design: Floats, shape: Floats, variance: Floats) -> Floats:
+    """Return prior variances (3, T) with those of the terms of the next order, if they help.
+
+    Stars cannot tell these terms well, and left-out stars say little of their worth: they are
+    small.  They have a Gaussian prior about zero, whose width for size and each ellipticity is the
+    most probable one, so that they count as far as the stars know them (empirical Bayes;
+    Efron & Morris 1973, JASA 68, 117).  Arrays are those of the kept stars, ``design`` has the
+    terms of the next order last.
+    """
+    if np.linalg.cond(design) > SINGULAR:
+        return prior  # the stars do not cover the field
+    free = prior.shape[1]
+    widths, gain = np.full(len(prior), _NO_WIDTH), 0.0
+    for c in range(len(prior)):
+        weight = 1.0 / np.sqrt(variance[:, c])
+        terms = design * weight[:, None]
+        rest = np.linalg.qr(terms[:, :free], mode="complete")[0][:, free:].T
+        left, size, _ = np.linalg.svd(rest @ terms[:, free:], full_matrices=False)
+        signal = left.T @ (rest @ (shape[:, c] * weight))  # of unit noise
+        spread = 1.0 + _WIDTHS[:, None] * size**2
+        evidence = 0.5 * (signal**2 * (1.0 - 1.0 / spread) - np.log(spread)).sum(axis=1)
+        best = int(np.argmax(evidence))
+        if evidence[best] > 0.0:
+            widths[c] = _WIDTHS[best]
+            gain += float(evidence[best])
+    if gain < _EVIDENCE:
+        return prior
+    return np.hstack([prior, np.repeat(widths[:, None], design.shape[1] - free, axis=1)])
+
+
 def _weighted_fit(
-    design: Floats, shape: Floats, variance: Floats, kept: Bools
+    design: Floats, shape: Floats, variance: Floats, kept: Bools, prior: Floats | None = None
 ) -> tuple[Floats, Floats]:
-    """Coefficients (T, 3) and leverages (n, 3)."""
+    """Coefficients (T, 3) and leverages (n, 3); ``prior`` are variances (3, T) about zero."""
     w = kept[:, None] / variance
     normal = np.einsum("nt,ns,nc->cts", design, design, w)
     trace = np.einsum("ctt->c", normal)[:, None, None]
     normal += (1e-9 * trace + 1e-30) * np.eye(design.shape[1])
+    if prior is not None:
+        np.einsum("ctt->ct", normal)[:] += 1.0 / prior
     inverse = np.linalg.inv(normal)
     fitted = np.einsum("cts,ns,nc->tc", inverse, design, w * shape)
     return fitted, np.einsum("nt,cts,ns,nc->nc", design, inverse, design, w)
@@ -214,6 +256,7 @@ def _local(
     variance: Floats,
     kept: Bools,
     order: int,
+    prior: Floats,
 ) -> tuple[float, Floats, Floats, Floats, dict[str, float]]:
     """Choose the length of the local correction on left-out stars.
 
@@ -237,7 +280,8 @@ def _local(
                 1e4 * noise[:, c].max()
             )  # the polynomial stays free: a star left out leaves it too
             spread = power[c] * kernel + np.diag(noise[:, c])
-            inverse = np.linalg.inv(spread + free * design[kept] @ design[kept].T)
+            terms = design[kept] * np.sqrt(np.minimum(prior[c], free))
+            inverse = np.linalg.inv(spread + terms @ terms.T)
             weight = inverse @ data[:, c]
             pulls[:, c] = power[c] * weight
             predicted[kept, c] = 1.0 / np.diag(inverse)

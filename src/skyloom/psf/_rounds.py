@@ -64,7 +64,7 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
     model, state = _start(work, fits, field, flags)
     used, scores = field.kept, {}
     correction = no_correction(model.basis)
-    highest = o.max_order if o.varying_correction else 0
+    highest = min(o.max_order, 2) if o.varying_correction else 0
     orders = [k for k in range(highest + 1) if k == 0 or _enough(used, k)]
     for turn in range(o.iterations):
         before = state
