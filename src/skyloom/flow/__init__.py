@@ -53,8 +53,10 @@ from __future__ import annotations
 from .calls import Answered, Call, Lost, run_calls
 from .dataset import Dataset, Dim
 from .executors import Executor
+from .interpreter import find_python
 from .keys import StageKey
 from .ledger import Ledger, Output
+from .limits import Limit
 from .lock import WorkDirLock
 from .pipeline import Pipeline, PipelineError
 from .pool import ProcessPool, WorkerError
@@ -79,6 +81,7 @@ __all__ = [
     "Handle",
     "Heartbeat",
     "Ledger",
+    "Limit",
     "Lost",
     "Output",
     "Pipeline",
@@ -96,6 +99,7 @@ __all__ = [
     "WorkDirLock",
     "WorkerError",
     "available_cpus",
+    "find_python",
     "make_watcher",
     "run_calls",
     "run_pipeline",
