@@ -26,7 +26,7 @@ from .check_tables import catalog_findings, gaia_findings
 from .config import TileConfig, require_inputs
 from .load import SMALL_CROP, crop_share, read_tile_frames, white_frames
 from .noise import stated_noise, with_level
-from .run import worker_count
+from .work import worker_count
 
 __all__ = ["check_tile"]
 
