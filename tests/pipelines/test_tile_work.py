@@ -197,7 +197,7 @@ def test_too_many_workers_times_threads_are_warned_of(
     assert (words in caplog.text) == is_warned
     if is_warned:
         assert "3 workers with 2 threads each are more than the 4 CPUs" in caplog.text
-        assert "only 2 patches are fitted at the same time" in caplog.text
+        assert "patches are fitted 2 at a time" in caplog.text
 
 
 # --- the interpreter of the workers

@@ -111,9 +111,8 @@ def _limits(config: TileConfig, pipeline: Pipeline, workers: int) -> Iterator[Li
         numbers.append((fits, at_once))
         if workers * threads > cpus:
             log.warning(
-                "%s = %d: %d workers with %d threads each are more than the %d CPUs, so that only "
-                "%d patches are fitted at the same time; keep max_workers * threads_per_process "
-                "<= CPUs",
+                "%s = %d: %d workers with %d threads each are more than the %d CPUs, so that "
+                "patches are fitted %d at a time; keep max_workers * threads_per_process <= CPUs",
                 THREADS_KEY,
                 config.patch_run.threads_per_process,
                 workers,
