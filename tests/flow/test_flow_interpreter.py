@@ -12,7 +12,7 @@ from flow_toys import run_toys, tree, write_inputs
 
 import skyloom
 from skyloom.errors import WrongValue
-from skyloom.flow import find_python, interpreter
+from skyloom.flow import Work, find_python, interpreter
 
 KEY = "patch_run.python_exe"
 
@@ -100,7 +100,7 @@ def test_workers_are_that_interpreter_and_give_the_same_bytes(
     # another interpreter finds modules by itself
     folders = [Path(skyloom.__file__).parents[1], Path(flow_toys.__file__).parent]
     monkeypatch.setenv("PYTHONPATH", ":".join(map(str, folders)))
-    result = run_toys(tmp_path / "work", executor="processes", workers=1, python=file)
+    result = run_toys(tmp_path / "work", executor="processes", workers=1, work=Work(python=file))
     assert result.exit_status == 0
     assert starts(file) == 1
     assert tree(tmp_path / "work") == tree(tmp_path / "ours")

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from skyloom.butler import DataId
 from skyloom.errors import WrongValue
-from skyloom.flow import Dataset, Dim, Executor, Limit, Stage, Upstream
+from skyloom.flow import Dataset, Dim, Executor, Limit, Stage, Upstream, Work
 from skyloom.flow.limits import Limited
 from skyloom.flow.task import Record, Task
 
@@ -68,7 +68,7 @@ def test_a_stage_runs_so_many_tasks_at_the_same_time(
     limits = [Limit(stages=["clock"], tasks=limit)] if limit else []
     stages: list[Stage[Any, Any, Any]] = [Clock(None)]
     result = run_toys(
-        tmp_path / "work", stages=stages, executor="processes", workers=2, limits=limits
+        tmp_path / "work", stages=stages, executor="processes", workers=2, work=Work(limits=limits)
     )
     assert result.counts["clock"].done == len(BANDS) * len(CELLS)
     layout = toy_layout()
@@ -85,16 +85,16 @@ def test_a_limit_is_no_part_of_a_key_and_changes_no_byte(tmp_path: Path) -> None
         Limit(stages=["measure", "fit"], tasks=2),
         Limit(stages=["fit"], tasks=1),
     ]
-    run_toys(root, executor="processes", workers=2, limits=limits)
+    run_toys(root, executor="processes", workers=2, work=Work(limits=limits))
     assert tree(root) == tree(tmp_path / "free")
-    again = run_toys(root, limits=[Limit(stages=["fit"], tasks=3)])
+    again = run_toys(root, work=Work(limits=[Limit(stages=["fit"], tasks=3)]))
     assert not any(counts.done for counts in again.counts.values())
 
 
 def test_a_limit_of_a_stage_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     write_inputs(tmp_path / "inputs")
     with pytest.raises(WrongValue, match="no stage is called 'fits'; did you mean 'fit'"):
-        run_toys(tmp_path / "work", limits=[Limit(stages=["fits"], tasks=1)])
+        run_toys(tmp_path / "work", work=Work(limits=[Limit(stages=["fits"], tasks=1)]))
 
 
 class Everybody(Executor):

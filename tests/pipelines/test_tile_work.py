@@ -18,7 +18,7 @@ from key_effects import Bench, Settings, nested
 from skyloom import flow
 from skyloom.butler import Handle
 from skyloom.errors import WrongValue
-from skyloom.flow import Limit, RunResult
+from skyloom.flow import Limit, RunResult, Work
 from skyloom.pipelines.tile import TileConfig, Verb, load, load_config, prepare_run, run_tile
 from skyloom.pipelines.tile.check_cost import tile_cost
 from skyloom.pipelines.tile.patch_scene import PatchScene
@@ -49,7 +49,7 @@ def limits(settings: Settings, **options: Any) -> dict[str, int]:
     """Return the limit of each stage that has one."""
     settled = config({"skyloom.noise": "measured", **settings})
     plan = work_plan(settled, build_pipeline(settled), **options)
-    found = [(name, limit.tasks) for limit in plan.limits for name in limit.stages]
+    found = [(name, limit.tasks) for limit in plan.work.limits for name in limit.stages]
     assert len(dict(found)) == len(found)
     return dict(found)
 
@@ -113,9 +113,9 @@ def test_the_run_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "run_pipeline", spy)
     with pytest.raises(StopIteration):
         run(bench, "run", {"epsf.max_workers": 1, "patch_run.max_workers": 3}, executor=None)
-    assert seen["limits"][0] == Limit(stages=["epsf"], tasks=1)
     assert (seen["executor"], seen["workers"]) == ("processes", 3)
-    assert (seen["transient"], seen["kept"], seen["python"]) == ((), (), None)
+    limits = [Limit(stages=["epsf"], tasks=1), Limit(stages=["payloads"], tasks=16)]
+    assert seen["work"] == Work(limits=limits)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ from .runner import run_pipeline
 from .settings import UndeclaredKeyError
 from .stage import Stage, Upstream
 from .threads import available_cpus, single_threaded
+from .work import Work
 
 from skyloom.butler import Handle  # isort: skip - part of what stages are written with
 
@@ -96,6 +97,7 @@ __all__ = [
     "UnitRecord",
     "Upstream",
     "Watcher",
+    "Work",
     "WorkDirLock",
     "WorkerError",
     "available_cpus",

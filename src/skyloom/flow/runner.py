@@ -18,7 +18,7 @@ from .datasets import Blocked, Datasets
 from .executors import Executor, SerialExecutor
 from .interrupts import Interrupts
 from .ledger import Ledger
-from .limits import Limit, Limited
+from .limits import Limited
 from .lock import WorkDirLock
 from .pipeline import Pipeline
 from .plan import PlannedUnit, plan_stage
@@ -29,6 +29,7 @@ from .stage import Stage
 from .task import Record, Task, forget_kept
 from .threads import available_cpus
 from .transient import absent_inputs, remove_files
+from .work import Work
 
 __all__ = ["ExecutorName", "run_pipeline"]
 
@@ -52,10 +53,7 @@ def run_pipeline(
     force: bool | Collection[str] = (),
     progress: WatcherName | Watcher | None = None,
     warm_up: Callable[[], object] | None = None,
-    limits: Sequence[Limit] = (),
-    transient: Collection[str] = (),
-    kept: Collection[str] = (),
-    python: Path | None = None,
+    work: Work | None = None,
 ) -> RunResult:
     """Bring the products of a pipeline up to date.
 
@@ -81,15 +79,8 @@ def run_pipeline(
         Who watches; default nobody.
     warm_up : callable, optional
         Module-level function that each worker calls once (compiles kernels).
-    limits : sequence of Limit, optional
-        How many tasks of some stages run at the same time.
-    transient : collection of str, optional
-        Dataset types whose files are removed as soon as all stages of this run that read them are
-        complete, if there are such stages.  They are made again when somebody needs them.
-    kept : collection of str, optional
-        Dataset types that a process reads once and keeps in memory until the run ends.
-    python : Path, optional
-        Interpreter of the worker processes, see `find_python`; default the one that is running.
+    work : Work, optional
+        Limits, files that do not stay, data that stay in memory, interpreter of the workers.
 
     Returns
     -------
@@ -104,19 +95,17 @@ def run_pipeline(
     KeyboardInterrupt
         After the workers were stopped; the ledger knows what was done.
     """
+    work = work or Work()
     stages = pipeline.select(targets)
-    if not isinstance(force, bool):
-        pipeline.check_names(force)
+    pipeline.check_names(() if isinstance(force, bool) else force)
+    pipeline.check_names(name for limit in work.limits for name in limit.stages)
     home = butler.root / FOLDER
     about = {"executor": executor, "workers": workers, "targets": sorted(targets or ())}
     with ExitStack() as stack:
         lock = WorkDirLock(home / "lock")
         runs_in = _executor(
-            executor, butler, stages, lock, workers=workers, warm_up=warm_up, python=python
+            executor, butler, stages, lock, workers=workers, warm_up=warm_up, work=work
         )
-        if limits:
-            pipeline.check_names(name for limit in limits for name in limit.stages)
-            runs_in = Limited(runs_in, limits)
         stack.enter_context(lock)
         interrupts = stack.enter_context(Interrupts())
         ledger = stack.enter_context(closing(Ledger(home / "ledger.sqlite", root=butler.root)))
@@ -134,8 +123,7 @@ def run_pipeline(
             force=force,
             datasets=Datasets(butler, ledger.file_digests),
             interrupts=interrupts,
-            transient=frozenset(transient),
-            kept=frozenset(kept),
+            work=work,
         )
         with _entered(ledger, about):
             result = run.complete()
@@ -151,16 +139,23 @@ def _executor(
     *,
     workers: int | None,
     warm_up: Callable[[], object] | None,
-    python: Path | None,
+    work: Work,
 ) -> Executor:
     by_name = {stage.name: stage for stage in stages}
     if name == "serial":
-        return SerialExecutor(butler, by_name)
+        return Limited(SerialExecutor(butler, by_name), work.limits)
     if name != "processes":
         raise WrongValue(f"executor {name!r} does not exist; choose serial or processes")
     cpus = available_cpus()
-    number = min(workers or cpus, cpus)
-    return ProcessPool(butler, by_name, workers=number, warm_up=warm_up, lock=lock, python=python)
+    pool = ProcessPool(
+        butler,
+        by_name,
+        workers=min(workers or cpus, cpus),
+        warm_up=warm_up,
+        lock=lock,
+        python=work.python,
+    )
+    return Limited(pool, work.limits)
 
 
 @contextmanager
@@ -214,8 +209,7 @@ class _Run:
     force: bool | Collection[str]
     datasets: Datasets
     interrupts: Interrupts
-    transient: frozenset[str]
-    kept: frozenset[str]
+    work: Work
     states: dict[str, _StageState] = field(default_factory=dict)
     complete_stages: set[str] = field(default_factory=set)
     cleared: set[str] = field(default_factory=set)  # transient types
@@ -275,7 +269,7 @@ class _Run:
                     ledger=self.ledger,
                     dimensions=self.dimensions,
                     force=force,
-                    transient=self.transient,
+                    transient=self.work.transient,
                 )
             )
         except (Blocked, DataDamaged, Unprocessable) as gap:
@@ -283,7 +277,7 @@ class _Run:
                 self.ledger.doubt(path)
             state.planned = [PlannedUnit(unit=stage.fixed, blocked=str(gap))]
         todo = [unit for unit in state.planned if unit.reuse is None and unit.blocked is None]
-        absent = absent_inputs(todo, self.transient)
+        absent = absent_inputs(todo, self.work.transient)
         if absent and self._make_again(absent):
             del self.states[stage.name]  # it is planned again when they are there
             return
@@ -338,7 +332,7 @@ class _Run:
                 light=state.stage.light and len(todo) == 1,
                 late=state.stage.late,
                 again=unit.again,
-                kept=self.kept,
+                kept=frozenset(self.work.kept),
             )
             self.executor.submit(task)
 
@@ -422,7 +416,7 @@ class _Run:
 
     def _clear_away(self) -> None:
         """Remove transient files that no stage of this run will read any more."""
-        for type_ in self.transient - self.cleared:
+        for type_ in set(self.work.transient) - self.cleared:
             readers = [s for s in self.stages if type_ in {d.type for d in s.input_types.values()}]
             if not readers or not {s.name for s in readers} <= self.complete_stages:
                 continue

@@ -79,7 +79,7 @@ class TileRun:
             self.config,
             self.pipeline,
             workers=self.options.workers,
-            executor=self.options.executor,
+            executor=self.options.executor,  # type: ignore[arg-type]
             python=self.python,
         )
         log.info("%s: %s", self.verb, VERBS[self.verb])
@@ -94,8 +94,9 @@ class TileRun:
                 force=self._forced(),
                 progress=self.options.progress,  # type: ignore[arg-type]
                 warm_up=warm_up,
-                python=self.python,
-                **plan.options(),
+                executor=plan.executor,
+                workers=plan.workers,
+                work=plan.work,
             )
         self._summarise(result)
         return result

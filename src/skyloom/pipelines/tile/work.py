@@ -7,15 +7,16 @@ compression of files.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .config import TileConfig
 
 if TYPE_CHECKING:
-    from skyloom.flow import Limit, Pipeline
+    from skyloom.flow import Limit, Pipeline, Work
+    from skyloom.flow.runner import ExecutorName
 
 __all__ = [
     "STACK_KEY",
@@ -42,15 +43,9 @@ _PAYLOAD: Final = ("payload",)
 class WorkPlan:
     """What `skyloom.flow.run_pipeline` is told besides the pipeline itself."""
 
-    executor: str  # serial, processes
+    executor: ExecutorName
     workers: int
-    limits: Sequence[Limit]
-    transient: Sequence[str]  # dataset types whose files go
-    kept: Sequence[str]  # dataset types that stay in memory
-
-    def options(self) -> dict[str, Any]:
-        """Return its fields as keyword arguments."""
-        return {name: getattr(self, name) for name in self.__slots__}
+    work: Work
 
 
 def work_plan(
@@ -58,7 +53,7 @@ def work_plan(
     pipeline: Pipeline,
     *,
     workers: int | None = None,
-    executor: str | None = None,
+    executor: ExecutorName | None = None,
     python: Path | None = None,
 ) -> WorkPlan:
     """Return how a run does its work; what is None comes from the configuration.
@@ -74,8 +69,10 @@ def work_plan(
     python : Path, optional
         Another interpreter than the one that is running; it needs a process.
     """
+    from skyloom.flow import Work  # noqa: PLC0415 - imports arrays
+
     number = worker_count(config, workers)
-    by_default = "processes" if number > 1 or python is not None else "serial"
+    by_default: ExecutorName = "processes" if number > 1 or python is not None else "serial"
     chosen = executor or config.skyloom.executor or by_default
     if chosen == "serial" and python is not None:
         log.warning(
@@ -88,9 +85,12 @@ def work_plan(
     return WorkPlan(
         executor=chosen,
         workers=number,
-        limits=list(_limits(config, pipeline, number if chosen == "processes" else 1)),
-        transient=() if inputs.save_patch_inputs else _PAYLOAD,
-        kept=_PAYLOAD if inputs.keep_payloads_in_memory else (),
+        work=Work(
+            limits=list(_limits(config, pipeline, number if chosen == "processes" else 1)),
+            transient=() if inputs.save_patch_inputs else _PAYLOAD,
+            kept=_PAYLOAD if inputs.keep_payloads_in_memory else (),
+            python=python,
+        ),
     )
 
 
