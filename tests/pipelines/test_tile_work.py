@@ -20,6 +20,7 @@ from skyloom.butler import Handle
 from skyloom.errors import WrongValue
 from skyloom.flow import Limit, RunResult, Work
 from skyloom.pipelines.tile import TileConfig, Verb, load, load_config, prepare_run, run_tile
+from skyloom.pipelines.tile.check import check_tile
 from skyloom.pipelines.tile.check_cost import tile_cost
 from skyloom.pipelines.tile.patch_scene import PatchScene
 from skyloom.pipelines.tile.pipeline import build_pipeline
@@ -208,6 +209,8 @@ def test_another_python_exe_is_looked_for_before_any_work(bench: Bench) -> None:
     with pytest.raises(WrongValue, match=r"patch_run.python_exe = './no-python' does not exist"):
         run(bench, "run", {"patch_run.python_exe": "./no-python", "outputs.work_dir": "elsewhere"})
     assert not (bench.folder / "elsewhere").exists()
+    with pytest.raises(WrongValue, match=r"patch_run.python_exe = './no-python' does not exist"):
+        check_tile(load_config(bench.folder / "changed.yaml"))
 
 
 def test_python_exe_starts_the_workers(
