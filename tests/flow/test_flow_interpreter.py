@@ -54,7 +54,7 @@ def test_what_cannot_be_executed_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_an_interpreter_without_skyloom_is_refused(tmp_path: Path) -> None:
     file = wrapper(tmp_path / "bare", 'exec "$PYTHON" -I -S "$@"')
-    with pytest.raises(WrongValue, match="has no skyloom that can be imported") as caught:
+    with pytest.raises(WrongValue, match="cannot import skyloom") as caught:
         find_python(str(file), base=tmp_path, key=KEY)
     assert "No module named" in str(caught.value)
     assert f"install skyloom {skyloom.__version__} there" in str(caught.value)
@@ -64,7 +64,7 @@ def test_an_interpreter_with_an_old_skyloom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lib" / "skyloom").mkdir(parents=True)
     (tmp_path / "lib" / "skyloom" / "__init__.py").write_text("__version__ = '0.0.7'\n")
     file = wrapper(tmp_path / "old", f'PYTHONPATH={tmp_path}/lib exec "$PYTHON" "$@"')
-    with pytest.raises(WrongValue, match=r"has skyloom 0\.0\.7 that can be imported"):
+    with pytest.raises(WrongValue, match=r"has skyloom 0\.0\.7, and .* is running; install"):
         find_python(str(file), base=tmp_path, key=KEY)
 
 
@@ -72,13 +72,45 @@ def test_an_interpreter_with_an_edited_skyloom_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interpreter, "package_digest", lambda: "of edited files")
-    with pytest.raises(WrongValue, match="with other files; install the same skyloom"):
+    with pytest.raises(
+        WrongValue, match="with other files than the one that is running; install skyloom"
+    ):
         find_python(str(wrapper(tmp_path / "other")), base=tmp_path, key=KEY)
 
 
 def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongValue, match=r"has no skyloom .* \(exit status 3\)"):
+    with pytest.raises(WrongValue, match=r"cannot import skyloom \(exit status 3\)"):
         find_python(str(wrapper(tmp_path / "x", "exit 3")), base=tmp_path, key=KEY)
+    (tmp_path / "y").write_bytes(b"\0")
+    (tmp_path / "y").chmod(0o755)
+    with pytest.raises(WrongValue, match=r"cannot import skyloom \(Exec format error\)"):
+        find_python("./y", base=tmp_path, key=KEY)
+
+
+def test_an_interpreter_that_does_not_answer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter, "_PATIENCE", 0.2)
+    with pytest.raises(WrongValue, match=r"\(no answer within 0 s\)"):
+        find_python(str(wrapper(tmp_path / "x", "exec sleep 5")), base=tmp_path, key=KEY)
+
+
+def test_an_interpreter_in_which_skyloom_does_not_work_is_refused(tmp_path: Path) -> None:
+    package = tmp_path / "lib" / "skyloom"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"__version__ = '{skyloom.__version__}'\n")
+    file = wrapper(tmp_path / "half", f'PYTHONPATH={tmp_path}/lib exec "$PYTHON" "$@"')
+    with pytest.raises(WrongValue, match=r"which does not work there \(ModuleNotFoundError: "):
+        find_python(str(file), base=tmp_path, key=KEY)
+
+
+def test_an_interpreter_without_a_library_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {**interpreter.libraries(), "numbers": "1.0"}
+    monkeypatch.setattr(interpreter, "libraries", lambda: here)
+    with pytest.raises(WrongValue, match="lacks numbers; install"):
+        find_python(str(wrapper(tmp_path / "p")), base=tmp_path, key=KEY)
 
 
 def test_other_libraries_are_warned_of(

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import skyloom
 from skyloom.errors import WrongValue
@@ -21,6 +21,7 @@ __all__ = ["find_python"]
 log = logging.getLogger(__name__)
 
 _PATIENCE: Final = 60.0  # s, for an interpreter to import the package from a slow disk
+_SHOWN: Final = 120  # characters of what an interpreter says is wrong
 _PROBE: Final = (
     "import json, skyloom; from skyloom.flow.sources import libraries, package_digest; "
     "print(json.dumps([skyloom.__version__, package_digest(), libraries()]))"
@@ -76,33 +77,34 @@ def _located(name: str, base: Path) -> Path | None:
 
 def _check(python: Path, where: str, *, key: str) -> None:
     """Compare the code and the libraries of an interpreter with ours."""
-    ours = (skyloom.__version__, package_digest())
+    ours, mine = skyloom.__version__, libraries()
     answer, error = _asked(python, _PROBE)
     if answer is None:
         version, _ = _asked(python, _OLD_PROBE)
-        have = "no skyloom" if version is None else f"skyloom {version.strip()}"
-        raise WrongValue(
-            f"{where} has {have} that can be imported, and {ours[0]} is running ({error}); install "
-            f"skyloom {ours[0]} there, or set it to 'python'",
-            key=key,
-            value=str(python),
-        )
+        what = f"cannot import skyloom ({error})"
+        if version is not None:
+            what = f"has skyloom {version}, and {ours} is running"
+        if version == ours:
+            what = f"has skyloom {version}, which does not work there ({error})"
+        raise _unusable(where, what, python, key=key)
     version, digest, theirs = json.loads(answer)
-    if (version, digest) != ours:
-        raise WrongValue(
-            f"{where} has skyloom {version}, and {ours[0]} is running"
-            + ("" if version != ours[0] else ", with other files")
-            + f"; install the same skyloom {ours[0]} there, or set it to 'python'",
-            key=key,
-            value=str(python),
-        )
-    mine = libraries()
-    other = [f"{n} {v}, here {mine.get(n)}" for n, v in theirs.items() if v != mine.get(n)]
-    if other:
+    if version != ours:
+        raise _unusable(where, f"has skyloom {version}, and {ours} is running", python, key=key)
+    if digest != package_digest():
+        what = f"has skyloom {version} with other files than the one that is running"
+        raise _unusable(where, what, python, key=key)
+    if lacking := [name for name in mine if name not in theirs]:
+        raise _unusable(where, f"lacks {', '.join(lacking)}", python, key=key)
+    if other := [f"{name} {v}, here {mine[name]}" for name, v in theirs.items() if v != mine[name]]:
         log.warning("%s has %s: last digits of results may differ", where, "; ".join(other))
 
 
-def _asked(python: Path, code: str) -> tuple[Any, str]:
+def _unusable(where: str, what: str, python: Path, *, key: str) -> WrongValue:
+    remedy = f"install skyloom {skyloom.__version__} there, or write 'python'"
+    return WrongValue(f"{where} {what}; {remedy}", key=key, value=str(python))
+
+
+def _asked(python: Path, code: str) -> tuple[str | None, str]:
     """Run a line of code; return its output, or None and the last line of what went wrong."""
     try:
         done = subprocess.run(
@@ -114,10 +116,12 @@ def _asked(python: Path, code: str) -> tuple[Any, str]:
             timeout=_PATIENCE,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return None, str(error)
+    except OSError as error:
+        return None, error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return None, f"no answer within {_PATIENCE:.0f} s"
     lines = done.stdout.splitlines()
     if done.returncode != 0 or not lines:
         wrong = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return None, wrong[-1]
+        return None, wrong[-1][:_SHOWN]
     return lines[-1], ""
