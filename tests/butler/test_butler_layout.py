@@ -7,6 +7,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -103,6 +104,19 @@ def test_directories_may_be_anywhere(folder: str, tmp_path: Path) -> None:
     written = butler.put([1.0], "epsf", band="r", cell="r00_c00")
     assert written.path == root / folder / "r" / "r00_c00" / "epsf.npy"
     assert butler.query("epsf") == [DataId(band="r", cell="r00_c00")]
+
+
+def test_the_writer_of_a_type_has_the_options_that_are_set(tmp_path: Path) -> None:
+    arrays = {"image": np.zeros((50, 50))}
+    sizes = []
+    for level in (0, 9):
+        layout = TILE.with_options("payload", level=level)
+        butler = Butler(tmp_path / str(level), layout, writeable=True)
+        sizes.append(butler.put(arrays, "payload", patch="r00_c00_pr00_pc00").path.stat().st_size)
+    assert sizes[0] > 20_000 > 10 * sizes[1]
+    assert not TILE["payload"].options
+    with pytest.raises(UnknownDatasetType, match="payloads"):
+        TILE.with_options("payloads", level=1)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ def test_arrays_come_back(tmp_path: Path, write, level: int) -> None:
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_a_higher_level_takes_fewer_bytes(tmp_path: Path) -> None:
+    arrays = {"x": np.arange(40_000) % 977 * 7919}
+    sizes = []
+    for level in (0, 1, 9):
+        write_npz(arrays, tmp_path / "x.npz", level=level)
+        sizes.append((tmp_path / "x.npz").stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
 def test_pickled_objects_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, x=np.array([{}], dtype=object))

@@ -49,6 +49,19 @@ def test_strips_give_the_whole_at_once(rows, seed):
     assert np.array_equal(stacked.sigma, whole.sigma)
 
 
+def test_strips_in_threads_give_the_same_bytes_and_the_same_errors():
+    bands, sigma, shape = planes(), [1.0, 2.5, 0.7], (23, 17)
+
+    def strips():
+        return [(box, [b[box.slices] for b in bands]) for box in row_strips(shape, 4)]
+
+    one, three = (white_stack(strips(), sky_sigma=sigma, shape=shape, threads=n) for n in (1, 3))
+    assert one.image.tobytes() == three.image.tobytes()
+    assert one.sigma.tobytes() == three.sigma.tobytes()
+    with pytest.raises(ValueError, match="shorter"):
+        white_stack(strips(), sky_sigma=sigma[:2], shape=shape, threads=3)
+
+
 def test_the_stack_is_the_weighted_mean_of_numpy():
     bands, sigma = planes(), np.array([1.0, 2.5, 0.7])
     cube = np.ma.masked_invalid(np.array(bands, dtype=float))

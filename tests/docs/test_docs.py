@@ -12,6 +12,7 @@ import pytest
 
 from skyloom import load_config
 from skyloom.cli import main
+from skyloom.pipelines.tile import TileConfig
 from skyloom.psf import MoffatPsf
 from skyloom.scene import SceneImage, Sources, render_scene
 
@@ -111,6 +112,20 @@ def test_noise_of_an_image():
     values = scope["mesh"].values
     # meshes of 16 000 pixels: 0.6 %, five of these
     assert values.mean(axis=0) == pytest.approx(np.linspace(4.4, 7.6, 5), rel=0.03)
+
+
+def test_settings_of_workers(tmp_path, monkeypatch, capsys):
+    """The YAML of the page is a configuration, most of it the defaults; the example reads it."""
+    (tmp_path / "tile.yaml").write_text(blocks("workers.md", "yaml")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("skyloom.flow.available_cpus", lambda: 16)
+    exec(blocks("workers.md", "python")[0], {})
+    assert capsys.readouterr().out == "CPUs: 16, processes: 4, threads of each fit: 1\n"
+    config = load_config(tmp_path / "tile.yaml")
+    default = TileConfig()
+    assert config.performance.frame_prep_workers == 2
+    assert (config.epsf, config.patch_inputs) == (default.epsf, default.patch_inputs)
+    assert config.patch_run == default.patch_run
 
 
 def test_settings_of_images(tmp_path):

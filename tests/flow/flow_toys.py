@@ -42,6 +42,7 @@ LAYOUT = {
         "total": {"format": "json", "template": "total.json"},
         "strict": {"format": "json", "template": "strict.json"},
         "scene": {"format": "json", "template": "scene/{pass}/{cell}.json"},
+        "seen": {"format": "json", "template": "seen/{pass}/{band}_{cell}.json"},
         "note": {"format": "text", "template": "note.txt"},
     },
 }

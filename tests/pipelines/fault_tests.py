@@ -35,6 +35,8 @@ AUGMENT = "calib/test_augment.py::test"
 STARS = "detect/test_stars.py::test"
 CONTROL = "scene/test_fit_control.py::test"
 APP = "cli/test_cli_app.py::test"
+WORK = "pipelines/test_tile_work.py::test"
+PYTHON = "flow/test_flow_interpreter.py::test"
 
 FAULTS: dict[str, tuple[str, ...]] = {
     # the configuration
@@ -54,6 +56,25 @@ FAULTS: dict[str, tuple[str, ...]] = {
         f"{CONFIG}_a_value_out_of_range_names_its_key",
     ),
     "psfstar_mode is none of the three": (f"{CONFIG}_unknown_psfstar_mode_warns_and_becomes_both",),
+    "The interpreter of the workers cannot be used": (
+        f"{WORK}_another_python_exe_is_looked_for_before_any_work",
+        f"{PYTHON}_what_cannot_be_executed_is_refused",
+        f"{PYTHON}_an_interpreter_without_skyloom_is_refused",
+        f"{PYTHON}_an_interpreter_with_an_old_skyloom_is_refused",
+        f"{PYTHON}_an_interpreter_with_an_edited_skyloom_is_refused",
+        f"{PYTHON}_an_interpreter_in_which_skyloom_does_not_work_is_refused",
+        f"{PYTHON}_an_interpreter_without_a_library_is_refused",
+        f"{PYTHON}_an_interpreter_that_does_not_answer_is_refused",
+        f"{PYTHON}_what_is_no_python_is_refused",
+        f"{PYTHON}_other_libraries_are_warned_of",
+    ),
+    "Workers times threads are more than the CPUs": (
+        f"{WORK}_too_many_workers_times_threads_are_warned_of",
+    ),
+    "Files of patches were not kept": (
+        f"{WORK}_payloads_go_when_they_are_read_and_come_back_for_a_fit",
+        "flow/test_flow_transient.py::test_what_cannot_be_made_again_blocks_those_who_need_it",
+    ),
     "Inputs are not set": (f"{CONFIG}_empty_file_loads_and_its_placeholders_are_refused_together",),
     "The zoom box is no box, or lies beside the frame": (
         f"{CONFIG}_unusable_zoom_box_warns_and_leaves_out_the_zoom",
@@ -245,6 +266,19 @@ FAULTS: dict[str, tuple[str, ...]] = {
 """What is wrong -> tests of what is said and done."""
 
 PROMISES: dict[str, tuple[str, ...]] = {
+    "python is the interpreter that is running": (
+        f"{PYTHON}_python_means_the_one_that_is_running",
+        f"{PYTHON}_workers_are_that_interpreter_and_give_the_same_bytes",
+    ),
+    "A number of workers or threads changes no byte": (
+        f"{RUN}_processes_and_serial_agree_byte_for_byte",
+        f"{WORK}_threads_per_process_are_those_of_a_fit_and_change_no_byte",
+        f"{WORK}_white_stack_workers_are_strips_at_work_at_the_same_time",
+        "flow/test_flow_limits.py::test_a_limit_is_no_part_of_a_key_and_changes_no_byte",
+    ),
+    "Fits that are done again give the same bytes": (
+        f"{WORK}_resume_false_fits_all_patches_again_and_changes_no_byte",
+    ),
     # same answer whatever the way
     "Steps one by one give the payloads and the catalogue of a run": (
         "pipelines/test_tile_acceptance.py::test_the_chain_of_real_steps_gives_what_run_gives",

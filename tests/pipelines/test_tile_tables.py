@@ -31,6 +31,8 @@ CHECKS = f"{REACH}::test_a_check_is_as_strict_as_it_is_set"
 DRAWN = "pipelines/test_tile_pictures.py"
 IMAGES = "pipelines/test_tile_images.py"
 MAPS = "pipelines/test_tile_maps.py"
+WORK = "pipelines/test_tile_work.py"
+AT_ONCE = f"{WORK}::test_a_number_of_workers_is_a_limit_of_its_stages"
 ZP_KEYS = "pipelines/test_tile_zero_points.py"
 PICTURES = f"{REACH}::test_a_picture_that_is_switched_off_has_no_stage"
 FALLBACK = f"{REACH}::test_the_fallback_psf_is_as_configured"
@@ -82,6 +84,30 @@ EFFECT: dict[str, str] = {
     "logging.file": f"{APP}::test_the_log_file_is_named_after_the_verb",
     "logging.format": f"{REACH}::test_log_lines_have_the_format_that_is_set",
     "epsf.do_clip": f"{REACH}::test_do_clip_decides_whether_odd_stars_are_left_out",
+    **dict.fromkeys(
+        (
+            "performance.frame_prep_workers",
+            "epsf.max_workers",
+            "epsf.parallel_bands",
+            "patch_inputs.max_workers",
+        ),
+        AT_ONCE,
+    ),
+    "performance.white_stack_workers": (
+        f"{WORK}::test_white_stack_workers_are_strips_at_work_at_the_same_time"
+    ),
+    "patch_inputs.save_patch_inputs": (
+        f"{WORK}::test_payloads_go_when_they_are_read_and_come_back_for_a_fit"
+    ),
+    "patch_inputs.gzip_compresslevel": (
+        f"{WORK}::test_any_gzip_compresslevel_shrinks_payloads_and_changes_no_catalogue"
+    ),
+    "patch_inputs.keep_payloads_in_memory": f"{WORK}::test_payloads_in_memory_are_read_once",
+    "patch_run.python_exe": f"{WORK}::test_python_exe_starts_the_workers",
+    "patch_run.resume": (f"{WORK}::test_resume_false_fits_all_patches_again_and_changes_no_byte"),
+    "patch_run.threads_per_process": (
+        f"{WORK}::test_threads_per_process_are_those_of_a_fit_and_change_no_byte"
+    ),
     "patch_run.max_workers": f"{REACH}::test_workers_are_ours_then_the_originals",
     "patch_run.ncircular_gaussian_n": FALLBACK,
     "patch_run.fallback_stamp_radius_pix": FALLBACK,

@@ -35,13 +35,22 @@ def write_npz(obj: object, path: Path, *, level: int = 0) -> None:
     if not isinstance(obj, Mapping):
         raise TypeError(f"npz holds a mapping of arrays, not {type(obj).__name__}")
     method = zipfile.ZIP_DEFLATED if level else zipfile.ZIP_STORED
-    with zipfile.ZipFile(path, "w", method, compresslevel=level or None) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, array in obj.items():
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = method
             entry.create_system = 3  # Unix, on every system
+            if level:  # a stream would have zlib's own level, whatever is asked for
+                data = io.BytesIO()
+                np.lib.format.write_array(data, _ordered(array), allow_pickle=False)
+                archive.writestr(entry, data.getbuffer(), method, level)
+                continue
             with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
+                np.lib.format.write_array(file, _ordered(array), allow_pickle=False)
+
+
+def _ordered(array: object) -> Array:
+    return np.asarray(array, order="C")
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:

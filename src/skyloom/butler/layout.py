@@ -91,6 +91,11 @@ class Layout:
         new = {key: os.fspath(value) for key, value in variables.items()}
         return replace(self, variables={**self.variables, **new})
 
+    def with_options(self, name: str, **options: Any) -> Layout:
+        """Return the layout with other options for the writer of a type, such as ``level=1``."""
+        kind = replace(self[name], options={**self[name].options, **options})
+        return replace(self, types={**self.types, name: kind})
+
     def __getitem__(self, name: str) -> DatasetType:
         try:
             return self.types[name]

@@ -6,7 +6,9 @@ memory holds one plane of a strip and not the tile times the bands.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -87,6 +89,7 @@ def white_stack(
     *,
     sky_sigma: Sequence[SkySigma],
     shape: tuple[int, int],
+    threads: int = 1,
 ) -> WhiteImage:
     """Stack a whole tile, strip by strip.
 
@@ -99,12 +102,24 @@ def white_stack(
         Sky noise of each band [scaled counts], or a function that returns it for a box.
     shape : (ny, nx)
         Shape of the result.
+    threads : int
+        Strips that are stacked at the same time, which must not overlap then.  With more than one,
+        all strips are asked for at once, and their planes in these threads.
     """
     image = np.full(shape, np.nan, dtype=np.float32)
     sigma = np.full(shape, np.inf, dtype=np.float32)
-    for box, planes in strips:
-        noise = (sigma(box) if callable(sigma) else sigma for sigma in sky_sigma)
+
+    def stack(part: tuple[Box, Iterable[Pixels]]) -> None:
+        box, planes = part
+        noise = (level(box) if callable(level) else level for level in sky_sigma)
         strip = white_strip(planes, sky_sigma=noise)
         image[box.slices] = strip.image
         sigma[box.slices] = strip.sigma
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            deque(pool.map(stack, strips), maxlen=0)  # raises what a strip raised
+    else:
+        for part in strips:
+            stack(part)
     return WhiteImage(image=image, sigma=sigma)

@@ -53,8 +53,10 @@ from __future__ import annotations
 from .calls import Answered, Call, Lost, run_calls
 from .dataset import Dataset, Dim
 from .executors import Executor
+from .interpreter import find_python
 from .keys import StageKey
 from .ledger import Ledger, Output
+from .limits import Limit
 from .lock import WorkDirLock
 from .pipeline import Pipeline, PipelineError
 from .pool import ProcessPool, WorkerError
@@ -64,6 +66,7 @@ from .runner import run_pipeline
 from .settings import UndeclaredKeyError
 from .stage import Stage, Upstream
 from .threads import available_cpus, single_threaded
+from .work import Work
 
 from skyloom.butler import Handle  # isort: skip - part of what stages are written with
 
@@ -79,6 +82,7 @@ __all__ = [
     "Handle",
     "Heartbeat",
     "Ledger",
+    "Limit",
     "Lost",
     "Output",
     "Pipeline",
@@ -93,9 +97,11 @@ __all__ = [
     "UnitRecord",
     "Upstream",
     "Watcher",
+    "Work",
     "WorkDirLock",
     "WorkerError",
     "available_cpus",
+    "find_python",
     "make_watcher",
     "run_calls",
     "run_pipeline",

@@ -31,10 +31,11 @@ from .task import Record, Task, execute
 __all__ = ["COMMAND", "Setup", "die_with", "main"]
 
 COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[3]) or sys.path; "
     "from skyloom.flow._worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 )
-"""For ``python -c``; arguments: descriptor of the pipe, process of the coordinator, sys.path."""
+"""For ``python -c``; arguments: descriptor of the pipe, process of the coordinator, sys.path or
+null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,12 @@ class Datasets:
                 format=self._butler.layout[out.type].format,
             )
 
+    def drop(self, outputs: Iterable[Output]) -> None:
+        """Forget what a unit wrote in an earlier run and could not make again."""
+        self._groups.clear()
+        for out in outputs:
+            self._found[out.type].pop(out.data_id, None)
+
     def lose(self, type_: str, known: DataId) -> None:
         """Note that the datasets which agree with ``known`` could not be made."""
         self._gaps[type_].append(known.subset(self._butler.layout[type_].dimensions))
@@ -74,6 +80,10 @@ class Datasets:
     def of(self, type_: str) -> list[DataId]:
         """List the data IDs of what was made."""
         return list(self._found.get(type_, ()))
+
+    def handles(self, type_: str) -> list[Handle[Any]]:
+        """List what was made."""
+        return list(self._found.get(type_, {}).values())
 
     def find(self, type_: str, data_id: DataId) -> Handle[Any] | None:
         """Return one dataset."""

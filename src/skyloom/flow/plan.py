@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -42,8 +42,11 @@ def plan_stage(
     ledger: Ledger,
     dimensions: Mapping[str, Sequence[Value]],
     force: bool,
+    transient: Collection[str] = (),
 ) -> Iterator[PlannedUnit]:
     """Yield the units of a stage in their order.
+
+    Products of the types ``transient`` need not be there for a unit to be up to date.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def plan_stage(
         inputs = {name: _digest(binding) for name, binding in bindings.items()}
         key = shared.unit(unit, inputs)
         before = past.get(unit)
-        reuse = None if force else _reusable(before, key, butler, ledger)
+        reuse = None if force else _reusable(before, key, butler, ledger, transient)
         yield PlannedUnit(
             unit=unit,
             key=key,
@@ -143,13 +146,16 @@ def _content(binding: Binding, handle: Handle[Any]) -> str:
 
 
 def _reusable(
-    past: Past | None, key: str, butler: Butler, ledger: Ledger
+    past: Past | None, key: str, butler: Butler, ledger: Ledger, transient: Collection[str]
 ) -> Sequence[Output] | None:
     if past is None or past.state != "done" or past.key != key:
         return None
     for output in past.outputs:
         # The layout may have moved a directory since.
-        if output.path != butler.path(output.type, output.data_id) or not ledger.is_intact(output):
+        is_gone = output.type in transient and not output.path.exists()
+        if output.path != butler.path(output.type, output.data_id):
+            return None
+        if not is_gone and not ledger.is_intact(output):
             return None
     return past.outputs
 

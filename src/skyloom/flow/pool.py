@@ -70,6 +70,9 @@ class ProcessPool(Executor):
         others start, so kernels are compiled once.
     lock : WorkDirLock, optional
         Of the work directory; workers hold it too, so it is free only when all are gone.
+    python : Path, optional
+        Interpreter of the workers, see `find_python`, which finds modules by itself; default the
+        one that is running, with its ``sys.path``.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class ProcessPool(Executor):
         workers: int,
         warm_up: Callable[[], object] | None = None,
         lock: WorkDirLock | None = None,
+        python: Path | None = None,
     ) -> None:
         if _MARK in os.environ:
             raise WorkerError(
@@ -96,6 +100,7 @@ class ProcessPool(Executor):
         self._limit = max(1, workers)
         self._warm_up = warm_up
         self._lock = lock
+        self._python = python
         self._queue: deque[Task] = deque()
         self._local: deque[Task] = deque()
         self._workers: list[_Worker] = []
@@ -233,9 +238,17 @@ class ProcessPool(Executor):
             # Not in the terminal's process group: Ctrl-C reaches only the coordinator.
             held = () if self._lock is None else (self._lock.descriptor,)
             options |= {"pass_fds": (descriptor, *held), "process_group": 0}
-        path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
+        ours_too = self._python is None
+        path = json.dumps([p for p in sys.path if isinstance(p, str)] if ours_too else None)
         process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, str(descriptor), str(os.getpid()), path],
+            [
+                str(self._python or sys.executable),
+                "-c",
+                COMMAND,
+                str(descriptor),
+                str(os.getpid()),
+                path,
+            ],
             stdin=subprocess.DEVNULL,
             env={**os.environ, **SINGLE_THREAD_ENV, _MARK: "1"},
             **options,

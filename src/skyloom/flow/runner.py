@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -18,6 +18,7 @@ from .datasets import Blocked, Datasets
 from .executors import Executor, SerialExecutor
 from .interrupts import Interrupts
 from .ledger import Ledger
+from .limits import Limited
 from .lock import WorkDirLock
 from .pipeline import Pipeline
 from .plan import PlannedUnit, plan_stage
@@ -25,8 +26,10 @@ from .pool import ProcessPool
 from .progress import Watcher, WatcherName, make_watcher
 from .result import RunResult, Seconds, State, UnitRecord
 from .stage import Stage
-from .task import Record, Task
+from .task import Record, Task, forget_kept
 from .threads import available_cpus
+from .transient import absent_inputs, remove_files
+from .work import Work
 
 __all__ = ["ExecutorName", "run_pipeline"]
 
@@ -50,6 +53,7 @@ def run_pipeline(
     force: bool | Collection[str] = (),
     progress: WatcherName | Watcher | None = None,
     warm_up: Callable[[], object] | None = None,
+    work: Work | None = None,
 ) -> RunResult:
     """Bring the products of a pipeline up to date.
 
@@ -75,6 +79,8 @@ def run_pipeline(
         Who watches; default nobody.
     warm_up : callable, optional
         Module-level function that each worker calls once (compiles kernels).
+    work : Work, optional
+        Limits, files that do not stay, data that stay in memory, interpreter of the workers.
 
     Returns
     -------
@@ -89,19 +95,23 @@ def run_pipeline(
     KeyboardInterrupt
         After the workers were stopped; the ledger knows what was done.
     """
+    work = work or Work()
     stages = pipeline.select(targets)
-    if not isinstance(force, bool):
-        pipeline.check_names(force)
+    pipeline.check_names(() if isinstance(force, bool) else force)
+    pipeline.check_names(name for limit in work.limits for name in limit.stages)
     home = butler.root / FOLDER
     about = {"executor": executor, "workers": workers, "targets": sorted(targets or ())}
     with ExitStack() as stack:
         lock = WorkDirLock(home / "lock")
-        runs_in = _executor(executor, butler, stages, lock, workers=workers, warm_up=warm_up)
+        runs_in = _executor(
+            executor, butler, stages, lock, workers=workers, warm_up=warm_up, work=work
+        )
         stack.enter_context(lock)
         interrupts = stack.enter_context(Interrupts())
         ledger = stack.enter_context(closing(Ledger(home / "ledger.sqlite", root=butler.root)))
         watcher = stack.enter_context(closing(make_watcher(progress)))
         stack.enter_context(closing(runs_in))
+        stack.callback(forget_kept)
         run = _Run(
             pipeline=pipeline,
             stages=stages,
@@ -113,6 +123,7 @@ def run_pipeline(
             force=force,
             datasets=Datasets(butler, ledger.file_digests),
             interrupts=interrupts,
+            work=work,
         )
         with _entered(ledger, about):
             result = run.complete()
@@ -128,16 +139,23 @@ def _executor(
     *,
     workers: int | None,
     warm_up: Callable[[], object] | None,
+    work: Work,
 ) -> Executor:
     by_name = {stage.name: stage for stage in stages}
     if name == "serial":
-        return SerialExecutor(butler, by_name)
+        return Limited(SerialExecutor(butler, by_name), work.limits)
     if name != "processes":
         raise WrongValue(f"executor {name!r} does not exist; choose serial or processes")
     cpus = available_cpus()
-    return ProcessPool(
-        butler, by_name, workers=min(workers or cpus, cpus), warm_up=warm_up, lock=lock
+    pool = ProcessPool(
+        butler,
+        by_name,
+        workers=min(workers or cpus, cpus),
+        warm_up=warm_up,
+        lock=lock,
+        python=work.python,
     )
+    return Limited(pool, work.limits)
 
 
 @contextmanager
@@ -160,11 +178,21 @@ class _StageState:
     planned: list[PlannedUnit] = field(default_factory=list)
     records: dict[DataId, UnitRecord] = field(default_factory=dict)
     outputs: dict[DataId, Sequence[Any]] = field(default_factory=dict)
+    earlier: dict[DataId, Sequence[Any]] = field(default_factory=dict)  # outputs made again
     ended: float = 0.0
 
     @property
     def is_complete(self) -> bool:
         return len(self.records) == len(self.planned)
+
+    def makers_of(self, paths: Collection[Path]) -> list[PlannedUnit]:
+        """Return the units that made some files in an earlier run, to be run again."""
+        return [
+            replace(planned, reuse=None)
+            for planned in self.planned
+            if self.records[planned.unit].state == "skipped"
+            and any(output.path in paths for output in self.outputs[planned.unit])
+        ]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -181,8 +209,10 @@ class _Run:
     force: bool | Collection[str]
     datasets: Datasets
     interrupts: Interrupts
+    work: Work
     states: dict[str, _StageState] = field(default_factory=dict)
     complete_stages: set[str] = field(default_factory=set)
+    cleared: set[str] = field(default_factory=set)  # transient types
     is_disk_full: bool = False
 
     def complete(self) -> RunResult:
@@ -239,6 +269,7 @@ class _Run:
                     ledger=self.ledger,
                     dimensions=self.dimensions,
                     force=force,
+                    transient=self.work.transient,
                 )
             )
         except (Blocked, DataDamaged, Unprocessable) as gap:
@@ -246,6 +277,10 @@ class _Run:
                 self.ledger.doubt(path)
             state.planned = [PlannedUnit(unit=stage.fixed, blocked=str(gap))]
         todo = [unit for unit in state.planned if unit.reuse is None and unit.blocked is None]
+        absent = absent_inputs(todo, self.work.transient)
+        if absent and self._make_again(absent):
+            del self.states[stage.name]  # it is planned again when they are there
+            return
         for unit in state.planned:
             if unit.reuse is not None:
                 self._settle(state, unit.unit, "skipped", outputs=unit.reuse)
@@ -259,6 +294,24 @@ class _Run:
                 "%s: %d of %d units to do (%s)", stage.name, len(todo), len(state.planned), why
             )
         self._submit(state, todo)
+
+    def _make_again(self, paths: Collection[Path]) -> bool:
+        """Run again what made some files that an earlier run removed; False if there is nothing."""
+        found = False
+        for name in [stage.name for stage in self.stages if stage.name in self.complete_stages]:
+            state = self.states[name]
+            again = state.makers_of(paths)
+            if not again:
+                continue
+            found = True
+            for planned in again:
+                del state.records[planned.unit]
+                state.earlier[planned.unit] = state.outputs[planned.unit]
+            self.complete_stages.discard(name)
+            self.watcher.planned(name, len(state.planned), len(again))
+            log.info("%s: %d units again, for files that did not stay", name, len(again))
+            self._submit(state, again)
+        return found
 
     def _submit(self, state: _StageState, todo: Sequence[PlannedUnit]) -> None:
         if self.is_disk_full:
@@ -279,6 +332,7 @@ class _Run:
                 light=state.stage.light and len(todo) == 1,
                 late=state.stage.late,
                 again=unit.again,
+                kept=frozenset(self.work.kept),
             )
             self.executor.submit(task)
 
@@ -354,9 +408,24 @@ class _Run:
                 if record.state in {"done", "skipped"}:
                     self.datasets.add(state.outputs[planned.unit])
                 else:
+                    self.datasets.drop(state.earlier.get(planned.unit, ()))
                     for dataset in state.stage.output_types.values():
                         self.datasets.lose(dataset.type, planned.unit)
             self._tell(state)
+            self._clear_away()
+
+    def _clear_away(self) -> None:
+        """Remove transient files that no stage of this run will read any more."""
+        for type_ in set(self.work.transient) - self.cleared:
+            readers = [s for s in self.stages if type_ in {d.type for d in s.input_types.values()}]
+            if not readers or not {s.name for s in readers} <= self.complete_stages:
+                continue
+            self.cleared.add(type_)
+            states = [r.state for s in readers for r in self.states[s.name].records.values()]
+            if set(states) <= {"done", "skipped"}:
+                remove_files(self.datasets.handles(type_))
+            else:
+                log.info("%s: the files stay for the next run, since units failed", type_)
 
     def _tell(self, state: _StageState) -> None:
         tally: dict[str, int] = {}

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import platform
 import re
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import skyloom
 from skyloom.butler import digest_file
 
-__all__ = ["code_digest"]
+__all__ = ["code_digest", "libraries", "package_digest"]
 
 _PACKAGE = Path(skyloom.__file__).parent
+_NUMBERS = ("numpy", "scipy", "numba", "astropy", "sep", "pyarrow")  # what they do shows in results
 # How work is scheduled does not change what comes out of it; keys hold `keys.FLOW_VERSION`.
 _NOT_CONTENT = "skyloom.flow"
 _IMPORT = re.compile(
@@ -48,6 +51,26 @@ def code_digest(module: str) -> str:
     for path in files:
         digest.update(f"{path.name}\0{_file_digest(path)}\0".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def package_digest() -> str:
+    """Return a digest of all source and data files of the package."""
+    digest = hashlib.sha256()
+    for path in (*sorted(_PACKAGE.rglob("*.py")), *_data_files(_PACKAGE)):
+        digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\0{_file_digest(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that compute."""
+    found = {"Python": platform.python_version()}
+    for name in _NUMBERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # a build without metadata
+            continue
+    return found
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from .dataset import Dataset, Field
 from .ledger import Output
 from .stage import Stage
 
-__all__ = ["Binding", "Record", "Task", "execute"]
+__all__ = ["Binding", "Record", "Task", "execute", "forget_kept"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ AnyStage: TypeAlias = Stage[Any, Any, Any]
 
 _MAX_TABLES, _MAX_ROWS = 6, 50_000  # kept by a process: some tens of MB
 _TABLES: dict[str, Any] = {}  # by digest of the file
+_KEPT: dict[str, Any] = {}  # likewise, until the run ends
 Fault: TypeAlias = Literal["failed", "mistake", "disk full", "killed"]
 
 
@@ -47,17 +48,28 @@ class Binding:
     many: bool = False
     lazy: bool = False
 
-    def load(self) -> Any:
-        """Return what the field receives."""
+    def load(self, kept: Collection[str] = ()) -> Any:
+        """Return what the field receives; datasets of the types ``kept`` stay in memory."""
         if self.handles is None:
             return self.value
         if self.lazy:
             found: dict[Any, Any] = dict(self.handles)
         else:
             # What is gathered is read by one unit only.
-            read = Handle.read if self.many else _read
-            found = {key: read(handle) for key, handle in self.handles.items()}
+            found = {key: self._read(handle, kept) for key, handle in self.handles.items()}
         return found if self.many else found[None]
+
+    def _read(self, handle: Handle[Any], kept: Collection[str]) -> Any:
+        if handle.type in kept:
+            if handle.digest not in _KEPT:
+                _KEPT[handle.digest] = handle.read()
+            return deepcopy(_KEPT[handle.digest])
+        return handle.read() if self.many else _read(handle)
+
+
+def forget_kept() -> None:
+    """Free the memory of what this process has kept."""
+    _KEPT.clear()
 
 
 def _read(handle: Handle[Any]) -> Any:
@@ -99,6 +111,7 @@ class Task:
     light: bool = False
     late: bool = False
     again: bool = False  # an earlier attempt was killed: it may have left temporary files
+    kept: frozenset[str] = frozenset()  # types of datasets that stay in memory once they are read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +136,7 @@ def execute(stage: AnyStage, butler: Butler, task: Task) -> Record:
     wall, cpu = time.perf_counter(), time.process_time()
     with _unit_log(stage, butler, task.unit):
         try:
-            inputs = stage.inputs_type(**{name: b.load() for name, b in task.bindings.items()})
+            inputs = stage.inputs_type(**{n: b.load(task.kept) for n, b in task.bindings.items()})
             outputs = stage.run(inputs)
             written = tuple(_write(stage, butler, task, outputs))
             record = Record(task=task, outputs=written)

@@ -26,7 +26,7 @@ from .check_tables import catalog_findings, gaia_findings
 from .config import TileConfig, require_inputs
 from .load import SMALL_CROP, crop_share, read_tile_frames, white_frames
 from .noise import stated_noise, with_level
-from .run import worker_count
+from .work import worker_count, workers_python
 
 __all__ = ["check_tile"]
 
@@ -52,10 +52,12 @@ def check_tile(config: TileConfig, *, tell: Callable[[str], None] | None = None)
     Raises
     ------
     UserMistake
-        If headers are missing or images do not match: then there is nothing to measure.
+        If headers are missing or images do not match: then there is nothing to measure; or if the
+        interpreter of the workers cannot be used.
     """
     tell = tell or (lambda _what: None)
     require_inputs(config, ["inputs.image_list_file", "outputs.work_dir"])
+    workers_python(config)
     with _quiet():
         tell("headers")
         paths = read_image_list(config.inputs.image_list_file, base=config.directory)

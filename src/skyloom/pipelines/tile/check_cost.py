@@ -25,6 +25,8 @@ _S_PER_PSF: Final = 1.0  # CPU s per band
 _S_PER_SOURCE: Final = 0.0068  # CPU s per source and band: all passes, halos, report
 _S_PER_BAND_PLOT: Final = 0.3  # CPU s
 _BYTES_PER_PIXEL: Final = 25.0  # of disk, per pixel of a band: payloads and masks; 16 to 33 seen
+_PACKED: Final = 0.75  # of that, with any compression of payloads
+_S_PER_MPIX_PACKED: Final = 1.0  # CPU s per million pixels of a band: packing once, reading often
 # Pictures of --plots all: CPU s and bytes, at 300 dpi; those of sources include halo sources.
 _SOURCE_PLOT: Final = (0.003, 57e3)  # per source and band
 _PATCH_PLOT: Final = (0.04, 0.7e6)  # per patch
@@ -65,9 +67,13 @@ def tile_cost(
     """
     pixels = float(shape[0] * shape[1])
     patches = min((config.epsf.epsf_ngrid * config.epsf.ngrid) ** 2, max(1, n_sources))
+    inputs = config.patch_inputs
+    is_packed = inputs.gzip_compresslevel > 0
     of_pixel = _S_PER_MPIX + (_S_PER_MPIX_NOISE if config.skyloom.noise != "stated" else 0.0)
+    of_pixel += _S_PER_MPIX_PACKED if is_packed else 0.0
     cpu = n_bands * (_S_PER_PSF + 1e-6 * of_pixel * pixels + _S_PER_SOURCE * n_sources)
-    disk = n_bands * _BYTES_PER_PIXEL * pixels
+    files = n_bands * _BYTES_PER_PIXEL * pixels
+    disk = files * (_PACKED if is_packed else 1.0)
     if config.skyloom.plots != "none":
         cpu += _S_PER_BAND_PLOT * n_bands
     if config.skyloom.plots == "all":
@@ -81,13 +87,15 @@ def tile_cost(
             cpu += seconds * number
             disk += size * number
     workers = max(1, min(workers, patches))
+    # In the worst case each worker sees every patch.
+    kept = files if inputs.keep_payloads_in_memory else 0.0
     return TileCost(
         cpu=cpu,
         # One unit at a time for the stack, the catalogue and the slowest patch: a tenth.
         wall=cpu * (0.1 + 0.9 / workers),
         workers=workers,
         ram=_RAM_RUN
-        + workers * (_RAM_WORKER + max(_RAM_PER_PIXEL * pixels, _RAM_PER_BAND * n_bands)),
+        + workers * (_RAM_WORKER + kept + max(_RAM_PER_PIXEL * pixels, _RAM_PER_BAND * n_bands)),
         disk=disk,
     )
 
@@ -108,7 +116,10 @@ def cost_findings(cost: TileCost, work_dir: Path) -> Iterator[Finding]:
         status=Status.WARNING if tight else Status.OK,
         message=f"about {_giga(cost.ram)} with {cost.workers} workers"
         + ("" if ram is None else f"; this machine has {_giga(ram)}"),
-        remedy="lower skyloom.workers: each has its own transforms of all PSFs" if tight else "",
+        remedy="lower skyloom.workers: each has its own transforms of all PSFs, and payloads if "
+        "patch_inputs.keep_payloads_in_memory is true"
+        if tight
+        else "",
         numbers={"bytes": cost.ram, "machine": ram},
     )
     place = work_dir

@@ -59,26 +59,13 @@ OLD_KEYS: Final[Mapping[str, str]] = {
 }
 """Keys of earlier releases, with what to do about each."""
 
-_WORKERS = "skyloom.workers and skyloom.executor say how the work is spread"
 SILENT_KEYS: Final[Mapping[str, str]] = {
     "inputs.tile_name": "a label for yourself",
     "checks.require_same_shape": "images of different shapes cannot be stacked; they are always "
     "refused",
-    "performance.frame_prep_workers": _WORKERS,
-    "performance.white_stack_workers": _WORKERS,
     "epsf.oversamp": "the model is continuous, and stored with two samples per pixel so that "
     "sub-pixel shifts do not ring",
     "epsf.recenter_boxsize": "the position of each star is fitted with the model",
-    "epsf.parallel_bands": _WORKERS,
-    "epsf.max_workers": _WORKERS,
-    "patch_inputs.save_patch_inputs": "the fits read these files, so they are always written",
-    "patch_inputs.max_workers": _WORKERS,
-    "patch_inputs.gzip_compresslevel": "the files are not compressed: noise hardly shrinks, and "
-    "every pass reads them",
-    "patch_inputs.keep_payloads_in_memory": "workers read the files, so that memory stays bounded",
-    "patch_run.python_exe": "workers are the Python that is running",
-    "patch_run.resume": "what is done and still right is always kept; --force redoes it",
-    "patch_run.threads_per_process": "each fit computes in one thread; " + _WORKERS,
     "patch_run.r_ap": "the first pass solves for all fluxes at once and needs no first guess",
     "patch_run.eps_flux": "the first pass solves for all fluxes at once and needs no first guess",
     "patch_run.hybrid_psf_n": "hybrid is the exact PSF for stars and galaxies",

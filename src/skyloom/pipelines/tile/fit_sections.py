@@ -161,9 +161,9 @@ class EpsfConfig(Config):
     residual_diag_max_stars: NonNegativeInt = 100
     """Most stars in that picture."""
     parallel_bands: bool = True
-    """Work on bands at the same time."""
+    """Work on bands at the same time, as far as there are workers; false: one after another."""
     max_workers: AutoInt = "auto"
-    """Workers of this stage; auto: as many as CPUs, at most the number of bands."""
+    """Most bands at work at the same time; auto: as many as there are workers."""
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -205,17 +205,18 @@ class PatchInputsConfig(Config):
     """Files with the pixels and sources of each patch."""
 
     save_patch_inputs: bool = True
-    """Write them."""
+    """Let them stay; false: they are removed as soon as the fits have read them, and made again
+    when a fit needs them."""
     skip_empty_patch: bool = True
     """Leave out patches without a source."""
     include_wcs_in_payload: bool = False
     """Put the FITS header cards of the WCS into them (`wcs_patch`, `wcs_full`)."""
     max_workers: PositiveInt = 16
-    """Files written at once."""
-    gzip_compresslevel: Annotated[int, Ge(0), Le(9)] = 1
-    """Compression, 1 fast, 9 small."""
+    """Most rows of patches that are cut and written at the same time."""
+    gzip_compresslevel: Annotated[int, Ge(0), Le(9)] = 0
+    """Compression: 0 none, 1 fast, 9 small. Noise hardly shrinks, and each pass reads the files."""
     keep_payloads_in_memory: bool = False
-    """Keep the patches in memory too."""
+    """Let each worker keep the files that it has read in memory for the next passes."""
 
 
 class PatchRunConfig(Config):
@@ -224,14 +225,17 @@ class PatchRunConfig(Config):
     enable_multi_band_simultaneous_fitting: bool = True
     """true: one position and shape for all bands; false: each band by itself, from the same start
     values, with columns of its own (`x_pix_white_{band}_fit` and so on)."""
-    python_exe: str = "python"
-    """Interpreter of the original's workers."""
-    resume: bool = False
-    """Keep finished patches."""
+    python_exe: Annotated[str, Field(min_length=1)] = "python"
+    """Interpreter of the worker processes: python for the one that is running, a command, or a
+    path, relative to the directory of the YAML file. It needs the same skyloom."""
+    resume: bool = True
+    """Keep patches that are finished and still right; false: each `run` and `run-patches` fits all
+    of them again."""
     max_workers: PositiveInt = 32
     """Workers, capped at the number of CPUs."""
     threads_per_process: int = 1
-    """Threads of each worker's linear algebra."""
+    """Threads of each fit, at least 1 and capped at the number of CPUs; so many fewer patches are
+    fitted at the same time that workers times threads do not exceed the CPUs."""
     gal_model: Literal["dev", "exp", "sersic", "star"] = "exp"
     """Model of sources whose TYPE is missing or unknown."""
     n_opt_iters: PositiveInt = 20

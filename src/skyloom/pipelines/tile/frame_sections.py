@@ -244,7 +244,8 @@ class PerformanceConfig(Config):
     """Parallel reading and stacking."""
 
     frame_prep_workers: AutoInt = "auto"
-    """Images prepared at once; auto: as many as CPUs, at most the number of images. A number is
-    clamped to that range."""
+    """Images prepared at the same time (masks and noise); auto: as many as there are workers. At
+    least 1 is used."""
     white_stack_workers: AutoInt = "auto"
-    """Row chunks stacked at once; auto: as many as CPUs. A number is clamped to that range."""
+    """Threads that stack strips of rows, 120 MB each; auto: 4. Never more than CPUs or strips, nor
+    fewer than 1."""

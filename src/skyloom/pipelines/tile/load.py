@@ -34,6 +34,7 @@ from .config import TileConfig
 from .image_overrides import find_images, header_overrides, with_maps
 from .noise import SkyNoise, sky_noise
 from .sky import first_level
+from .work import STACK_KEY, stack_threads
 
 __all__ = [
     "SMALL_CROP",
@@ -340,21 +341,23 @@ class White(Stage[TileConfig, WhiteInputs, WhiteOutputs]):
     """Stack the bands, weighted by their sky noise."""
 
     name = "white"
-    config_keys = (WHITE_KEY,)
+    config_keys = (WHITE_KEY, f"-{STACK_KEY}")
 
     @override
     def run(self, inputs: WhiteInputs) -> WhiteOutputs:
         """Return the stack of the working frame."""
         frames = [band_frame(inputs.frames, b, image) for b, image in inputs.images.items()]
         frames = white_frames(frames, self.config)
-        white = white_of(frames, [sky_noise(f, inputs.noise.get(f.band)) for f in frames])
+        noise = [sky_noise(f, inputs.noise.get(f.band)) for f in frames]
+        threads = stack_threads(self.config, len(_strips(frames)))
+        white = white_of(frames, noise, threads=threads)
         images = {"IMAGE": white.image, "SIGMA": white.sigma}
         return WhiteOutputs(white=FitsImages(header=inputs.wcs.header, images=images))
 
 
-def white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
-    """Stack the working frames of the bands, strip by strip."""
-    return _stack(frames, [n.level if n.is_constant else n.of for n in noise])
+def white_of(frames: list[Frame], noise: list[SkyNoise], *, threads: int = 1) -> WhiteImage:
+    """Stack the working frames of the bands, so many strips at the same time."""
+    return _stack(frames, [n.level if n.is_constant else n.of for n in noise], threads=threads)
 
 
 def whole_white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
@@ -363,11 +366,15 @@ def whole_white_of(frames: list[Frame], noise: list[SkyNoise]) -> WhiteImage:
     return _stack(whole, [n.level for n in noise])
 
 
-def _stack(frames: list[Frame], sky_sigma: list[SkySigma]) -> WhiteImage:
+def _stack(frames: list[Frame], sky_sigma: list[SkySigma], *, threads: int = 1) -> WhiteImage:
+    strips = ((box, _planes(frames, box)) for box in _strips(frames))
     shape = frames[0].working_shape
-    rows = max(64, _STRIP_PIXELS // shape[1])
-    strips = ((box, _planes(frames, box)) for box in row_strips(shape, rows))
-    return white_stack(strips, sky_sigma=sky_sigma, shape=shape)
+    return white_stack(strips, sky_sigma=sky_sigma, shape=shape, threads=threads)
+
+
+def _strips(frames: list[Frame]) -> list[Box]:
+    shape = frames[0].working_shape
+    return list(row_strips(shape, max(64, _STRIP_PIXELS // shape[1])))
 
 
 def _planes(frames: list[Frame], box: Box) -> Iterator[Pixels]:

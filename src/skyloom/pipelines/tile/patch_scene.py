@@ -38,6 +38,7 @@ from .psf_cache import bank_of, psf_and_transforms, with_transforms
 from .registration import OFFSET_SNR
 from .single_band import FitPart, fit_parts
 from .sky import SkyField, absorbed_sums, sky_sums
+from .work import THREADS_KEY, fit_threads
 
 __all__ = ["FIT_KEYS", "PatchScene", "patch_scenes"]
 
@@ -59,6 +60,7 @@ FIT_KEYS = (
     "skyloom.galaxy_size_scatter",
     "skyloom.fit_passes",
     "skyloom.bright_stars",
+    f"-{THREADS_KEY}",
     *FALLBACK_KEYS,
 )
 
@@ -135,6 +137,7 @@ class PatchScene:
             size_scatter=size,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
+            threads=fit_threads(config),
         )
         bank = bank_of(*(transforms for _, transforms in pairs))
         self.scene = ScenePass(images, self.sources, options, bank=bank)

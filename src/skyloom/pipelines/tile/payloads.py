@@ -80,6 +80,7 @@ class Payloads(Stage[TileConfig, PayloadInputs, PayloadOutputs]):
     config_keys = (
         "patch_inputs.skip_empty_patch",
         "patch_inputs.include_wcs_in_payload",
+        "patch_inputs.gzip_compresslevel",  # by the layout
         "patch_run.gal_model",
         "patch_run.re_fallback_pix",
         "patch_run.sersic_n_init",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
@@ -34,6 +35,8 @@ __all__ = [
     "verb_targets",
 ]
 
+log = logging.getLogger(__name__)
+
 AnyStage: TypeAlias = Stage[Any, Any, Any]
 
 _ENDS = {
@@ -61,15 +64,20 @@ _CHAIN: tuple[Verb, ...] = (
 def tile_layout(config: TileConfig) -> Layout:
     """Return the layout ``tile`` with the directories of a configuration."""
     out = config.outputs
-    return Layout.load("tile").bind(
-        epsf_dir=out.epsf_dir,
-        patches_dir=out.patches_dir,
-        patch_inputs_dir=out.patch_inputs_dir,
-        tractor_out_dir=out.tractor_out_dir,
-        cropped_images_dir=out.cropped_images_dir,
-        overlay_dir=out.overlay_dir,
-        final_catalog=out.final_catalog,
-        stem=config.inputs.input_catalog.stem,
+    level = config.patch_inputs.gzip_compresslevel
+    return (
+        Layout.load("tile")
+        .with_options("payload", level=level)
+        .bind(
+            epsf_dir=out.epsf_dir,
+            patches_dir=out.patches_dir,
+            patch_inputs_dir=out.patch_inputs_dir,
+            tractor_out_dir=out.tractor_out_dir,
+            cropped_images_dir=out.cropped_images_dir,
+            overlay_dir=out.overlay_dir,
+            final_catalog=out.final_catalog,
+            stem=config.inputs.input_catalog.stem,
+        )
     )
 
 
@@ -161,8 +169,10 @@ def _makes(stage: AnyStage, types: Sequence[str]) -> bool:
     return any(dataset.type in types for dataset in stage.output_types.values())
 
 
-def check_prerequisites(butler: Butler, verb: Verb) -> None:
+def check_prerequisites(butler: Butler, verb: Verb, config: TileConfig) -> None:
     """Check that the steps before a verb have left their products.
+
+    Payloads that do not stay are made again where they are needed, so that nobody has to do it.
 
     Raises
     ------
@@ -172,6 +182,15 @@ def check_prerequisites(butler: Butler, verb: Verb) -> None:
     if verb == "compute-zp" and not butler.exists("final_catalog"):
         path = butler.path("final_catalog")
         raise MissingFile(f"Merged catalog not found: {path}. Run 'merge' first.", path=path)
+    stays = config.patch_inputs.save_patch_inputs
+    if verb == "build-patch-inputs" and not stays:
+        log.warning(
+            "patch_inputs.save_patch_inputs is false: the files in %s stay only until "
+            "'run-patches' has read them; set it to true to keep them",
+            _folder(butler, "payload"),
+        )
+    if verb == "run-patches" and not stays:
+        return
     needed = {
         "run-patches": ("payload", "outputs.patch_inputs_dir", "build-patch-inputs"),
         "merge": ("patch_catalog", "outputs.tractor_out_dir", "run-patches"),

@@ -19,6 +19,7 @@ from skyloom.errors import Unwritable, WrongValue
 from skyloom.pipelines.verbs import VERBS, Verb
 
 from .config import TileConfig, load_config
+from .work import is_refitted, work_plan, workers_python
 
 if TYPE_CHECKING:
     from skyloom.butler import Butler
@@ -54,6 +55,7 @@ class TileRun:
     butler: Butler
     bands: tuple[str, ...]
     source: Path | None = None  # the configuration file
+    python: Path | None = None  # of the workers; None: the one that is running
 
     def execute(self) -> RunResult:
         """Do the work.
@@ -70,11 +72,16 @@ class TileRun:
         """
         from skyloom import flow  # noqa: PLC0415 - see above
 
-        from .pipeline import forced_stages, verb_targets  # noqa: PLC0415
+        from .pipeline import verb_targets  # noqa: PLC0415
 
         self._prepare_directory()
-        workers = worker_count(self.config, self.options.workers)
-        executor = self.options.executor or self.config.skyloom.executor
+        plan = work_plan(
+            self.config,
+            self.pipeline,
+            workers=self.options.workers,
+            executor=self.options.executor,  # type: ignore[arg-type]
+            python=self.python,
+        )
         log.info("%s: %s", self.verb, VERBS[self.verb])
         if self.config.skyloom.plots == "summary":
             log.info("pictures of the whole tile; --plots all adds patches, PSF cells and sources")
@@ -84,14 +91,27 @@ class TileRun:
                 self.butler,
                 dimensions={"band": self.bands},
                 targets=verb_targets(self.pipeline, self.verb),
-                executor=executor or ("processes" if workers > 1 else "serial"),  # type: ignore[arg-type]
-                workers=workers,
-                force=forced_stages(self.pipeline, self.verb, self.options.force),
+                force=self._forced(),
                 progress=self.options.progress,  # type: ignore[arg-type]
                 warm_up=warm_up,
+                executor=plan.executor,
+                workers=plan.workers,
+                work=plan.work,
             )
         self._summarise(result)
         return result
+
+    def _forced(self) -> bool | Collection[str]:
+        """Return the stages that run whatever was done before."""
+        from .pipeline import forced_stages  # noqa: PLC0415 - see above
+
+        forced = forced_stages(self.pipeline, self.verb, self.options.force)
+        if forced is True or not is_refitted(self.config, self.verb):
+            return forced
+        log.info("patch_run.resume is false: all patches are fitted again")
+        fits = forced_stages(self.pipeline, "run-patches", force=True)
+        assert not isinstance(fits, bool)
+        return {*fits, *(forced or ())}
 
     def _prepare_directory(self) -> None:
         """Make the work directory and put a copy of the configuration there, byte for byte."""
@@ -166,9 +186,10 @@ def prepare_run(
 
     options = options or RunOptions()
     config = with_plots(config, options.plots)
+    python = workers_python(config)
     inputs = check_inputs(config, needs_gaia=uses_gaia(config, verb))
     butler = tile_butler(config, inputs)
-    check_prerequisites(butler, verb)
+    check_prerequisites(butler, verb, config)
     pipeline = build_pipeline(config, verb)
     forced_stages(pipeline, verb, options.force)  # refuses unknown names
     return TileRun(
@@ -179,6 +200,7 @@ def prepare_run(
         butler=butler,
         bands=tuple(inputs.images),
         source=source,
+        python=python,
     )
 
 
@@ -215,14 +237,6 @@ def run_tile(config_path: str | Path, verb: Verb = "run", **overrides: Any) -> R
     path = Path(config_path)
     options = RunOptions(**overrides)
     return prepare_run(load_config(path), verb, options=options, source=path).execute()
-
-
-def worker_count(config: TileConfig, workers: int | None = None) -> int:
-    """Return the number of worker processes: given, ours, or the original's, capped at the CPUs."""
-    from skyloom.flow import available_cpus  # noqa: PLC0415 - see above
-
-    wanted = workers or config.skyloom.workers or config.patch_run.max_workers
-    return max(1, min(wanted, available_cpus()))
 
 
 def with_plots(config: TileConfig, plots: str | None) -> TileConfig:
