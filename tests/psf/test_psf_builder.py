@@ -241,7 +241,7 @@ def test_residual_numbers(built):
     [
         {"side": 54},
         {"oversampling": 3},
-        {"max_order": 3},
+        {"max_order": 4},
         {"iterations": 0},
         {"model_error": 0.0},
         {"max_stars": 0},

@@ -45,9 +45,10 @@ class BuilderOptions:
         stamp sampled once per pixel is aliased there, and sub-pixel shifts of it ring along rows
         and columns.
     max_order : int
-        Highest order of the polynomials over the field, 0 to 2.
+        Highest order of the polynomials over the field, 0 to 3.
     stars_per_term : float
-        Stars needed for each polynomial term of size and ellipticity.
+        Stars needed for each polynomial term of size and ellipticity; for the third order eight at
+        least.
     local : bool
         Allow a local correction of size and ellipticity where left-out stars ask for it.
     varying_correction : bool
@@ -78,7 +79,7 @@ class BuilderOptions:
 
     side: int = 55
     oversampling: int | None = None
-    max_order: int = 2
+    max_order: int = 3
     stars_per_term: float = 3.0
     local: bool = True
     varying_correction: bool = True
@@ -95,7 +96,7 @@ class BuilderOptions:
         limits = {
             "side": (self.side >= 11 and self.side % 2 == 1, "odd and at least 11"),
             "oversampling": (self.oversampling in {None, 1, 2}, "1 or 2"),
-            "max_order": (0 <= self.max_order <= 2, "0, 1 or 2"),
+            "max_order": (0 <= self.max_order <= 3, "0, 1, 2 or 3"),
             "iterations": (self.iterations >= 1, "at least 1"),
             "source_variance": (self.source_variance >= 0, "at least 0"),
             "model_error": (0 < self.model_error < 1, "between 0 and 1"),
