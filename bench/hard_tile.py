@@ -6,8 +6,10 @@
 1024 x 1024 pixels, 600 sources, a third of them a grid of bright stars.  What the nuisances are:
 `tests/sims/hard_tile.py`.  ``--fresh`` runs again what lies in DIR already; ``--scatter`` sets
 ``skyloom.galaxy_index_scatter`` and ``galaxy_size_scatter``, which are measured otherwise, and
-``--noise`` and ``--choice`` set ``skyloom.noise`` and ``skyloom.model_choice``.  Of several seeds
-the pulls of all tiles together are printed as well.
+``--noise`` and ``--choice`` set ``skyloom.noise`` and ``skyloom.model_choice``; ``--complete``
+adds to the catalogue what ``skyloom tile detect --complete`` finds.  Of several seeds the pulls of
+all tiles together are printed as well.  Flatness is printed twice: of magnitudes as they are, and
+without what the noise of the images, which the simulation knows, did to each star.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS / "scene"))
 sys.path.insert(0, str(TESTS / "sims"))
 
-from hard_numbers import BINS, HardNumbers, Quiet, hard_numbers, largest  # noqa: E402
+from hard_numbers import BINS, FlatNumbers, HardNumbers, hard_numbers, largest  # noqa: E402
 from hard_tile import NUISANCES, HardTile, hard_config, make_hard_tile, named  # noqa: E402
 
 from skyloom.sim import pool_assessments  # noqa: E402
@@ -115,43 +117,39 @@ def tables(found: dict[str, HardNumbers]) -> str:
 
 
 def flatness_table(found: dict[str, HardNumbers]) -> str:
-    """Return zero points, offsets, flatness and steps [mmag]."""
+    """Return zero points, offsets, flatness and steps [mmag], with and without image noise."""
     lines = [
-        "mmag        zero point   star S/N > 30   trend rms      largest mean of 4 x 4 cells    "
-        "largest step at border of",
-        "            worst band   median          bands  mean    worst band         mean of     "
-        "cells         patches",
+        "mmag        zero point   star S/N > 30   scatter of a star   slope of shifts",
+        "            worst band   median          as is   noise off   by noise",
     ]
-    rows = list(found.items())
-    rows += [(f"{name} quiet", replace(n, **quiet_parts(n.quiet))) for name, n in rows if n.quiet]
-    for name, n in rows:
+    for name, n in found.items():
         zp = max(n.zero_points.values(), key=abs)
         offset, error = n.star_offset()
-        band, cell, cell_error = n.worst_band()
-        trends = max(f.trend for f in n.flat.values())
-        mean, mean_error = n.flat_all.largest
-        steps = [largest(s) for s in (n.cell_steps, n.patch_steps)]
         lines.append(
-            f"{name:12}{zp:+8.1f}   {offset:+7.1f} +- {error:3.1f}  {trends:7.1f}"
-            f"{n.flat_all.trend:6.1f}"
-            f"  {band:>6} {cell:+6.1f} +- {cell_error:3.1f}  {mean:+6.1f} +- {mean_error:3.1f}  "
-            + "  ".join(f"{s.step:+5.1f} +- {s.error:3.1f}" for s in steps)
+            f"{name:12}{zp:+8.1f}   {offset:+7.1f} +- {error:3.1f}  {n.scatter[0]:7.1f}"
+            f"{n.scatter[1]:10.1f}  {n.noise_slope:12.2f}"
         )
-    for name, n in found.items():
-        if n.quiet:
-            lines.append(
-                "{}: scatter of single fluxes {:.1f}, without the known noise {:.1f} mmag".format(
-                    name, *n.quiet.scatter
-                )
-            )
+    for title, attribute in (("as measured", "flat"), ("without image noise", "free")):
+        lines += [
+            "",
+            f"{title:20}trend rms   largest mean of 4 x 4 cells   largest step: mean of bands at",
+            f"{'':20}bands mean  worst band       mean of bands  cells       patches     in a band",
+        ]
+        lines += [f"{name:18}" + flat_row(getattr(n, attribute)) for name, n in found.items()]
     return "\n".join(lines)
 
 
-def quiet_parts(quiet: Quiet) -> dict[str, object]:
-    """Return the fields of `HardNumbers` that are known without noise."""
-    return {
-        name: getattr(quiet, name) for name in ("flat", "flat_all", "cell_steps", "patch_steps")
-    }
+def flat_row(flat: FlatNumbers) -> str:
+    """Return one line of trends, cells and steps."""
+    band, *worst = flat.worst_band()
+    in_band = [s for steps in flat.band_steps.values() for s in steps]
+    steps = [largest(s) for s in (flat.cell_steps, flat.patch_steps, in_band)]
+    pairs = [flat.mean.largest, *((s.step, s.error) for s in steps)]
+    trend = max(f.trend for f in flat.bands.values())
+    return (
+        f"{trend:6.1f}{flat.mean.trend:5.1f}  {band} {worst[0]:+4.1f} +- {worst[1]:3.1f}  "
+        + "  ".join(f"{value:+4.1f} +- {error:3.1f}" for value, error in pairs)
+    )
 
 
 def pull_table(found: dict[str, HardNumbers]) -> str:

@@ -57,6 +57,16 @@ def test_a_step_is_told_from_a_slope(step, slope):
     assert found.step == pytest.approx(step, abs=1e-6)
 
 
+def test_a_step_is_measured_beside_a_star_that_is_off_by_a_magnitude():
+    x, _, rng = stars(60)
+    residual = rng.normal(0, 1.0, 60) + 3.0 * (x > 500)
+    near = np.argsort(np.abs(x - 510.0))
+    residual[near[:2]] += (-1000.0, 2500.0)
+    found = border_step(x, residual, at=500.0, reach=350.0)
+    assert found.error < 0.7  # 40 stars of unit scatter
+    assert found.step == pytest.approx(3.0, abs=3 * found.error)
+
+
 def test_the_error_of_a_step_is_its_scatter():
     pulls = []
     for seed in range(200):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
-from hard_tile import GRID, is_thin
-from known_noise import read_known_noise
+from hard_tile import GRID, STAR_NOISE, is_thin
 
 from skyloom.flags import FitFlag
 from skyloom.geometry import epsf_cells, patch_grid
@@ -30,18 +29,19 @@ ALWAYS = int(FitFlag.FROZEN)  # says that a source is faint, not that it is bad
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quiet:
-    """Flatness of the stars of the grid once what the noise did to them is taken out [mmag]."""
+class FlatNumbers:
+    """How flat the stars of the grid are [mmag]."""
 
-    scatter: tuple[float, float]  # robust, of single fluxes: before, after
-    flat: dict[str, Flatness]
-    flat_all: Flatness
-    cell_steps: list[Step]
+    bands: dict[str, Flatness]
+    mean: Flatness  # of the mean of the bands of each star
+    cell_steps: list[Step]  # of that mean
     patch_steps: list[Step]
+    band_steps: dict[str, list[Step]]  # at borders of both kinds
 
     def worst_band(self) -> tuple[str, float, float]:
         """Return the band with the largest mean of a cell of 4 x 4, that mean and its error."""
-        return worst_band(self.flat)
+        band = max(self.bands, key=lambda b: abs(self.bands[b].largest[0]))
+        return band, *self.bands[band].largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,10 @@ class HardNumbers:
     assessment: Assessment
     unflagged: Assessment  # without rows beside light that no model has
     zero_points: dict[str, float]  # measured minus expected
-    flat: dict[str, Flatness]  # by band
-    flat_all: Flatness  # mean of the bands of each star
-    cell_steps: list[Step]  # of the mean of the bands
-    patch_steps: list[Step]
-    quiet: Quiet | None  # the same without the noise that the simulation knows
+    flat: FlatNumbers
+    free: FlatNumbers  # without what the noise of the images did: errors of the pipeline alone
+    noise_slope: float  # of measured over expected shifts by noise; 1 if they are understood
+    scatter: tuple[float, float]  # of a star in one band, with and without those shifts
     outliers: dict[str, float]  # share of |pull| > 5 at S/N 10-100
     depth_widths: tuple[float, float]  # of pulls at S/N 10-100 in the deep and the thin part
     flagged: dict[str, float]  # share of rows with a flag that means doubt
@@ -69,16 +68,6 @@ class HardNumbers:
         return tuple(
             self.assessment.value(name, group="star", snr=cut) for name in ("offset", "offset_err")
         )
-
-    def worst_band(self) -> tuple[str, float, float]:
-        """Return the band with the largest mean of a cell of 4 x 4, that mean and its error."""
-        return worst_band(self.flat)
-
-
-def worst_band(flat: dict[str, Flatness]) -> tuple[str, float, float]:
-    """Return the band with the largest mean of a cell, that mean and its error."""
-    band = max(flat, key=lambda b: abs(flat[b].largest[0]))
-    return band, *flat[band].largest
 
 
 def hard_numbers(folder: Path) -> HardNumbers:
@@ -95,32 +84,19 @@ def hard_numbers(folder: Path) -> HardNumbers:
     summary = Table.read(folder / "work" / "ZP" / "zp_summary.csv", format="ascii.csv")
     measured = dict(zip(summary["band"], summary["zp_median"], strict=True))
     expected = dict(zip(bands["band"], bands["zp_expected"], strict=True))
-    x, y, residual, ids = star_residuals(found, truth, names)
+    stars, residual = star_residuals(found, truth, names)
+    x, y = (np.asarray(truth[n])[stars] for n in "xy")
+    shifts = noise_shifts(folder, np.asarray(truth["ID"])[stars], names)
     shape = frame_shape(folder)
-    flat, flat_all, cells, patches = flatness(x, y, residual, names, shape)
-    quiet = None
-    if (known := read_known_noise(folder)) is not None:
-        rest = residual - np.stack([known[name] for name in ids])
-        quiet = Quiet(
-            **dict(
-                zip(
-                    ("flat", "flat_all", "cell_steps", "patch_steps"),
-                    flatness(x, y, rest, names, shape),
-                    strict=True,
-                )
-            ),
-            scatter=(band_scatter(residual), band_scatter(rest)),
-        )
     wrong = wrong_numbers(catalog, truth, names)
     return HardNumbers(
         assessment=found,
         unflagged=unflagged,
         zero_points={n: 1000 * float(measured[n] - expected[n]) for n in names},
-        flat=flat,
-        flat_all=flat_all,
-        cell_steps=cells,
-        patch_steps=patches,
-        quiet=quiet,
+        flat=flat_numbers(x, y, residual, names, shape),
+        free=flat_numbers(x, y, residual - shifts, names, shape),
+        noise_slope=noise_slope(residual, shifts),
+        scatter=(star_scatter(residual), star_scatter(residual - shifts)),
         outliers={g: outlier_share(found, g) for g in ("star", "galaxy")},
         depth_widths=depth_widths(found, truth, names, shape),
         flagged=flagged_shares(catalog, truth),
@@ -128,25 +104,6 @@ def hard_numbers(folder: Path) -> HardNumbers:
         wrong_outliers=wrong[1],
         wrong_named=wrong[2],
     )
-
-
-def flatness(
-    x: np.ndarray, y: np.ndarray, residual: np.ndarray, names: list[str], shape: tuple[int, int]
-) -> tuple[dict[str, Flatness], Flatness, list[Step], list[Step]]:
-    """Return the flatness of every band and of their mean, and the steps of the mean."""
-    flat, order = {}, 3 if len(x) > 60 else 1
-    for b, name in enumerate(names):
-        ok = np.isfinite(residual[:, b])
-        flat[name] = field_flatness(x[ok], y[ok], residual[ok, b], shape=shape, order=order)
-    mean = residual.mean(axis=1)
-    ok = np.isfinite(mean)
-    whole = field_flatness(x[ok], y[ok], mean[ok], shape=shape, order=order)
-    return flat, whole, *border_steps(x[ok], y[ok], mean[ok], shape)
-
-
-def band_scatter(residual: np.ndarray) -> float:
-    """Return the robust scatter of single residuals about the mean of their band."""
-    return mad_width((residual - np.nanmedian(residual, axis=0))[np.isfinite(residual)])
 
 
 def read_catalog(path: Path) -> Table:
@@ -165,8 +122,8 @@ def frame_shape(folder: Path) -> tuple[int, int]:
 
 def star_residuals(
     found: Assessment, truth: Table, bands: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Return x, y, measured minus true magnitude [mmag] (n, bands), ID of stars on the grid."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and measured minus true magnitude [mmag] (n, bands) of the stars on the grid."""
     place = {str(name): row for row, name in enumerate(truth["ID"])}
     table = found.fluxes[np.asarray(found.fluxes["kind"]) == "star"]
     residual = np.full((len(truth), len(bands)), np.nan)
@@ -176,9 +133,53 @@ def star_residuals(
             continue
         row, band = place[str(entry["ID"])], bands.index(str(entry["band"]))
         residual[row, band] = -2500 * np.log10(entry["ratio"])
-    any_band = np.isfinite(residual).any(axis=1)
-    x, y = (np.asarray(truth[n])[any_band] for n in "xy")
-    return x, y, residual[any_band], [str(name) for name in truth["ID"][any_band]]
+    any_band = np.flatnonzero(np.isfinite(residual).any(axis=1))
+    return any_band, residual[any_band]
+
+
+def noise_shifts(folder: Path, ids: np.ndarray, bands: list[str]) -> np.ndarray:
+    """Return what noise did to magnitudes of stars by ID [mmag], shape (n, bands)."""
+    table = Table.read(folder / STAR_NOISE, format="ascii.csv", converters={"ID": str}, guess=False)
+    place = {str(name): row for row, name in enumerate(table["ID"])}
+    rows = [place[str(name)] for name in ids]
+    return np.stack([np.asarray(table[band])[rows] for band in bands], axis=1)
+
+
+def noise_slope(residual: np.ndarray, shifts: np.ndarray) -> float:
+    """Return the slope of measured over expected shifts, all bands, without outliers."""
+    left = residual - shifts
+    left = left - np.nanmedian(left, axis=0)
+    ok = np.abs(left) < OUTLIER * star_scatter(residual - shifts)
+    about = shifts - np.array([c[k].mean() for c, k in zip(shifts.T, ok.T, strict=True)])
+    return 1.0 + float((left * about)[ok].sum() / (about**2)[ok].sum())
+
+
+def star_scatter(residual: np.ndarray) -> float:
+    """Return the robust scatter of stars about the median of their band."""
+    left = residual - np.nanmedian(residual, axis=0)
+    return mad_width(left[np.isfinite(left)])
+
+
+def flat_numbers(
+    x: np.ndarray, y: np.ndarray, residual: np.ndarray, bands: list[str], shape: tuple[int, int]
+) -> FlatNumbers:
+    """Measure trends, cells and steps of residuals, shape (n, bands)."""
+    order = 3 if len(x) > 60 else 1
+
+    def flatness(values: np.ndarray) -> tuple[Flatness, list[Step], list[Step]]:
+        ok = np.isfinite(values)
+        flat = field_flatness(x[ok], y[ok], values[ok], shape=shape, order=order)
+        return flat, *border_steps(x[ok], y[ok], values[ok], shape)
+
+    each = {band: flatness(values) for band, values in zip(bands, residual.T, strict=True)}
+    mean, cells, patches = flatness(residual.mean(axis=1))
+    return FlatNumbers(
+        bands={band: flat for band, (flat, *_) in each.items()},
+        mean=mean,
+        cell_steps=cells,
+        patch_steps=patches,
+        band_steps={band: [*of_cells, *rest] for band, (_, of_cells, rest) in each.items()},
+    )
 
 
 def border_steps(

@@ -7,6 +7,7 @@ errors) is the same whatever is switched on, so that differences belong to the n
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,23 @@ import numpy as np
 from astropy.table import Table
 from blend_tools import resampled_noise
 from galsim_tile import draw_source
-from known_noise import noise_shift, write_known_noise
 from scipy.signal import oaconvolve
+from star_noise import star_noise_shifts
 
-from skyloom.sim import SimField, SimTile, TileSimConfig, simulate_tile, truth_config, write_tile
+from skyloom.sim import (
+    MoffatField,
+    SimField,
+    SimTile,
+    TileSimConfig,
+    simulate_tile,
+    truth_config,
+    write_tile,
+)
 
 __all__ = [
+    "GRID",
     "NUISANCES",
+    "STAR_NOISE",
     "HardTile",
     "coverage",
     "hard_config",
@@ -29,6 +40,7 @@ __all__ = [
     "make_hard_tile",
     "named",
     "simulate_hard_tile",
+    "star_noise",
 ]
 
 NUISANCES = (
@@ -42,9 +54,9 @@ NUISANCES = (
     "colours",  # galaxies are bulge and disc of different colours
 )
 DRAWN = frozenset({"psf", "offsets", "colours"})  # those that change the noise-free pixels
-GRID = -2  # ``pair`` of the stars that flatness is measured on
-STAMP = 40  # pix, half side of the image of such a star
 GALAXIES = ("EXP", "DEV", "SERSIC")
+GRID = -2  # ``pair`` of the stars that flatness is measured on
+STAR_NOISE = "star_noise.csv"  # ID, and what noise adds to the magnitude in each band [mmag]
 BULGE = {"EXP": 0.1, "DEV": 0.75, "SERSIC": 0.4}  # share of the light at 0.625 micron
 
 
@@ -144,11 +156,48 @@ def make_hard_tile(
     clean: dict[frozenset[str], list[np.ndarray]] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Path:
-    """Simulate and write a hard tile; return its configuration file, pictures switched off."""
+    """Simulate and write a hard tile; return its configuration file, pictures switched off.
+
+    `STAR_NOISE` lies beside it.
+    """
     kept = clean if clean is not None else {}
     tile = simulate_hard_tile(hard, seed, clean=kept)
-    write_known_noise(directory, grid_noise(hard, tile, kept[hard.on & DRAWN]))
-    return write_tile(tile, directory, settings={"skyloom": {"plots": "none"}, **(settings or {})})
+    path = write_tile(tile, directory, settings={"skyloom": {"plots": "none"}, **(settings or {})})
+    star_noise(tile, hard, kept[hard.on & DRAWN]).write(
+        directory / STAR_NOISE, format="ascii.csv", overwrite=True
+    )
+    return path
+
+
+def star_noise(tile: SimTile, hard: HardTile, clean: list[np.ndarray]) -> Table:
+    """Return what noise adds to the magnitudes of the stars of the grid; see `STAR_NOISE`."""
+    truth, config = tile.truth, tile.config
+    stars = np.flatnonzero(np.asarray(truth["pair"]) == GRID)
+    known = np.asarray(truth["in_catalog"]) | (np.asarray(truth["gaia_source_id"]) != "")
+    table = Table({"ID": truth["ID"][stars]})
+    for b, (band, psfs) in enumerate(zip(config.bands, tile.field.psfs, strict=True)):
+        flux = tile.field.flux(band)
+        sky = band.sky_sigma * sky_gradient(hard, b) if hard.has("sky") else 0.0
+
+        def draw(image: galsim.ImageD, row: int, *, wing: bool, b=b, psfs=psfs, flux=flux) -> None:
+            sigma = config.bands[b].sky_sigma / flux[row]
+            draw_hard(image, truth[row], hard, b, psf=psfs, flux=1.0, sigma=sigma, config=config)
+            if hard.has("psf"):
+                core = (1 - hard.wing) * image.array
+                image.array[:] = with_wing(image.array, hard) if wing else core
+
+        table[band.name] = star_noise_shifts(
+            stars,
+            np.flatnonzero(known),
+            x=np.asarray(truth["x"]),
+            y=np.asarray(truth["y"]),
+            flux=flux,
+            noise=tile.images[band.name] - clean[b] - sky,
+            variance=pixel_variance(clean[b], hard, b),
+            draw_star=partial(draw, wing=True),
+            draw_other=partial(draw, wing=False),
+        )
+    return table
 
 
 def render_hard(sky: SimField, hard: HardTile) -> list[np.ndarray]:
@@ -158,13 +207,29 @@ def render_hard(sky: SimField, hard: HardTile) -> list[np.ndarray]:
     for b, (band, psf_field) in enumerate(zip(sky.config.bands, sky.psfs, strict=True)):
         image = galsim.ImageD(nx, ny, xmin=0, ymin=0)
         for row, flux in zip(sky.truth, sky.flux(band), strict=True):
-            dx, dy = band_shift(hard, b, float(row["x"]), float(row["y"]), sky.config)
-            for part, share in components(row, hard, band.wavelength):
-                moved = {**part, "x": row["x"] + dx, "y": row["y"] + dy}
-                draw_source(image, moved, flux=share * flux, psf=psf_field.at(row["x"], row["y"]),
-                            sigma=band.sky_sigma)  # fmt: skip
+            draw_hard(image, row, hard, b, psf=psf_field, flux=flux, sigma=band.sky_sigma,
+                      config=sky.config)  # fmt: skip
         images.append(with_wing(image.array, hard) if hard.has("psf") else image.array)
     return images
+
+
+def draw_hard(
+    image: galsim.ImageD,
+    row: Any,
+    hard: HardTile,
+    b: int,
+    *,
+    psf: MoffatField,
+    flux: float,
+    sigma: float,
+    config: TileSimConfig,
+) -> None:
+    """Add a source to an image of band b; ``sigma`` [unit of flux] says how far out it is drawn."""
+    x, y = float(row["x"]), float(row["y"])
+    dx, dy = band_shift(hard, b, x, y, config)
+    for part, share in components(row, hard, config.bands[b].wavelength):
+        moved = {**part, "x": x + dx, "y": y + dy}
+        draw_source(image, moved, flux=share * flux, psf=psf.at(x, y), sigma=sigma)
 
 
 def with_wing(image: np.ndarray, hard: HardTile) -> np.ndarray:
@@ -239,48 +304,20 @@ def expose(
         noise = (noise - noise.mean()) / noise.std()
     else:
         noise = rng.standard_normal(shape)
+    counts = clean + np.sqrt(pixel_variance(clean, hard, b)) * noise
     sigma = band.sky_sigma
     if hard.has("coverage"):
         sigma *= float(np.sqrt((1 / coverage(hard, b)).mean()))
-    counts = expected_counts(clean, hard, b) + np.sqrt(variance_of(clean, hard, b)) * noise
+    if hard.has("sky"):
+        counts += band.sky_sigma * sky_gradient(hard, b)
     return np.minimum(counts, band.saturate).astype(np.float32), round(sigma, 4)
 
 
-def variance_of(clean: np.ndarray, hard: HardTile, b: int) -> np.ndarray:
+def pixel_variance(clean: np.ndarray, hard: HardTile, b: int) -> np.ndarray:
     """Return the variance of the pixels of band b [ADU**2]."""
     band = hard.config.bands[b]
     variance = band.sky_sigma**2 + np.maximum(clean, 0) / band.gain
     return variance / coverage(hard, b) if hard.has("coverage") else variance
-
-
-def expected_counts(clean: np.ndarray, hard: HardTile, b: int) -> np.ndarray:
-    """Return the image of band b without noise, its sky included [ADU]."""
-    if not hard.has("sky"):
-        return clean
-    return clean + hard.config.bands[b].sky_sigma * sky_gradient(hard, b)
-
-
-def grid_noise(hard: HardTile, tile: SimTile, clean: list[np.ndarray]) -> Table:
-    """Return by how much the noise moves the stars of the grid: ID and a column per band [mmag]."""
-    truth = tile.field.truth
-    on_grid = np.asarray(truth["pair"]) == GRID
-    table = Table({"ID": truth["ID"][on_grid]})
-    size = 2 * STAMP + 1
-    for b, (band, psfs) in enumerate(zip(hard.config.bands, tile.field.psfs, strict=True)):
-        noise = tile.images[band.name] - expected_counts(clean[b], hard, b)
-        weight = 1 / variance_of(clean[b], hard, b)
-        shifts = []
-        for row, flux in zip(truth[on_grid], tile.field.flux(band)[on_grid], strict=True):
-            x, y = float(row["x"]), float(row["y"])
-            dx, dy = band_shift(hard, b, x, y, hard.config)
-            x0, y0 = round(x) - STAMP, round(y) - STAMP
-            stamp = galsim.ImageD(size, size, xmin=0, ymin=0)
-            star = {"TYPE": "STAR", "x": x + dx - x0, "y": y + dy - y0}
-            draw_source(stamp, star, flux=flux, psf=psfs.at(x, y), sigma=band.sky_sigma)
-            image = with_wing(stamp.array, hard) if hard.has("psf") else stamp.array
-            shifts.append(noise_shift(image, noise, weight, (x0, y0)))
-        table[band.name] = shifts
-    return table
 
 
 def sky_gradient(hard: HardTile, b: int) -> np.ndarray:

@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("galsim", reason="GalSim draws the truth tiles (test extra)")
 
+import galsim
 from blend_tools import neighbour_correlation
+from galsim_tile import draw_source
 from hard_numbers import HardNumbers, hard_numbers
 from hard_tile import (
     NUISANCES,
@@ -23,8 +25,10 @@ from hard_tile import (
     make_hard_tile,
     named,
     simulate_hard_tile,
+    star_noise,
     wing_stamp,
 )
+from scipy.optimize import least_squares
 
 from skyloom.errors import WrongValue
 from skyloom.pipelines.tile import run_tile
@@ -139,6 +143,35 @@ def test_stars_on_the_grid_cover_the_field(clean):
         hard_config(size=192, n_sources=30, star_grid=9)
 
 
+def test_what_noise_does_to_a_star_is_what_a_fit_finds(clean):
+    made, hard = tile("none", clean)
+    shifts = star_noise(made, hard, clean[frozenset()])
+    band, psfs, pure = made.config.bands[0], made.field.psfs[0], clean[frozenset()][0]
+    noise = made.images[band.name] - pure
+    sigma = np.sqrt(band.sky_sigma**2 + np.maximum(pure, 0) / band.gain)
+    x, y = np.asarray(made.truth["x"]), np.asarray(made.truth["y"])
+    rows = {str(name): row for row, name in enumerate(made.truth["ID"])}
+    stars = [rows[str(name)] for name in shifts["ID"]]
+    lone = [np.sort(np.hypot(x - x[row], y - y[row]))[1] > 20 for row in stars]
+    assert sum(lone) >= 3
+    for row, expected in np.column_stack([stars, shifts[band.name]])[lone]:
+        star = int(row)
+        box = galsim.BoundsI(*(round(v) + d for v in (x[star], y[star]) for d in (-12, 12)))
+        cut = slice(box.ymin, box.ymax + 1), slice(box.xmin, box.xmax + 1)
+
+        def drawn(flux: float, dx: float, dy: float, star=star, box=box) -> np.ndarray:
+            image = galsim.ImageD(box, init_value=0.0)
+            moved = {"TYPE": "STAR", "x": x[star] + dx, "y": y[star] + dy}
+            draw_source(image, moved, flux=flux * float(made.truth[f"flux_{band.name}"][star]),
+                        psf=psfs.at(x[star], y[star]), sigma=band.sky_sigma)  # fmt: skip
+            return image.array
+
+        data, error = drawn(1.0, 0.0, 0.0) + noise[cut], sigma[cut]
+        fit = least_squares(lambda p: ((data - drawn(*p)) / error).ravel(), [1.0, 0.0, 0.0])  # noqa: B023
+        # what is left is second order: the square of a position error of 0.01 pix
+        assert -2500 * np.log10(fit.x[0]) == pytest.approx(expected, abs=0.3)
+
+
 def test_an_unknown_nuisance_is_named():
     with pytest.raises(ValueError, match="fog is not a nuisance; known: psf, noise"):
         HardTile(on=frozenset({"fog"}))
@@ -158,14 +191,11 @@ def measure(folder: Path, name: str, *, seed: int, **settings) -> HardNumbers:
 
 
 def check_flat(found: HardNumbers, cell: float, step: float) -> None:
-    """Hold stars to a largest mean of a cell and a largest step [mmag], known noise taken out."""
-    quiet = found.quiet
-    assert quiet is not None
-    assert quiet.scatter[1] < 0.6 * quiet.scatter[0]  # most of it was noise
-    for band, flat in quiet.flat.items():
+    """Hold stars to a largest mean of a cell and a largest step [mmag], image noise taken off."""
+    for band, flat in found.free.bands.items():
         assert np.nanmax(np.abs(flat.cells)) < cell, (band, flat)
         assert flat.trend < cell, (band, flat)
-    for found_step in (*quiet.cell_steps, *quiet.patch_steps):
+    for found_step in (*found.free.cell_steps, *found.free.patch_steps):
         assert abs(found_step.step) < step, found_step
 
 
@@ -188,8 +218,10 @@ def small(tmp_path_factory) -> HardNumbers:
 
 def test_a_small_hard_tile_is_flat_and_its_errors_are_honest(small):
     # two stars in a cell, neighbours missing from the catalogue: only the trend says something
-    for band, flat in small.flat.items():
+    for band, flat in small.free.bands.items():
         assert flat.trend < 5.0 + 3 * flat.trend_noise, (band, flat)
+    # a PSF of 36 stars at most follows the noise of each a little
+    assert small.noise_slope == pytest.approx(1.0, abs=0.4)
     check_pulls(small, 0.9, 1.2, ("star",))  # galaxies are too few
     assert small.outliers["star"] < 0.1
     assert small.assessment.n_silent == 0

@@ -57,15 +57,18 @@ def assemble(
         pixels, width = stamps[:, step, step], width[step]
         inside = (pixels @ width) @ width
         within = 1.0 - (1.0 + (total_radius / np.exp(shapes[:, 0])) ** 2) ** (1.0 - beta)
-        beyond = np.maximum(within - inside, 0.0)
+        outside = beyond = np.maximum(within - inside, 0.0)
         if correction.order >= 0:
             own = monomials(u, v, degree=correction.order) @ correction.images
+            factor = basis.follow_width(shapes[:, 0])
+            own *= factor
+            outside = beyond * (1.0 + (scale - 1.0) * factor[:, basis.edge].mean(axis=1))
             basis.apply_centred(stamps, own, centre=centre)
-        total = (pixels @ width) @ width + scale * beyond
+        total = (pixels @ width) @ width + outside
         stamps /= total[:, None, None]
         return stamps.reshape(u.size, -1), total, beyond
 
-    degree = 2 * field.order + max(correction.order, 0)
+    degree = max(field.order, 2 * min(field.order, 2)) + max(correction.order, 0)
     u, v = _nodes(degree)
     stamps, _, _ = family(u, v, field.smooth(u, v))
     by_term: Floats = np.asarray(np.linalg.inv(monomials(u, v, degree=degree)), np.float64)

@@ -1,11 +1,12 @@
 """The part of the PSF that no Moffat describes: a correction in polar functions.
 
-    PSF = moffat (1 + sum_tb c_tb T_t(u, v) psi_b(r, phi))
+    PSF = moffat (1 + sum_tb c_tb f_b(alpha) T_t(u, v) psi_b(r, phi))
 
 psi_b are radial splines times multipoles (`_polar_nb`), T_t polynomials that are orthonormal over
-the stars.  The functions are
-continuous: they are evaluated at the sub-pixel position of each star, which recovers structure
-below the pixel scale, and nothing is ever interpolated.  All c are solved for at once, with flux,
+the stars, f_b what keeps scattered light the same where the Moffat gets wider
+(`PolarBasis.follow_width`).  The functions are continuous: they are evaluated at the sub-pixel
+position of each star, which recovers structure below the pixel scale, and nothing is ever
+interpolated.  All c are solved for at once, with flux,
 pedestal and position of each star eliminated, under a Gaussian prior whose width is learnt for
 each group of functions (same multipole, radial zone, order over the field): what the stars do
 not support shrinks away.
@@ -40,6 +41,7 @@ __all__ = [
 _MAX_M = 4
 _OUTER_M, _OUTER = 2, 2.2  # highest multipole beyond this many FWHM
 _ZONES = (0.75, 1.5, 3.0, 6.0)  # FWHM; borders of the radial zones that share a prior width
+_CORE = 0.8  # FWHM, within which a correction widens with the star
 _START_WIDTH = 0.03  # relative correction expected before the data speak
 _ROUNDS = 5  # of the prior widths; they change by less than 10 % after
 _MORE_ROUNDS = 2  # where an earlier fit has left widths
@@ -57,11 +59,31 @@ class PolarBasis:
     edge: Ints  # the m = 0 functions at the edge of the stamp
     peak: Floats  # (B,) about how much of the peak of the PSF each function can change
     gauge: Floats  # (3, B) relative flux and shift in x, y [pix] that each function makes
+    radius: Floats  # (B,) pix, where each function sits
+    wing: Floats  # (B,) 0 in the core, 1 far out: see `follow_width`
+    ln_alpha: float  # of the typical Moffat; alpha in pix
+    beta: float
 
     @property
     def size(self) -> int:
         """Number of functions."""
         return int(self.group.size)
+
+    def follow_width(self, ln_alpha: Floats) -> Floats:
+        """Return what coefficients are multiplied by for stars of other widths, shape (n, B).
+
+        A correction is a factor to the Moffat of the star.  In the core that is right: what no
+        Moffat describes gets wider with it.  Far out it is not: scattered light is the same
+        whatever the seeing, and the Moffat there goes with ``alpha^(2 beta - 2)``.
+        """
+        ln_alpha = ln_alpha[:, None]
+
+        def ln_moffat(ln_alpha: Floats) -> Floats:
+            z2 = (self.radius / np.exp(ln_alpha)) ** 2
+            return np.asarray(-2.0 * ln_alpha - self.beta * np.log1p(z2))
+
+        change = ln_moffat(np.array([[self.ln_alpha]])) - ln_moffat(ln_alpha)
+        return np.asarray(np.exp(self.wing * change))
 
     def apply(
         self, unit: Floats, coefficients: Floats, *, x: Floats, y: Floats, centre: Floats
@@ -102,8 +124,17 @@ def polar_basis(*, fwhm: float, side: int, shape: Floats, beta: float) -> PolarB
         edge=np.array(offset[-4:-1], dtype=np.int64),
         peak=np.repeat((1.0 + (centre / np.exp(shape[0])) ** 2) ** -beta, np.diff(offset)),
         gauge=np.zeros((3, len(group))),
+        radius=np.repeat(centre, np.diff(offset)),
+        wing=np.repeat(_wing_share(centre / fwhm), np.diff(offset)),
+        ln_alpha=float(shape[0]),
+        beta=beta,
     )
     return replace(basis, gauge=_gauge(basis, side, shape, beta))
+
+
+def _wing_share(radius: Floats) -> Floats:
+    """Return how much of a correction is scattered light, by radius [FWHM]."""
+    return np.asarray(radius**2 / (radius**2 + _CORE**2))
 
 
 def _gauge(basis: PolarBasis, side: int, shape: Floats, beta: float) -> Floats:
@@ -127,6 +158,12 @@ class PolarEquations:
     current: Floats  # (n, B) the correction that the residuals were made with
     shift: Floats  # (n, 4) change of flux, pedestal, x, y if the correction stays
     gain: Floats  # (n, 4, B) and how it depends on the correction
+
+    def scaled(self, factor: Floats) -> PolarEquations:
+        """Return the equations for the correction over ``factor`` (n, B)."""
+        normal = self.normal * factor[:, :, None]
+        normal *= factor[:, None, :]
+        return replace(self, normal=normal, right=self.right * factor)
 
     def follow(self, state: StarState, correction: Floats) -> StarState:
         """Return the stars as they are best with a new correction (n, B)."""

@@ -14,8 +14,8 @@ __all__ = ["SINGULAR", "ShapeField", "fit_shape_field", "mode_of", "orthonormal_
 
 _FLOOR, _CEILING = 1.5e-3, 0.03  # rms of ln alpha, e1, e2 of stars about any smooth field
 _HUBER = 3.0
-_FREE_ORDER = 2  # of the polynomials whose terms have no prior
-_WIDTHS = np.geomspace(1e-4, 0.03, 26) ** 2  # prior variances tried for terms of the next order
+_FREE_ORDER = 2  # highest order that left-out stars may choose
+_WIDTHS = np.geomspace(1e-4, 0.03, 26) ** 2  # prior variances tried for further terms
 _NO_WIDTH = 1e-14  # prior variance of terms that nothing asks for
 _EVIDENCE = 1.0  # gain of ln probability from which these terms count
 _LENGTHS = (1.5, 0.6, 0.25)  # correlation lengths tried, in half-widths of the field
@@ -90,11 +90,10 @@ def fit_shape_field(
             stars_per_term=stars_per_term,
         )
         prior = np.full((3, n_monomials(order)), np.inf)
-        if order == _FREE_ORDER < max_order:
-            if kept.sum() >= stars_per_term * n_monomials(order + 1):
-                terms = monomials(u, v, degree=order + 1)
-                prior = _with_cubic_terms(prior, terms[kept], shape[kept], variance[kept])
-            order += prior.shape[1] > n_monomials(order)
+        if max_order > _FREE_ORDER and kept.sum() >= stars_per_term * n_monomials(max_order):
+            terms = monomials(u, v, degree=max_order)
+            prior = _with_more_terms(prior, terms[kept], shape[kept], variance[kept])
+            order = max_order if prior.shape[1] == terms.shape[1] else order
         design = monomials(u, v, degree=order)
         fitted, leverage = _weighted_fit(design, shape, variance, kept, prior)
         residual = shape - design @ fitted
@@ -159,14 +158,13 @@ def _scatter(fair: Floats, noise: Floats) -> Floats:
     return np.asarray(np.sqrt(np.clip(excess, _FLOOR**2, _CEILING**2)))
 
 
-def _with_cubic_terms(prior: Floats, design: Floats, shape: Floats, variance: Floats) -> Floats:
-    """Return prior variances (3, T) with those of the terms of the next order, if they help.
+def _with_more_terms(prior: Floats, design: Floats, shape: Floats, variance: Floats) -> Floats:
+    """Return prior variances (3, T) with those of all further terms of a design, if they help.
 
     Stars cannot tell these terms well, and left-out stars say little of their worth: they are
     small.  They have a Gaussian prior about zero, whose width for size and each ellipticity is the
     most probable one, so that they count as far as the stars know them (empirical Bayes;
-    Efron & Morris 1973, JASA 68, 117).  Arrays are those of the kept stars, ``design`` has the
-    terms of the next order last.
+    Efron & Morris 1973, JASA 68, 117).  Arrays are those of the kept stars.
     """
     if np.linalg.cond(design) > SINGULAR:
         return prior  # the stars do not cover the field

@@ -21,6 +21,7 @@ __all__ = ["Corrected", "Work", "correct"]
 
 _MODEL_ERRORS = (0.02, 0.01)  # of the first rounds, while the model is still rough
 _SETTLED = 5e-4  # of the peak; change of the correction that ends the rounds
+_VARYING = 2  # highest order of the correction over the field
 _HUBER = 4.0  # sigma beyond which a pixel pulls no harder
 _ROUGH = 0.05  # of the light: a misfit within that is the PSF's fault, not the star's
 _POOR = 4.0  # mean chi-square in the core at which a star is dropped, with that error
@@ -64,7 +65,7 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
     model, state = _start(work, fits, field, flags)
     used, scores = field.kept, {}
     correction = no_correction(model.basis)
-    highest = min(o.max_order, 2) if o.varying_correction else 0
+    highest = min(o.max_order, _VARYING) if o.varying_correction else 0
     orders = [k for k in range(highest + 1) if k == 0 or _enough(used, k)]
     for turn in range(o.iterations):
         before = state
@@ -90,6 +91,7 @@ def correct(work: Work, fits: MoffatFits, field: ShapeField, flags: Ints) -> Cor
             scores = correction.scores
             orders = [correction.order] if correction.order >= 0 else []
         bent = monomials(work.u, work.v, degree=max(correction.order, 0)) @ correction.images
+        bent *= model.basis.follow_width(model.shape[:, 0])
         old = model.correction if model.correction is not None else 0.0
         change = float((np.abs(bent - old) * model.basis.peak)[used].max())
         model = replace(model, correction=bent if correction.order >= 0 else None)
@@ -190,8 +192,17 @@ def _correction(
         current=model.correction[rows] if model.correction is not None else none,
     )
     u, v = work.u[rows], work.v[rows]
-    fit = fit_polar(model.basis, equations, u, v, weight[rows], orders=orders, previous=previous)
-    own = monomials(u, v, degree=max(fit.order, 0)) @ fit.images
+    factor = model.basis.follow_width(model.shape[rows, 0])
+    fit = fit_polar(
+        model.basis,
+        equations.scaled(factor),
+        u,
+        v,
+        weight[rows],
+        orders=orders,
+        previous=previous,
+    )
+    own = factor * (monomials(u, v, degree=max(fit.order, 0)) @ fit.images)
     return fit, state.replaced(rows, equations.follow(step.state, own))
 
 

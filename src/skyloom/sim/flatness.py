@@ -16,6 +16,7 @@ __all__ = ["Flatness", "Step", "border_step", "field_flatness"]
 
 _MAD = 1.4826
 _CLIP = 4.0  # robust sigma: a star with an unknown neighbour is not the field's fault
+_WEIGHTED = 20  # rounds of the fit that clipping starts from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,18 +143,33 @@ def _freedom(design: Floats) -> float:
 
 
 def _robust_fit(terms: Floats, values: Floats) -> tuple[Bools, Floats]:
-    """Fit by least squares, clipping at four robust deviations until nothing changes."""
-    keep = np.ones(len(values), dtype=np.bool_)
-    coefficients: Floats = np.zeros(terms.shape[1])
-    rounding = 1e-9 * float(np.abs(values).max())
+    """Fit by least squares, clipping at four robust deviations until nothing changes.
+
+    It begins with the least absolute deviations: a star off by a magnitude bends least squares.
+    """
+    rounding = 1e-9 * float(np.abs(values).max()) + 1e-300
+    coefficients = _least_absolute(terms, values, rounding)
+    keep = np.zeros(len(values), dtype=np.bool_)
     for _ in range(10):
-        coefficients = np.asarray(np.linalg.lstsq(terms[keep], values[keep], rcond=None)[0])
-        rest = values - terms @ coefficients
-        new = np.abs(rest) <= _CLIP * _MAD * np.median(np.abs(rest[keep])) + rounding
+        rest = np.abs(values - terms @ coefficients)
+        middle = np.median(rest[keep]) if keep.any() else np.median(rest)
+        new = rest <= _CLIP * _MAD * middle + rounding
         if np.array_equal(new, keep):
             break
         keep = new
+        coefficients = np.asarray(np.linalg.lstsq(terms[keep], values[keep], rcond=None)[0])
     return keep, coefficients
+
+
+def _least_absolute(terms: Floats, values: Floats, rounding: float) -> Floats:
+    """Return the fit with small absolute deviations, by least squares weighted again and again."""
+    weight: Floats = np.ones(len(values))
+    for _ in range(_WEIGHTED):
+        root = np.sqrt(weight)
+        coefficients = np.linalg.lstsq(terms * root[:, None], values * root, rcond=None)[0]
+        rest = np.abs(values - terms @ coefficients)
+        weight = 1.0 / (rest + 0.1 * np.median(rest) + rounding)
+    return np.asarray(coefficients)
 
 
 def _cell_means(

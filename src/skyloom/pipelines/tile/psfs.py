@@ -110,7 +110,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
     """Select stars, build the PSF, take their neighbours away, build again."""
 
     name = "epsf"
-    version = 8
+    version = 9
     dimensions = ("band",)
     config_keys = (
         "epsf",
