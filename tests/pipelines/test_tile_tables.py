@@ -81,6 +81,10 @@ EFFECT: dict[str, str] = {
     "logging.level": f"{APP}::test_an_unknown_level_means_info",
     "logging.file": f"{APP}::test_the_log_file_is_named_after_the_verb",
     "logging.format": f"{REACH}::test_log_lines_have_the_format_that_is_set",
+    "epsf.recenter_boxsize": (
+        "pipelines/test_tile_effects_epsf.py::"
+        "test_recenter_boxsize_leaves_out_stars_far_from_their_seeds"
+    ),
     "epsf.do_clip": f"{REACH}::test_do_clip_decides_whether_odd_stars_are_left_out",
     "patch_run.max_workers": f"{REACH}::test_workers_are_ours_then_the_originals",
     "patch_run.ncircular_gaussian_n": FALLBACK,

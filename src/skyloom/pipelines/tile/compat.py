@@ -66,9 +66,6 @@ SILENT_KEYS: Final[Mapping[str, str]] = {
     "refused",
     "performance.frame_prep_workers": _WORKERS,
     "performance.white_stack_workers": _WORKERS,
-    "epsf.oversamp": "the model is continuous, and stored with two samples per pixel so that "
-    "sub-pixel shifts do not ring",
-    "epsf.recenter_boxsize": "the position of each star is fitted with the model",
     "epsf.parallel_bands": _WORKERS,
     "epsf.max_workers": _WORKERS,
     "patch_inputs.save_patch_inputs": "the fits read these files, so they are always written",

@@ -116,13 +116,17 @@ class EpsfConfig(Config):
     """Half side of the box about a star that must be free of saturation; auto: cutout_size // 2;
     0: no check."""
     oversamp: Annotated[PositiveInt, Unit("factor")] = 1
-    """Samples per pixel and axis of the builder's grid."""
+    """Samples per pixel and axis of the stamps that are written (`epsf.npy`); their side is
+    oversamp * (final_psf_size - 1) + 1, their sum 1, and every oversamp-th sample lies at a pixel
+    centre. The fits read a model of their own and do not depend on it."""
     maxiters: PositiveInt = 30
     """Most rounds of the builder; it settles within 6."""
     do_clip: bool = True
     """Leave out stars whose size or ellipticity differs from that of the stars around them."""
     recenter_boxsize: Annotated[PositiveInt, Unit("pix")] = 9
-    """Box in which the builder centres the model."""
+    """Box about its seed in which the builder may find a star: one that is found farther away than
+    half of it, in x or in y, makes no PSF. Stars are searched within 3.5 pix, so that 7 and more
+    leave none out."""
     final_psf_size: Annotated[OddInt, Unit("pix")] = 55
     """Side of the finished stamp, native pixels, odd."""
     save_star_montage_max: NonNegativeInt = 100

@@ -46,6 +46,7 @@ class DrawPsfModels(Stage[TileConfig, PsfModelPictureInputs, PsfModelPictureOutp
     dimensions = ("band",)
     config_keys = (
         "epsf.epsf_ngrid",
+        "epsf.oversamp",
         "patch_run.psf_model",
         "patch_run.gaussian_mixture_n",
         "plotting.dpi",
@@ -66,12 +67,13 @@ class DrawPsfModels(Stage[TileConfig, PsfModelPictureInputs, PsfModelPictureOutp
                 continue
             stamp: Any = inputs.stamps[cell.tag]
             x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
-            side = stamp.shape[0]
+            step = self.config.epsf.oversamp
+            side = (stamp.shape[0] - 1) // step + 1
             # The stored stamp has unit sum; the model is put on the same scale.
-            light = exact.cropped(side).stamp_at(x, y).sum()
+            light = exact.cropped(side).resampled_at(x, y, oversampling=step).sum()
             drawn = draw_psf_model(
                 stamp,
-                used.cropped(side).stamp_at(x, y) / light,
+                used.cropped(side).resampled_at(x, y, oversampling=step) / light,
                 title=f"{name} {inputs.band} {cell.tag}",
                 dpi=dpi,
             )
