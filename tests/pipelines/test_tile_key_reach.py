@@ -110,11 +110,22 @@ def test_a_check_is_as_strict_as_it_is_set(
     assert [frame.band for frame in read_tile_frames(paths, loose)] == ["g", "r"]
 
 
-def test_images_of_different_shapes_are_refused_whatever_require_same_shape_says(
+def test_images_of_different_shapes_are_refused_or_padded_as_require_same_shape_says(
     tmp_path: Path,
 ) -> None:
     paths = images(tmp_path, rows=41)
-    with pytest.raises(Mismatch, match="Image shape mismatch"):
+    with pytest.raises(Mismatch, match=r"Image shape mismatch.*require_same_shape: false"):
+        read_tile_frames(paths, config(crop__enabled=False))
+    loose = config(crop__margin=3, checks__require_same_shape=False)
+    small, large = read_tile_frames(paths, loose)
+    assert small.shape == large.shape == (41, 40)
+    assert small.box == large.box
+    assert (small.data_shape, large.data_shape) == ((40, 40), None)
+
+
+def test_images_of_different_shapes_must_share_their_wcs(tmp_path: Path) -> None:
+    paths = images(tmp_path, rows=41, CRPIX2=21.0)
+    with pytest.raises(Mismatch, match="WCS mismatch with reference"):
         read_tile_frames(paths, config(crop__enabled=False, checks__require_same_shape=False))
 
 

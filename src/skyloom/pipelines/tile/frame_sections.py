@@ -173,7 +173,8 @@ class ChecksConfig(Config):
     """Refuse images whose WCS differs from that of the first."""
     wcs_tolerance: WcsToleranceConfig = WcsToleranceConfig()
     require_same_shape: bool = True
-    """Refuse images whose NAXIS1 or NAXIS2 differs from the first."""
+    """Refuse images whose NAXIS1 or NAXIS2 differs from the first; false: the tile is as large as
+    the largest, all share the lower left pixel, and there is no data beyond the smaller ones."""
 
 
 class SaturationCutConfig(Config):
