@@ -61,7 +61,6 @@ OLD_KEYS: Final[Mapping[str, str]] = {
 
 _WORKERS = "skyloom.workers and skyloom.executor say how the work is spread"
 SILENT_KEYS: Final[Mapping[str, str]] = {
-    "inputs.tile_name": "a label for yourself",
     "performance.frame_prep_workers": _WORKERS,
     "performance.white_stack_workers": _WORKERS,
     "epsf.parallel_bands": _WORKERS,
