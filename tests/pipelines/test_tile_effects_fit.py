@@ -25,6 +25,7 @@ EFFECTS: dict[str, tuple[str, object, Settings]] = {
     "patch_run.pos_max_shift_pix": (FITS, 0.05, {}),
     "patch_run.psf_model": (FITS, "gaussian_mixture_from_stamp", {}),
     "patch_run.gaussian_mixture_n": (FITS, 2, MIXTURE),
+    "patch_run.hybrid_psf_n": (FITS, 2, {"patch_run.psf_model": "hybrid"}),
     "patch_run.min_epsf_nstars_for_use": (FITS, 99, {}),
     "patch_run.psf_fallback_model": (
         FITS, "ncircular_gaussian", {"patch_run.min_epsf_nstars_for_use": 99}

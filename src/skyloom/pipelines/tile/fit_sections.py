@@ -251,8 +251,9 @@ class PatchRunConfig(Config):
     re_fallback_pix: Annotated[PositiveFloat, Unit("pix")] = 3.0
     """First guess of the half-light radius without a usable Re."""
     psf_model: Literal["pixelized", "hybrid", "gaussian_mixture_from_stamp"] = "pixelized"
-    """How the PSF built from stars enters the fit: pixelized and hybrid: as it is, for stars and
-    galaxies alike; gaussian_mixture_from_stamp: as a sum of Gaussians fitted to it."""
+    """How the PSF built from stars enters the fit: pixelized: as it is, for stars and galaxies
+    alike; hybrid: as it is for stars, as a sum of hybrid_psf_n Gaussians for galaxies;
+    gaussian_mixture_from_stamp: as a sum of gaussian_mixture_n Gaussians for both."""
     psf_fallback_model: Literal["gaussian_mixture", "ncircular_gaussian", "moffat"] = "moffat"
     """PSF where none could be built from stars; gaussian_mixture is a single Gaussian, as that is
     the sum which best fits a Gaussian stamp."""
@@ -263,7 +264,7 @@ class PatchRunConfig(Config):
     ncircular_gaussian_n: Annotated[int, Ge(1), Le(3)] = 3
     """Gaussians of the ncircular_gaussian fallback."""
     hybrid_psf_n: PositiveInt = 9
-    """Gaussians of the hybrid PSF."""
+    """Gaussians of the hybrid PSF, for galaxies; pixelized is exact and faster."""
     gaussian_mixture_n: int = 4
     """Gaussians of gaussian_mixture_from_stamp; at least 1 is used."""
     fallback_default_fwhm_pix: Annotated[PositiveFloat, Unit("pix")] = 4.0

@@ -49,6 +49,7 @@ class DrawPsfModels(Stage[TileConfig, PsfModelPictureInputs, PsfModelPictureOutp
         "epsf.oversamp",
         "patch_run.psf_model",
         "patch_run.gaussian_mixture_n",
+        "patch_run.hybrid_psf_n",
         "plotting.dpi",
     )
 
@@ -58,9 +59,9 @@ class DrawPsfModels(Stage[TileConfig, PsfModelPictureInputs, PsfModelPictureOutp
         run, dpi = self.config.patch_run, self.config.plotting.dpi
         exact = FieldPsf.from_arrays(inputs.model)
         is_mixture = run.psf_model == "gaussian_mixture_from_stamp"
-        number = max(1, run.gaussian_mixture_n)
-        used = mixture_field(exact, number) if is_mixture and inputs.stamps else exact
-        name = f"{number} Gaussians" if is_mixture else "hybrid"
+        number = max(1, run.gaussian_mixture_n) if is_mixture else run.hybrid_psf_n
+        used = mixture_field(exact, number) if inputs.stamps else exact
+        name = f"{number} Gaussians" if is_mixture else f"hybrid, {number} Gaussians for galaxies:"
         found: dict[str, bytes] = {}
         for cell in epsf_cells(exact.shape, self.config.epsf.epsf_ngrid):
             if cell.tag not in inputs.stamps:
