@@ -12,7 +12,7 @@ from skyloom.pipelines.tile.compat import SILENT_KEYS
 from skyloom.pipelines.tile.pipeline import build_pipeline, is_picture, verb_targets
 
 READ_BY_THE_RUN = (
-    *("inputs", "outputs", "logging", "patch_run.max_workers"),
+    *("inputs", "outputs", "logging", "patch_run.max_workers", "moffat_psf.fwhm_default_pix"),
     *("skyloom.executor", "skyloom.workers", "skyloom.fit_passes", "skyloom.plots"),
     # which pictures there are
     *("crop.plot_pre_crop", "crop.plot_post_crop", "overlay.enabled", "overlay.zoom_enabled"),

@@ -98,6 +98,10 @@ EFFECT: dict[str, str] = {
     "patch_run.no_patch_overview": PICTURES,
     "patch_run.flag_maxiter_margin": f"{REACH}::test_the_margin_of_the_iteration_limit",
     "moffat_psf.radius_pix": FALLBACK,
+    "moffat_psf.fwhm_default_pix": (
+        "pipelines/test_tile_config.py::"
+        "test_the_old_key_of_the_default_width_counts_where_the_new_one_is_not_set"
+    ),
     "skyloom.executor": f"{RUN}::test_processes_and_serial_agree_byte_for_byte",
     "skyloom.workers": f"{REACH}::test_workers_are_ours_then_the_originals",
     "skyloom.white_bands": (

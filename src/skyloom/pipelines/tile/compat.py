@@ -75,9 +75,8 @@ SILENT_KEYS: Final[Mapping[str, str]] = {
     "patch_run.threads_per_process": "each fit computes in one thread; " + _WORKERS,
     "patch_run.r_ap": "the first pass solves for all fluxes at once and needs no first guess",
     "patch_run.eps_flux": "the first pass solves for all fluxes at once and needs no first guess",
-    "moffat_psf.fwhm_default_pix": "the original ignores it too; see "
-    "patch_run.fallback_default_fwhm_pix",
-    "moffat_psf.module_path": "the original ignores it too",
+    "moffat_psf.module_path": "it named Python code of earlier releases; the original ignores it "
+    "today, and no code that a setting names is run here",
 }
 """Keys of the original that mean nothing here, with the reason.  They are accepted silently."""
 

@@ -309,8 +309,9 @@ class PatchRunConfig(Config):
 class MoffatPsfConfig(Config):
     """The Moffat fallback PSF."""
 
-    fwhm_default_pix: Annotated[Float, Unit("pix")] = 4.0
-    """FWHM of earlier releases."""
+    fwhm_default_pix: Annotated[PositiveFloat, Unit("pix")] = 4.0
+    """What earlier releases called patch_run.fallback_default_fwhm_pix; stands for it where that is
+    not set."""
     beta: Annotated[Float, Gt(1)] = 3.5
     """Slope of the wings, 2.5 to 4.5 in practice."""
     radius_pix: Annotated[PositiveFloat, Unit("pix")] = 25.0
