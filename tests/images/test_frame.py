@@ -12,9 +12,11 @@ from skyloom.errors import BadHeader, ConfigError, InputError, Mismatch
 from skyloom.geometry import Box, WcsTolerance
 from skyloom.images import (
     Frame,
+    HeaderOverride,
     MaskBit,
     frame_wcs,
     nonfinite_and_saturated,
+    pixels_and_mask,
     read_frame,
     read_frames,
     read_pixels,
@@ -194,3 +196,44 @@ def test_the_nine_bands_of_the_real_tile(shared_data):
     assert [f.band for f in frames] == ["u", "g", "r", "i", "Z", "Y", "J", "H", "Ks"]
     assert frames[2].fwhm_pix == pytest.approx(0.765 / 0.2, rel=1e-6)  # header digits
     assert frames[2].sky_sigma == pytest.approx(4.33789)
+
+
+@pytest.mark.parametrize("no_data", [None, 7.0])
+def test_beyond_a_smaller_image_there_is_no_data(tmp_path, no_data):
+    data = np.random.default_rng(3).normal(100.0, 1.0, (30, 40)).astype(np.float32)
+    data[10:16, 5:12] = 7.0
+    padded = np.full((34, 45), np.nan, np.float32)
+    padded[:30, :40] = data
+    paths = [
+        image(tmp_path / "a.fits", data=data),
+        image(tmp_path / "b.fits", data=np.ones((34, 33), np.float32), FILTER="b"),
+        image(tmp_path / "c.fits", data=np.ones((29, 45), np.float32), FILTER="c"),
+    ]
+    by_hand = image(tmp_path / "p.fits", data=padded)
+    override = HeaderOverride(no_data=no_data)
+    frames = read_frames(
+        paths,
+        zp_ref=25.0,
+        margin=2,
+        tolerance=WcsTolerance(),
+        same_shape=False,
+        overrides={paths[0]: override},
+    )
+    expected = read_frame(by_hand, zp_ref=25.0, margin=2, override=override)
+    assert {f.shape for f in frames} == {(34, 45)}
+    assert {f.box for f in frames} == {expected.box}
+    for box in (None, Box(0, 41, 0, 30), Box(30, 41, 3, 9), Box(39, 41, 0, 30), Box(3, 9, 4, 20)):
+        np.testing.assert_array_equal(read_pixels(frames[0], box), read_pixels(expected, box))
+    ours, theirs = pixels_and_mask(frames[0]), pixels_and_mask(expected)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_array_equal(ours[1], theirs[1])
+    again = Frame.from_dict(json.loads(json.dumps(frames[0].as_dict(), allow_nan=False)))
+    assert again == frames[0]
+
+
+def test_images_of_one_shape_are_the_same_frames_whether_they_must_be_or_not(tmp_path):
+    paths = [image(tmp_path / f"{b}.fits", FILTER=b) for b in ("z", "a")]
+    strict, loose = (
+        read_frames(paths, zp_ref=25.0, margin=4, same_shape=same) for same in (True, False)
+    )
+    assert strict == loose

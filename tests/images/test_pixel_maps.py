@@ -130,6 +130,22 @@ def test_pixels_without_use_are_read_as_nan_and_their_mask_says_why(tmp_path: Pa
     assert np.array_equal(again, pixels[part.slices], equal_nan=True)
 
 
+def test_maps_of_a_smaller_image_have_no_weight_beyond_it(tmp_path: Path) -> None:
+    """The frame has one row and two columns more than the image and its maps."""
+    sigma, mask = np.full(SHAPE, 2.0, np.float32), np.zeros(SHAPE, np.uint8)
+    mask[1, 2] = 1
+    maps = PixelMaps(rms=write(tmp_path / "s.fits", sigma), mask=write(tmp_path / "m.fits", mask))
+    wide = Box(0, SHAPE[1] + 2, 0, SHAPE[0] + 1)
+    inside = np.zeros(wide.shape, bool)
+    inside[: SHAPE[0], : SHAPE[1]] = True
+    assert (np.isfinite(maps.sigma(wide)) == inside).all()
+    bits = maps.bits(wide)
+    assert bits is not None
+    assert ((bits == MaskBit.NO_WEIGHT) == ~inside).all()
+    assert np.argwhere(bits == MaskBit.MASKED).tolist() == [[1, 2]]
+    assert check_maps(maps, shape=SHAPE, box=wide, keys={"rms": "r", "mask": "m"}) == []
+
+
 def test_a_frame_keeps_its_maps_as_plain_values(tmp_path: Path) -> None:
     maps = PixelMaps(
         weight=MapFile(path=tmp_path / "w.fits", hdu="WHT"),

@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "Images have different shapes": (
         MISTAKE,
-        f"{REACH}_images_of_different_shapes_are_refused_whatever_require_same_shape_says",
+        f"{REACH}_images_of_different_shapes_are_refused_or_padded_as_require_same_shape_says",
     ),
     "Images have different WCS": (MISTAKE, f"{REACH}_a_check_is_as_strict_as_it_is_set"),
     # the catalogue

@@ -541,3 +541,30 @@ def test_configs_of_the_real_tile_and_of_the_original_load(shared_data: Path) ->
     original = shared_data / "tract7dt_reference" / "config_used_example.yaml"
     assert load_config(original).epsf.max_workers == 2
     assert read_yaml(original).data["patch_run"]["threads_per_process"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [
+        ("moffat_psf: {fwhm_default_pix: 3}\n", 3.0),
+        ("moffat_psf: {fwhm_default_pix: 2.5}\npatch_run: {gal_model: dev}\n", 2.5),
+        (
+            "moffat_psf: {fwhm_default_pix: 2.5}\npatch_run: {fallback_default_fwhm_pix: 5.0}\n",
+            5.0,
+        ),
+        ("moffat_psf: {beta: 3.0}\n", 4.0),
+    ],
+)
+def test_the_old_key_of_the_default_width_counts_where_the_new_one_is_not_set(
+    tmp_path: Path, text: str, width: float
+) -> None:
+    config = load(tmp_path, text)
+    assert config.patch_run.fallback_default_fwhm_pix == width
+    assert config.patch_run.gal_model == ("dev" if "dev" in text else "exp")
+
+
+@pytest.mark.parametrize("value", ["x", "true", "[1]"])
+def test_a_wrong_old_width_is_named_once_and_by_its_own_key(tmp_path: Path, value: str) -> None:
+    with pytest.raises(TypeError, match=r"moffat_psf.fwhm_default_pix") as caught:
+        load(tmp_path, f"moffat_psf: {{fwhm_default_pix: {value}}}\n")
+    assert "fallback_default_fwhm_pix" not in str(caught.value)

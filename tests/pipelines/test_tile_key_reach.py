@@ -35,6 +35,7 @@ from skyloom.pipelines.tile.run import _ignoring_warnings
 from skyloom.pipelines.tile.sky import SkyField
 from skyloom.pipelines.tile.start import scene_sources, start_values
 from skyloom.pipelines.tile.work import worker_count
+from skyloom.psf import FieldPsf
 
 
 def config(**settings: object) -> TileConfig:
@@ -111,11 +112,22 @@ def test_a_check_is_as_strict_as_it_is_set(
     assert [frame.band for frame in read_tile_frames(paths, loose)] == ["g", "r"]
 
 
-def test_images_of_different_shapes_are_refused_whatever_require_same_shape_says(
+def test_images_of_different_shapes_are_refused_or_padded_as_require_same_shape_says(
     tmp_path: Path,
 ) -> None:
     paths = images(tmp_path, rows=41)
-    with pytest.raises(Mismatch, match="Image shape mismatch"):
+    with pytest.raises(Mismatch, match=r"Image shape mismatch.*require_same_shape: false"):
+        read_tile_frames(paths, config(crop__enabled=False))
+    loose = config(crop__margin=3, checks__require_same_shape=False)
+    small, large = read_tile_frames(paths, loose)
+    assert small.shape == large.shape == (41, 40)
+    assert small.box == large.box
+    assert (small.data_shape, large.data_shape) == ((40, 40), None)
+
+
+def test_images_of_different_shapes_must_share_their_wcs(tmp_path: Path) -> None:
+    paths = images(tmp_path, rows=41, CRPIX2=21.0)
+    with pytest.raises(Mismatch, match="WCS mismatch with reference"):
         read_tile_frames(paths, config(crop__enabled=False, checks__require_same_shape=False))
 
 
@@ -215,18 +227,29 @@ def test_without_a_header_the_fallback_has_the_default_width(
     assert isinstance(frame, Frame)
 
 
-def test_hybrid_is_the_exact_psf(finished_tile: Path) -> None:
-    """A mixture for galaxies would be worse than what the engine does for stars and galaxies."""
-
+def test_hybrid_is_exact_for_stars_and_so_many_gaussians_for_galaxies(finished_tile: Path) -> None:
     with np.load(finished_tile / "work/skyloom/epsf/m475.npz") as arrays:
         stored = dict(arrays)
     handle: Any = SimpleNamespace(digest="hybrid", read=lambda: stored)
-    found = {
-        model: _band_psf(config(patch_run__psf_model=model), "m475", {"m475": handle}, {})[0]
-        for model in ("pixelized", "hybrid", "gaussian_mixture_from_stamp")
-    }
-    assert np.array_equal(found["pixelized"].basis, found["hybrid"].basis)
-    assert not np.array_equal(found["pixelized"].basis, found["gaussian_mixture_from_stamp"].basis)
+
+    def found(model: str, **number: int) -> Any:
+        settings = {f"patch_run__{name}": n for name, n in number.items()}
+        return _band_psf(
+            config(patch_run__psf_model=model, **settings), "m475", {"m475": handle}, {}
+        )
+
+    exact, _ = found("pixelized")
+    mixture, _ = found("gaussian_mixture_from_stamp", gaussian_mixture_n=3)
+    hybrid, transforms = found("hybrid", hybrid_psf_n=3)
+    assert np.array_equal(hybrid.point.basis, exact.basis)
+    assert np.array_equal(hybrid.extended.basis, mixture.basis)
+    x, y = np.array([30.0, 30.0]), np.array([40.0, 40.0])
+    shares = transforms.coefficients(x, y, np.array([False, True]))
+    star, galaxy = np.tensordot(shares, hybrid.basis, 1)
+    # single precision of the basis
+    np.testing.assert_allclose(star, exact.samples_at(30.0, 40.0), atol=1e-7)
+    np.testing.assert_allclose(galaxy, mixture.samples_at(30.0, 40.0), atol=1e-7)
+    assert np.abs(star - galaxy).max() > 1e-4 * star.max()
 
 
 def test_a_fallback_psf_stays_as_it_is_whatever_psf_model_says(finished_tile: Path) -> None:
@@ -234,6 +257,7 @@ def test_a_fallback_psf_stays_as_it_is_whatever_psf_model_says(finished_tile: Pa
         stored = {**arrays, "is_fallback": np.array(True)}
     handle: Any = SimpleNamespace(digest="fallback", read=lambda: stored)
     psf, _ = psf_and_transforms(handle, gaussians=2)
+    assert isinstance(psf, FieldPsf)
     assert np.array_equal(psf.basis, stored["basis"])
 
 

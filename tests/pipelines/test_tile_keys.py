@@ -12,7 +12,7 @@ from skyloom.pipelines.tile.compat import SILENT_KEYS
 from skyloom.pipelines.tile.pipeline import build_pipeline, is_picture, verb_targets
 
 READ_BY_THE_RUN = (
-    *("inputs", "outputs", "logging"),
+    *("inputs", "outputs", "logging", "moffat_psf.fwhm_default_pix"),
     # how the work is done
     *("patch_run.max_workers", "patch_run.python_exe", "patch_run.resume"),
     *("performance.frame_prep_workers", "epsf.max_workers", "epsf.parallel_bands"),

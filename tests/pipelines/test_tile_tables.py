@@ -71,6 +71,9 @@ EFFECT: dict[str, str] = {
     "overlay.enabled": PICTURES,
     "overlay.zoom_enabled": PICTURES,
     "checks.require_wcs_alignment": CHECKS,
+    "checks.require_same_shape": (
+        "pipelines/test_tile_shapes.py::test_a_band_cut_off_with_require_same_shape_false_is_one_with_nan"
+    ),
     "checks.wcs_tolerance.crval": CHECKS,
     "checks.wcs_tolerance.crpix": CHECKS,
     "checks.wcs_tolerance.cd": CHECKS,
@@ -83,6 +86,10 @@ EFFECT: dict[str, str] = {
     "logging.level": f"{APP}::test_an_unknown_level_means_info",
     "logging.file": f"{APP}::test_the_log_file_is_named_after_the_verb",
     "logging.format": f"{REACH}::test_log_lines_have_the_format_that_is_set",
+    "epsf.recenter_boxsize": (
+        "pipelines/test_tile_effects_epsf.py::"
+        "test_recenter_boxsize_leaves_out_stars_far_from_their_seeds"
+    ),
     "epsf.do_clip": f"{REACH}::test_do_clip_decides_whether_odd_stars_are_left_out",
     **dict.fromkeys(
         (
@@ -117,6 +124,10 @@ EFFECT: dict[str, str] = {
     "patch_run.no_patch_overview": PICTURES,
     "patch_run.flag_maxiter_margin": f"{REACH}::test_the_margin_of_the_iteration_limit",
     "moffat_psf.radius_pix": FALLBACK,
+    "moffat_psf.fwhm_default_pix": (
+        "pipelines/test_tile_config.py::"
+        "test_the_old_key_of_the_default_width_counts_where_the_new_one_is_not_set"
+    ),
     "skyloom.executor": f"{RUN}::test_processes_and_serial_agree_byte_for_byte",
     "skyloom.workers": f"{REACH}::test_workers_are_ours_then_the_originals",
     "skyloom.white_bands": (

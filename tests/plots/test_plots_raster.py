@@ -335,6 +335,22 @@ def test_growth_curve_is_that_of_the_moffat(oversampling):
     assert (np.diff(light) >= 0).all()
 
 
+def test_an_oversampled_psf_says_so_and_has_the_same_growth_curve():
+    wide = render_star(Moffat(fwhm=8.0, beta=3.0), x=54, y=54, box=Box(0, 109, 0, 109))
+    curve = draw_growth_curve([wide], oversampling=2, dpi=100)
+    native = draw_growth_curve([moffat_stamp()], dpi=100)
+    assert curve.pixels.shape == native.pixels.shape
+    # r50 and r80 lie at the same place; 2 pixels of the canvas: light inside a pixel is even
+    for name in ("orange", "green"):
+        ours, theirs = (np.nonzero(colour(c, name))[1].max() for c in (curve, native))
+        assert abs(int(ours) - int(theirs)) <= 2
+    cell = EpsfCell(row=0, col=0, stamp=wide, oversampling=2)
+    plain = EpsfCell(row=0, col=0, stamp=wide)
+    drawn = (draw_epsf_cells([c], title="u", growth=False, dpi=60).pixels for c in (cell, plain))
+    heads = [pixels[:14] for pixels in drawn]
+    assert heads[0].shape != heads[1].shape or (heads[0] != heads[1]).any()
+
+
 def test_a_growth_curve_marks_r50_and_r80():
     canvas = draw_growth_curve([moffat_stamp()], dpi=100)
     assert colour(canvas, "blue").any()

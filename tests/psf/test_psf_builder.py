@@ -236,10 +236,37 @@ def test_residual_numbers(built):
     assert residual_qa(built, np.array([], dtype=int))["resid_rms"] is None
 
 
+def test_stars_far_from_their_seeds_are_left_out(constant):
+    """Seeds that are off by 1 pixel stay within a box of 3 pixels, those that are off by 2 not."""
+    x = constant.x.copy()
+    x[:3] += 1.0
+    x[3:5] -= 2.0
+    cutouts = cut_stars(constant.image, constant.ivar, x, constant.y)
+    options = replace(OPTIONS, max_shift=1.5)
+    stars = build_field_psf(cutouts, shape=constant.shape, options=options).stars
+    moved = (stars.flags & int(StarFlag.MOVED)) > 0
+    assert np.flatnonzero(moved).tolist() == [3, 4]
+    assert not stars.used[moved].any()
+    assert stars.used[:3].all()
+    # they are measured all the same, 10 % of a pixel is more than the noise
+    np.testing.assert_allclose(stars.x[moved], constant.x[moved], atol=0.1)
+
+
+def test_a_box_of_nine_pixels_leaves_no_star_out(varying):
+    """The search ends 3 pixels from the centre of the stamp, that is 3.5 from the seed."""
+    x = varying.x + np.linspace(-6.0, 6.0, varying.x.size)
+    cutouts = cut_stars(varying.image, varying.ivar, x, varying.y)
+    free = build_field_psf(cutouts, shape=varying.shape, options=OPTIONS)
+    boxed = build_field_psf(cutouts, shape=varying.shape, options=replace(OPTIONS, max_shift=4.5))
+    np.testing.assert_array_equal(free.stars.flags, boxed.stars.flags)
+    np.testing.assert_array_equal(free.psf.basis, boxed.psf.basis)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"side": 54},
+        {"max_shift": 0.0},
         {"oversampling": 3},
         {"max_order": 4},
         {"iterations": 0},

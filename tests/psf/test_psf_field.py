@@ -120,6 +120,27 @@ def test_native_stamp_of_an_oversampled_psf():
     assert psf.cropped(9).stamp_at(50, 60).shape == (9, 9)
 
 
+@pytest.mark.parametrize("oversampling", [1, 2, 3, 5])
+def test_a_psf_is_sampled_as_finely_as_is_asked(oversampling):
+    moffat = MoffatPsf(fwhm_pix=6.0, radius=40.0)  # of samples, two per pixel
+    psf = FieldPsf(
+        basis=moffat.basis.copy(),
+        polynomial=np.ones((1, 1)),
+        shape=(50, 60),
+        fwhm=3.0,
+        oversampling=2,
+    )
+    fine = psf.resampled_at(20, 30, oversampling=oversampling)
+    half = 20 * oversampling
+    assert fine.shape == (2 * half + 1,) * 2
+    r = 2.0 * np.hypot(*(np.indices(fine.shape) - half)) / oversampling
+    truth = moffat.basis.max() * (1.0 + (r / moffat.alpha) ** 2) ** -moffat.beta
+    # spline of fifth order through six samples per FWHM; stored in single precision
+    np.testing.assert_allclose(fine, truth, rtol=0, atol=2e-4 * truth.max())
+    at_pixels = fine[::oversampling, ::oversampling]
+    np.testing.assert_allclose(at_pixels, psf.stamp_at(20, 30), atol=1e-6 * truth.max())
+
+
 @pytest.mark.parametrize("side", [4, 17, 0])
 def test_impossible_crops_are_refused(side):
     with pytest.raises(WrongValue, match="final_psf_size"):

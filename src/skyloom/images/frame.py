@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from skyloom.images.dates import header_mjd
 from skyloom.images.fits import FitsImage, opened_fits
 from skyloom.images.maps import PixelMaps
 from skyloom.images.mask import UNUSABLE, MaskBit
+from skyloom.images.padding import common_shape, read_padded
 
 __all__ = [
     "Frame",
@@ -76,6 +77,7 @@ class Frame:
     mjd_utc: float | None = None  # d, when it was taken; None where the header does not say
     maps: PixelMaps = _NO_MAPS
     no_data: float | None = None  # ADU: regions of this value hold no data
+    data_shape: tuple[int, int] | None = None  # of the file, where smaller: no data beyond it
 
     @property
     def sky_sigma(self) -> float:
@@ -114,16 +116,18 @@ class Frame:
             "mjd_utc": self.mjd_utc,
             **({"maps": self.maps.as_dict()} if self.maps.files else {}),
             **({} if self.no_data is None else {"no_data": self.no_data}),
+            **({} if self.data_shape is None else {"data_shape": list(self.data_shape)}),
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Frame:
         """Rebuild a frame from `as_dict`."""
         saturation, sigma = values["saturation_adu"], values["sky_sigma_adu"]
-        maps = values.get("maps")
+        maps, data_shape = values.get("maps"), values.get("data_shape")
         return cls(
             **{
                 **values,
+                "data_shape": None if data_shape is None else (data_shape[0], data_shape[1]),
                 "path": Path(values["path"]),
                 "shape": (values["shape"][0], values["shape"][1]),
                 "box": Box(*values["box"]),
@@ -194,7 +198,7 @@ def pixels_and_mask(frame: Frame) -> tuple[Pixels, npt.NDArray[np.uint8]]:
 def _raw_and_bits(frame: Frame, box: Box | None) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
     working = Box.of_shape(frame.working_shape) if box is None else box
     place = working.shifted(frame.box.x0, frame.box.y0)
-    raw = _opened(frame).read(place) if frame.no_data is None else _with_gaps(frame, place)
+    raw = _read(frame, place) if frame.no_data is None else _with_gaps(frame, place)
     return raw, frame.maps.bits(place)
 
 
@@ -206,7 +210,7 @@ def _with_gaps(frame: Frame, place: Box) -> Pixels:
     whatever box is asked for.
     """
     wide = place.grown(2).clipped(Box.of_shape(frame.shape))
-    raw = _opened(frame).read(wide)
+    raw = _read(frame, wide)
     core = binary_erosion(raw == np.float32(frame.no_data), _SQUARE, border_value=1)
     raw[binary_dilation(core, _SQUARE)] = np.nan
     inner = place.shifted(-wide.x0, -wide.y0)
@@ -216,6 +220,11 @@ def _with_gaps(frame: Frame, place: Box) -> Pixels:
 def frame_wcs(frame: Frame) -> WCS:
     """Read the WCS of a frame's working region."""
     return cropped_wcs(_opened(frame).wcs(), frame.box)
+
+
+def _read(frame: Frame, place: Box) -> Pixels:
+    image = _opened(frame)
+    return image.read(place) if frame.data_shape is None else read_padded(image, place)
 
 
 def _opened(frame: Frame) -> FitsImage:
@@ -383,6 +392,7 @@ def read_frames(
     saturation_divisor: float = 1.3,
     margin: int = 0,
     tolerance: WcsTolerance | None = None,
+    same_shape: bool = True,
     overrides: Mapping[Path, HeaderOverride] | None = None,
 ) -> tuple[Frame, ...]:
     """Read the frames of a tile, in the order of the image list, and check that they match.
@@ -393,6 +403,10 @@ def read_frames(
         As for `read_frame`.
     tolerance : WcsTolerance, optional
         Compare each WCS with the first; None compares shapes and band names only.
+    same_shape : bool
+        Refuse images of different shapes; False: the frame is as large as the largest of them
+        along each axis, the lower left corners of all are one, and there is no data beyond the
+        smaller ones.
     overrides : mapping of Path to HeaderOverride, optional
         What the user says instead of the headers, by path.
 
@@ -409,14 +423,15 @@ def read_frames(
     for path in map(Path, paths):
         override = overrides.get(path, _AS_IT_IS)
         try:
-            frame, wcs = _frame_and_wcs(path, zp_ref, saturation_divisor, margin, override)
+            own_margin = margin if same_shape else 0
+            frame, wcs = _frame_and_wcs(path, zp_ref, saturation_divisor, own_margin, override)
         except InputError as error:
             errors.append(error)
             continue
-        errors.extend(_clashes(frame, frames))
+        errors.extend(_clashes(frame, frames, same_shape=same_shape))
         if reference is None:
             reference = wcs
-        elif tolerance is not None and frame.shape == frames[0].shape:
+        elif tolerance is not None and (frame.shape == frames[0].shape or not same_shape):
             try:
                 compare_wcs(
                     wcs,
@@ -430,11 +445,21 @@ def read_frames(
         frames.append(frame)
     if errors:
         _raise_all(errors)
-    return tuple(frames)
+    return tuple(frames) if same_shape else _on_one_grid(frames, margin)
 
 
-def _clashes(frame: Frame, earlier: list[Frame]) -> list[Mismatch]:
-    found = (_check_band(frame, earlier), _check_shape(frame, earlier))
+def _on_one_grid(frames: list[Frame], margin: int) -> tuple[Frame, ...]:
+    """Return the frames as parts of one that holds all of them, then cropped."""
+    shape = common_shape([frame.shape for frame in frames])
+    box = crop_box(shape, margin) if margin else Box.of_shape(shape)
+    return tuple(
+        replace(f, shape=shape, box=box, data_shape=None if f.shape == shape else f.shape)
+        for f in frames
+    )
+
+
+def _clashes(frame: Frame, earlier: list[Frame], *, same_shape: bool) -> list[Mismatch]:
+    found = (_check_band(frame, earlier), _check_shape(frame, earlier) if same_shape else None)
     return [problem for problem in found if problem is not None]
 
 
@@ -457,7 +482,7 @@ def _check_shape(frame: Frame, earlier: list[Frame]) -> Mismatch | None:
     return Mismatch(
         f"Image shape mismatch: {frame.path} has {frame.shape[1]} x {frame.shape[0]} pixels, "
         f"{first.path} has {first.shape[1]} x {first.shape[0]}; re-register the images onto one "
-        "grid",
+        "grid, or set checks.require_same_shape: false if their lower left pixels are the same",
         file=str(frame.path),
         shape=frame.shape,
         reference_shape=first.shape,

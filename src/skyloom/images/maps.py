@@ -15,6 +15,7 @@ from skyloom.errors import InputError, Mismatch, UnreadableFile
 from skyloom.geometry import Box
 from skyloom.images.fits import FitsImage
 from skyloom.images.mask import MaskBit
+from skyloom.images.padding import read_padded
 
 __all__ = ["MapFile", "PixelMaps", "check_maps"]
 
@@ -79,7 +80,7 @@ class PixelMaps:
     def sigma(self, box: Box) -> Pixels:
         """Return the noise of the pixels of a box [ADU; any unit if relative]; inf: no weight."""
         assert self.noise is not None
-        sigma = self.noise.open().read(box)
+        sigma = read_padded(self.noise.open(), box)
         with np.errstate(invalid="ignore", divide="ignore"):
             if self.weight is not None:  # in place: a band of a tile may fill a gigabyte
                 np.sqrt(sigma, out=sigma)
@@ -93,7 +94,12 @@ class PixelMaps:
             return None
         bits = np.zeros(box.shape, np.uint8)
         if self.mask is not None:
-            bits[_is_bad(self.mask.open().section(box), self.mask_bits)] |= np.uint8(MaskBit.MASKED)
+            image = self.mask.open()
+            inner = box.clipped(Box.of_shape(image.shape))  # beyond it there are no pixels
+            if not inner.is_empty:
+                is_bad = _is_bad(image.section(inner), self.mask_bits)
+                here = bits[inner.shifted(-box.x0, -box.y0).slices]
+                here[is_bad] |= np.uint8(MaskBit.MASKED)
         if self.noise is not None:
             bits[~np.isfinite(self.sigma(box))] |= np.uint8(MaskBit.NO_WEIGHT)
         return bits
@@ -170,6 +176,9 @@ def _check_map(
                 f"{image.where} holds {kept.name}: it has no bits as high as mask_bits = "
                 f"{maps.mask_bits}; correct them"
             )
+    box = box.clipped(Box.of_shape(shape))
+    if box.is_empty:
+        return  # the image has no pixel in the working frame either
     bit = MaskBit.MASKED if kind == "mask" else MaskBit.NO_WEIGHT
     for strip in _strips(box):
         bits = maps.bits(strip)

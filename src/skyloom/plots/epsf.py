@@ -39,6 +39,7 @@ class EpsfCell:
     stamp: Image | None  # (S, S), None where the cell has no PSF
     n_stars: int = 0
     note: str = ""  # such as "fallback"
+    oversampling: int = 1  # samples per pixel and axis of the stamp
 
 
 def draw_epsf_cells(
@@ -67,13 +68,15 @@ def draw_epsf_cells(
     area = max(tall, round(2.4 * dpi)) if growth else tall
     left, top = round(0.6 * u), round(2.4 * u)
     right_part = round(3.6 * dpi) + round(6 * u) if growth else 0
-    width = left + max(wide + round(0.8 * u), text_width(title, u, bold=True)) + right_part
+    counted = f"{title}: {len(stamps)} of {len(cells)} cells" if len(cells) > 1 else title
+    samples = max(c.oversampling for c in cells)
+    counted += f", {samples} samples per pixel" if samples > 1 else ""
+    width = left + max(wide + round(0.8 * u), text_width(counted, u, bold=True)) + right_part
     canvas = Canvas(width, top + area + round(3.2 * u), maps=MAPS)
     for cell in cells:
         x = left + (cell.col - min(columns)) * (side + 1) * zoom
         y = top + (max(rows) - cell.row) * (side + 1) * zoom
         _draw_cell(canvas, cell, x, y, zoom=zoom, side=side, u=u, several=len(cells) > 1)
-    counted = f"{title}: {len(stamps)} of {len(cells)} cells" if len(cells) > 1 else title
     canvas.text(left, 1.1 * u, counted, size=u, bold=True)
     bar = Panel(canvas=canvas, left=left, top=top, zoom=1, shape=(tall, wide))
     Ticks(low=f"{FLOOR:g}", high="1", label="relative to the peak, logarithmic").draw(
@@ -81,7 +84,7 @@ def draw_epsf_cells(
     )
     if growth:
         at = (left + wide + round(5 * u), top, round(3.6 * dpi), area - round(0.5 * u))
-        _growth_chart(canvas, stamps, at, u)
+        _growth_chart(canvas, stamps, at, u, oversampling=samples)
     return canvas
 
 
@@ -112,7 +115,11 @@ def _draw_cell(
 
 
 def draw_growth_curve(
-    stamps: Sequence[Image], *, title: str = "growth curve", dpi: float = 150
+    stamps: Sequence[Image],
+    *,
+    title: str = "growth curve",
+    oversampling: int = 1,
+    dpi: float = 150,
 ) -> Canvas:
     """Draw the light inside a radius, for one PSF or for several, with r50 and r80.
 
@@ -122,13 +129,16 @@ def draw_growth_curve(
         PSFs.
     title : str
         Title.
+    oversampling : int
+        Samples per pixel and axis of the stamps.
     dpi : float
         Resolution [pixels / inch].
     """
     u = 0.12 * dpi
     width, height = round(4.2 * dpi), round(3.0 * dpi)
     canvas = Canvas(width + round(6 * u), height + round(5.5 * u), maps=MAPS)
-    _growth_chart(canvas, stamps, (round(5 * u), round(2.4 * u), width, height), u, title=title)
+    at = (round(5 * u), round(2.4 * u), width, height)
+    _growth_chart(canvas, stamps, at, u, title=title, oversampling=oversampling)
     return canvas
 
 
@@ -139,8 +149,9 @@ def _growth_chart(
     u: float,
     *,
     title: str = "growth curve",
+    oversampling: int = 1,
 ) -> None:
-    curves = [growth_curve(stamp) for stamp in stamps]
+    curves = [growth_curve(stamp, oversampling=oversampling) for stamp in stamps]
     reach = max((radius[-1] for radius, _ in curves), default=1.0)
     left, top, width, height = at
     chart = Chart(

@@ -6,6 +6,7 @@ from .builder import build_field_psf
 from .cutouts import StarCutouts, cut_stars
 from .field import FieldPsf
 from .growth import GrowthCurve, enclosed_light, stamp_qa
+from .hybrid import HybridPsf
 from .local_background import (
     AnnulusBackground,
     LocalBackground,
@@ -26,6 +27,7 @@ __all__ = [
     "GaussianMixture",
     "GaussianMixturePsf",
     "GrowthCurve",
+    "HybridPsf",
     "LocalBackground",
     "MoffatPsf",
     "PixelPsf",

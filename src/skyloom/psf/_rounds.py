@@ -37,9 +37,16 @@ class Work:
     weight: Floats  # without neighbours
     u: Floats
     v: Floats
+    seed_x: Floats  # pix, where the stars were seeded, from the centres of their stamps
+    seed_y: Floats
     sky: Floats  # variance of a pixel
     fwhm: float  # pix, rough
     options: BuilderOptions
+
+    def moved(self, x: Floats, y: Floats) -> Bools:
+        """Tell which stars are farther from their seeds than they may be."""
+        shift = np.maximum(np.abs(x - self.seed_x), np.abs(y - self.seed_y))
+        return np.asarray(shift > self.options.max_shift)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +224,10 @@ def _telling(weight: Floats) -> Ints:
 def _without_misfits(
     work: Work, step: StarStep, clean: Floats, grid: Grid, *, used: Bools, flags: Ints
 ) -> tuple[Bools, Ints]:
-    """Drop used stars whose core the model misses by far more than it misses the others."""
+    """Drop used stars that left their place, and those whose core the model misses by far."""
+    moved = used & work.moved(step.state.dx, step.state.dy)
+    if moved.sum() < used.sum():
+        used, flags = used & ~moved, flags | (moved * int(StarFlag.MOVED))
     core = grid.radius < 2.0 * work.fwhm
     w = clean / (1.0 + clean * (_ROUGH * step.light) ** 2)
     chi2 = (w * step.residual**2)[:, core].mean(axis=1)

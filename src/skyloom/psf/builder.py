@@ -141,7 +141,18 @@ def _prepared(cutouts: StarCutouts, shape: tuple[int, int], options: BuilderOpti
     u, v = field_coordinates(cutouts.x, cutouts.y, shape=shape)
     total, count = weight.sum(axis=(1, 2)), (weight > 0).sum(axis=(1, 2))
     sky = np.divide(count, total, out=np.full(total.size, np.inf), where=total > 0)
-    return Work(data=data, weight=weight, u=u, v=v, sky=sky, fwhm=fwhm, options=options)
+    half = cutouts.side // 2
+    return Work(
+        data=data,
+        weight=weight,
+        u=u,
+        v=v,
+        seed_x=cutouts.x - cutouts.x0 - half,
+        seed_y=cutouts.y - cutouts.y0 - half,
+        sky=sky,
+        fwhm=fwhm,
+        options=options,
+    )
 
 
 def _rough_fwhm(data: Floats, weight: Floats) -> float:
@@ -203,6 +214,7 @@ def _shape_field(work: Work, fits: MoffatFits, masked: Bools) -> tuple[Ints, Sha
         int(StarFlag.NO_DATA),
         np.where(~fits.ok | shapeless, int(StarFlag.FIT_FAILED), faint * int(StarFlag.FAINT)),
     )
+    flags = flags | ((flags == 0) & work.moved(fits.x, fits.y)) * int(StarFlag.MOVED)
     field = fit_shape_field(
         work.u,
         work.v,

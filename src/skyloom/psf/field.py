@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import map_coordinates
 
 from skyloom._types import Floats, Pixels
 from skyloom.errors import DataDamaged, WrongValue
@@ -142,6 +143,36 @@ class FieldPsf:
         start = self.basis.shape[-1] // 2 - side // 2 * self.oversampling
         native = slice(start, None, self.oversampling)
         return self.samples_at(x, y)[native, native][:side, :side]
+
+    def resampled_at(self, x: float, y: float, *, oversampling: int) -> Floats:
+        """Return the effective PSF at one position with any number of samples per pixel.
+
+        Samples at pixel centres are those of `stamp_at`, every ``oversampling``-th of each axis;
+        the others are its own where it has them, else of a spline of fifth order through those.
+
+        Parameters
+        ----------
+        x, y : float
+            Position in the image [pix].
+        oversampling : int
+            Samples per pixel along each axis.
+
+        Returns
+        -------
+        ndarray, shape (S, S), S = oversampling (side of `stamp_at` - 1) + 1
+            Light of a whole pixel about each sample: values do not depend on the sampling.
+        """
+        native = self.stamp_at(x, y)
+        if oversampling == 1:
+            return native
+        own, samples = self.oversampling, self.samples_at(x, y)
+        reach, middle = native.shape[0] // 2 * oversampling, samples.shape[0] // 2
+        place = middle + own * np.arange(-reach, reach + 1) / oversampling
+        if own % oversampling == 0:
+            at = place.astype(np.int64)
+            return samples[np.ix_(at, at)]
+        grid = np.meshgrid(place, place, indexing="ij")
+        return np.asarray(map_coordinates(samples, grid, order=5, mode="mirror"))
 
     def cropped(self, side: int) -> FieldPsf:
         """Return the same PSF on stamps of ``side`` pixels; the light cut off counts as outside.

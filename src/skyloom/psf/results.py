@@ -25,6 +25,7 @@ class StarFlag(QualityFlag):
     FIT_FAILED = 4, "no profile could be fitted"
     SHAPE = 8, "size or ellipticity differ from the stars around it"
     POOR_FIT = 16, "the PSF does not fit it: saturated, blended, a galaxy or a defect"
+    MOVED = 64, "farther from its start than the builder may move it"
     NOT_NEEDED = 32, "enough brighter stars: neither used nor measured"
 
 
@@ -66,6 +67,9 @@ class BuilderOptions:
     total_radius : float
         Radius [pix] within which the light of a star counts as its whole flux; never less than
         the stamp.
+    max_shift : float
+        Stars that are found farther from their start [pix], in x or in y, are not used.  The stamp
+        is searched within 3 pixels of its centre, so that 3.5 and more are no limit.
     max_stars : int
         Stars used at most, the brightest of each part of the field.
     residuals : bool
@@ -89,6 +93,7 @@ class BuilderOptions:
     source_variance: float = 0.0
     model_error: float = 0.005
     total_radius: float = 100.0
+    max_shift: float = math.inf
     max_stars: int = 200
     residuals: bool = True
 
@@ -101,6 +106,7 @@ class BuilderOptions:
             "source_variance": (self.source_variance >= 0, "at least 0"),
             "model_error": (0 < self.model_error < 1, "between 0 and 1"),
             "total_radius": (self.total_radius > 0, "> 0"),
+            "max_shift": (self.max_shift > 0, "> 0"),
             "max_stars": (self.max_stars >= 1, "at least 1"),
         }
         for name, (good, rule) in limits.items():

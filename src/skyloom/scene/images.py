@@ -81,6 +81,8 @@ class SceneGeometry:
     images : sequence of SceneImage
     x, y : ndarray, shape (n,)
         Reference positions; ``theta`` of the kernels counts from here.
+    is_extended : ndarray of bool, shape (n,), optional
+        Sources that are no points, for PSFs that tell both apart.
     bank : PsfBank, optional
         Transforms of the PSFs of these images, kept between calls.
     """
@@ -91,6 +93,7 @@ class SceneGeometry:
         x: Floats,
         y: Floats,
         *,
+        is_extended: Bools | None = None,
         bank: PsfBank | None = None,
     ) -> None:
         n, n_images = len(x), len(images)
@@ -116,7 +119,7 @@ class SceneGeometry:
             self.position[:, b, 1] = yb - im.origin[1]
             jac = np.eye(2) if im.jacobian is None else im.jacobian
             self.jacobian[:, b] = np.broadcast_to(jac, (n, 2, 2)).reshape(n, 4)
-            coefficients.append(self.transforms[b].coefficients(xb, yb))
+            coefficients.append(self.transforms[b].coefficients(xb, yb, is_extended))
         self.terms = np.array([c.shape[1] for c in coefficients], dtype=np.int64)
         self.coefficients = np.zeros((n, n_images, int(self.terms.max(initial=1))))
         for b, found in enumerate(coefficients):

@@ -51,7 +51,13 @@ class PreparedScene:
         self.options = options
         self.tables = kernel_tables(options.profile)
         self.reference = sources.theta[:, :2].copy()
-        self.geometry = SceneGeometry(images, self.reference[:, 0], self.reference[:, 1], bank=bank)
+        self.geometry = SceneGeometry(
+            images,
+            self.reference[:, 0],
+            self.reference[:, 1],
+            is_extended=sources.kind != SourceType.STAR,
+            bank=bank,
+        )
         self.data = np.zeros(self.geometry.length, np.float32)
         self.ivar = np.zeros(self.geometry.length, np.float32)
         self.noise = np.ones(len(images))

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from skyloom._types import Floats, Pixels
+from skyloom._types import Bools, Floats, Pixels
 from skyloom.protocols import Psf
+from skyloom.psf import HybridPsf
 
 from ._fft_nb import twiddles
 from ._records import SINGLE_SIDE, Tables
@@ -146,9 +147,15 @@ class PsfTransforms:
             ]
         return self._rings[key]
 
-    def coefficients(self, x: Floats, y: Floats) -> Floats:
-        """Return the basis coefficients at image positions, shape (n, K)."""
-        return np.ascontiguousarray(self._psf.coefficients(x, y), dtype=np.float64)
+    def coefficients(self, x: Floats, y: Floats, is_extended: Bools | None = None) -> Floats:
+        """Return the basis coefficients at image positions, shape (n, K).
+
+        Where ``is_extended`` (n,) says so, those of extended sources, if the PSF has such.
+        """
+        found = self._psf.coefficients(x, y)
+        if is_extended is not None and isinstance(self._psf, HybridPsf):
+            found = np.where(is_extended[:, None], self._psf.extended_coefficients(x, y), found)
+        return np.ascontiguousarray(found, dtype=np.float64)
 
 
 class PsfBank:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pydantic import PrivateAttr, model_validator
 
@@ -84,6 +84,17 @@ class TileConfig(Config):
 
     _directory: Path = PrivateAttr(default_factory=Path.cwd)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_width(cls, values: Any) -> Any:
+        """Let the old key of the width stand for the new one, where only the old one is set."""
+        moffat, run = (_mapping(values, name) for name in ("moffat_psf", "patch_run"))
+        width = moffat.get("fwhm_default_pix")
+        is_usable = isinstance(width, int | float) and not isinstance(width, bool) and width > 0
+        if is_usable and "fallback_default_fwhm_pix" not in run:
+            return {**values, "patch_run": {**run, "fallback_default_fwhm_pix": width}}
+        return values
+
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
         joint = self.patch_run.enable_multi_band_simultaneous_fitting
@@ -103,6 +114,12 @@ class TileConfig(Config):
         The current directory for a configuration that was not loaded from a file.
         """
         return self._directory
+
+
+def _mapping(values: Any, name: str) -> Mapping[str, Any]:
+    """Return a section as the user wrote it; empty where it is absent or no mapping."""
+    section = values.get(name) if isinstance(values, Mapping) else None
+    return section if isinstance(section, Mapping) else {}
 
 
 def load_config(path: str | Path) -> TileConfig:

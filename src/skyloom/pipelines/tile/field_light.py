@@ -16,7 +16,7 @@ import numpy as np
 
 from skyloom._types import Floats, Ints, Pixels
 from skyloom.geometry import Box
-from skyloom.psf import FieldPsf
+from skyloom.protocols import Psf
 from skyloom.scene import (
     FitOptions,
     ProfileVariant,
@@ -48,7 +48,7 @@ class FieldLight:
     ----------
     sources : FieldSources
     state : FieldState
-    psfs : sequence of FieldPsf
+    psfs : sequence of Psf
         One per band.
     bank : PsfBank
         Their transforms.
@@ -69,7 +69,7 @@ class FieldLight:
         sources: FieldSources,
         state: FieldState,
         *,
-        psfs: Sequence[FieldPsf],
+        psfs: Sequence[Psf],
         bank: PsfBank,
         noise: Floats,
         profile: ProfileVariant,
@@ -150,7 +150,7 @@ def field_light(
     sources: FieldSources,
     state: FieldState,
     *,
-    psfs: Sequence[FieldPsf],
+    psfs: Sequence[Psf],
     bank: PsfBank,
     noise: Floats,
     profile: ProfileVariant,

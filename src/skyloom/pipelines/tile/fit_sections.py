@@ -116,13 +116,17 @@ class EpsfConfig(Config):
     """Half side of the box about a star that must be free of saturation; auto: cutout_size // 2;
     0: no check."""
     oversamp: Annotated[PositiveInt, Unit("factor")] = 1
-    """Samples per pixel and axis of the builder's grid."""
+    """Samples per pixel and axis of the stamps that are written (`epsf.npy`); their side is
+    oversamp * (final_psf_size - 1) + 1, their sum 1, and every oversamp-th sample lies at a pixel
+    centre. The fits read a model of their own and do not depend on it."""
     maxiters: PositiveInt = 30
     """Most rounds of the builder; it settles within 6."""
     do_clip: bool = True
     """Leave out stars whose size or ellipticity differs from that of the stars around them."""
     recenter_boxsize: Annotated[PositiveInt, Unit("pix")] = 9
-    """Box in which the builder centres the model."""
+    """Box about its seed in which the builder may find a star: one that is found farther away than
+    half of it, in x or in y, makes no PSF. Stars are searched within 3.5 pix, so that 7 and more
+    leave none out."""
     final_psf_size: Annotated[OddInt, Unit("pix")] = 55
     """Side of the finished stamp, native pixels, odd."""
     save_star_montage_max: NonNegativeInt = 100
@@ -251,8 +255,9 @@ class PatchRunConfig(Config):
     re_fallback_pix: Annotated[PositiveFloat, Unit("pix")] = 3.0
     """First guess of the half-light radius without a usable Re."""
     psf_model: Literal["pixelized", "hybrid", "gaussian_mixture_from_stamp"] = "pixelized"
-    """How the PSF built from stars enters the fit: pixelized and hybrid: as it is, for stars and
-    galaxies alike; gaussian_mixture_from_stamp: as a sum of Gaussians fitted to it."""
+    """How the PSF built from stars enters the fit: pixelized: as it is, for stars and galaxies
+    alike; hybrid: as it is for stars, as a sum of hybrid_psf_n Gaussians for galaxies;
+    gaussian_mixture_from_stamp: as a sum of gaussian_mixture_n Gaussians for both."""
     psf_fallback_model: Literal["gaussian_mixture", "ncircular_gaussian", "moffat"] = "moffat"
     """PSF where none could be built from stars; gaussian_mixture is a single Gaussian, as that is
     the sum which best fits a Gaussian stamp."""
@@ -263,7 +268,7 @@ class PatchRunConfig(Config):
     ncircular_gaussian_n: Annotated[int, Ge(1), Le(3)] = 3
     """Gaussians of the ncircular_gaussian fallback."""
     hybrid_psf_n: PositiveInt = 9
-    """Gaussians of the hybrid PSF."""
+    """Gaussians of the hybrid PSF, for galaxies; pixelized is exact and faster."""
     gaussian_mixture_n: int = 4
     """Gaussians of gaussian_mixture_from_stamp; at least 1 is used."""
     fallback_default_fwhm_pix: Annotated[PositiveFloat, Unit("pix")] = 4.0
@@ -308,8 +313,9 @@ class PatchRunConfig(Config):
 class MoffatPsfConfig(Config):
     """The Moffat fallback PSF."""
 
-    fwhm_default_pix: Annotated[Float, Unit("pix")] = 4.0
-    """FWHM of earlier releases."""
+    fwhm_default_pix: Annotated[PositiveFloat, Unit("pix")] = 4.0
+    """What earlier releases called patch_run.fallback_default_fwhm_pix; stands for it where that is
+    not set."""
     beta: Annotated[Float, Gt(1)] = 3.5
     """Slope of the wings, 2.5 to 4.5 in practice."""
     radius_pix: Annotated[PositiveFloat, Unit("pix")] = 25.0

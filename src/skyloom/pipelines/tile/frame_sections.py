@@ -33,6 +33,7 @@ __all__ = [
     "PerformanceConfig",
     "SaturationCutConfig",
     "WcsToleranceConfig",
+    "tile_label",
     "zoom_region",
 ]
 
@@ -45,7 +46,7 @@ class InputsConfig(Config):
     """Files that the run reads; relative paths start at the directory of this file."""
 
     tile_name: str = "your_tile_name"
-    """Label of the tile."""
+    """Label of the tile, in the log and in the titles of its pictures."""
     input_catalog: UserPath = Path("path/to/input_catalog.csv")
     """Source catalogue, CSV with a header line; must be set."""
     image_list_file: UserPath = Path("path/to/image_list.txt")
@@ -53,6 +54,11 @@ class InputsConfig(Config):
     and its first image is the reference."""
     gaiaxp_synphot_csv: UserPath | None = Path("path/to/gaiaxp_synphot.csv")
     """GaiaXP synthetic photometry, CSV; null or no such file: the run goes on without Gaia."""
+
+
+def tile_label(tile_name: str) -> str:
+    """Return the name of a tile; empty where the user left the placeholder."""
+    return "" if tile_name == InputsConfig().tile_name else tile_name.strip()
 
 
 class OutputsConfig(Config):
@@ -173,7 +179,8 @@ class ChecksConfig(Config):
     """Refuse images whose WCS differs from that of the first."""
     wcs_tolerance: WcsToleranceConfig = WcsToleranceConfig()
     require_same_shape: bool = True
-    """Refuse images whose NAXIS1 or NAXIS2 differs from the first."""
+    """Refuse images whose NAXIS1 or NAXIS2 differs from the first; false: the tile is as large as
+    the largest, all share the lower left pixel, and there is no data beyond the smaller ones."""
 
 
 class SaturationCutConfig(Config):

@@ -145,7 +145,8 @@ def with_maps(
         name = names.get(frame.path)
         maps = PixelMaps() if name is None else _maps(images[name])
         keys = {kind: f"skyloom.images.{name}.{kind}_map" for kind in maps.files}
-        problems += check_maps(maps, shape=frame.shape, box=frame.box, keys=keys)
+        shape = frame.data_shape or frame.shape
+        problems += check_maps(maps, shape=shape, box=frame.box, keys=keys)
         # One noise, from one place: SKYSIG does not count where a map says more.
         sigma = math.nan if maps.is_absolute else frame.sky_sigma_adu
         out.append(replace(frame, maps=maps, sky_sigma_adu=sigma))

@@ -93,6 +93,7 @@ def read_tile_frames(paths: list[Path], config: Any) -> tuple[Frame, ...]:
         saturation_divisor=config.source_saturation_cut.saturation_divisor,
         margin=config.crop.margin if config.crop.enabled else 0,
         tolerance=tolerance if checks.require_wcs_alignment else None,
+        same_shape=checks.require_same_shape,
         overrides=header_overrides(
             paths, names, images, needs_sky_sigma=config.skyloom.noise != "measured"
         ),
@@ -199,6 +200,15 @@ class Load(Stage[TileConfig, LoadInputs, LoadOutputs]):
                 frames[0].path,
             )
         warn_of_crop(frames[0])
+        for frame in frames:
+            if frame.data_shape is not None:
+                log.warning(
+                    "%s: %s has %d x %d of %d x %d pix; there is no data beyond them",
+                    frame.band,
+                    frame.path,
+                    *frame.data_shape[::-1],
+                    *frame.shape[::-1],
+                )
         log.info(
             "bands %s; working frame %d x %d pix",
             ", ".join(frame.band for frame in frames),

@@ -14,7 +14,7 @@ from skyloom._types import Floats, Ints, Pixels
 from skyloom.flow import Handle
 from skyloom.geometry import Box
 from skyloom.images import Frame, MaskBit
-from skyloom.psf import FieldPsf
+from skyloom.psf import FieldPsf, HybridPsf
 from skyloom.scene import (
     BAND_SHARE,
     LAWS,
@@ -52,6 +52,7 @@ FIT_KEYS = (
     "patch_run.pos_max_shift_pix",
     "patch_run.psf_model",
     "patch_run.gaussian_mixture_n",
+    "patch_run.hybrid_psf_n",
     "skyloom.profile",
     "skyloom.correlated_noise",
     "skyloom.psf_error",
@@ -310,13 +311,17 @@ def _source_variance(
 
 def _band_psf(
     config: TileConfig, band: str, models: dict[str, Handle[Any]], frames: dict[str, Any]
-) -> tuple[FieldPsf, PsfTransforms]:
+) -> tuple[FieldPsf | HybridPsf, PsfTransforms]:
     """Return the PSF of a band; a band whose ePSF stage failed gets the fallback."""
     if band in models:
         run = config.patch_run
-        is_mixture = run.psf_model == "gaussian_mixture_from_stamp"
-        gaussians = max(1, run.gaussian_mixture_n) if is_mixture else None
-        return psf_and_transforms(models[band], gaussians=gaussians)
+        gaussians = {
+            "pixelized": None,
+            "hybrid": run.hybrid_psf_n,
+            "gaussian_mixture_from_stamp": max(1, run.gaussian_mixture_n),
+        }[run.psf_model]
+        is_hybrid = run.psf_model == "hybrid"
+        return psf_and_transforms(models[band], gaussians=gaussians, only_extended=is_hybrid)
     frame = Frame.from_dict(frames["frames"][band])
     fwhm = frame.fwhm_pix or config.patch_run.fallback_default_fwhm_pix
     return with_transforms(fallback_psf(config, fwhm, frame.working_shape))

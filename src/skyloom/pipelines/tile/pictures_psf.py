@@ -102,8 +102,15 @@ class DrawEpsf(Stage[TileConfig, EpsfPictureInputs, EpsfPictureOutputs]):
 
 def _cell(tag: str, inputs: EpsfPictureInputs) -> EpsfCell:
     row, col = (int(part[1:]) for part in tag.split("_"))
-    stars = int(inputs.metas[tag].get("nstars_used") or 0)
-    return EpsfCell(row=row, col=col, stamp=inputs.stamps.get(tag), n_stars=stars)
+    meta = inputs.metas[tag]
+    stars = int(meta.get("nstars_used") or 0)
+    return EpsfCell(
+        row=row,
+        col=col,
+        stamp=inputs.stamps.get(tag),
+        n_stars=stars,
+        oversampling=int(meta["epsf_oversampling"]),
+    )
 
 
 class _Band:
@@ -358,7 +365,10 @@ class DrawPsfCells(Stage[TileConfig, EpsfPictureInputs, PsfCellOutputs]):
         out = {"epsf": drawn.png(dpi=dpi)}
         if settings.save_growth_curve:
             curve = draw_growth_curve(
-                [inputs.stamps[cell.tag]], title=f"growth curve {title}", dpi=dpi
+                [inputs.stamps[cell.tag]],
+                title=f"growth curve {title}",
+                oversampling=only.oversampling,
+                dpi=dpi,
             )
             out["growth"] = curve.png(dpi=dpi)
         used = rows[np.asarray(band.stars["used"])[rows]][: settings.residual_diag_max_stars]

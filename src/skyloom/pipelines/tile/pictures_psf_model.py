@@ -46,8 +46,10 @@ class DrawPsfModels(Stage[TileConfig, PsfModelPictureInputs, PsfModelPictureOutp
     dimensions = ("band",)
     config_keys = (
         "epsf.epsf_ngrid",
+        "epsf.oversamp",
         "patch_run.psf_model",
         "patch_run.gaussian_mixture_n",
+        "patch_run.hybrid_psf_n",
         "plotting.dpi",
     )
 
@@ -57,21 +59,22 @@ class DrawPsfModels(Stage[TileConfig, PsfModelPictureInputs, PsfModelPictureOutp
         run, dpi = self.config.patch_run, self.config.plotting.dpi
         exact = FieldPsf.from_arrays(inputs.model)
         is_mixture = run.psf_model == "gaussian_mixture_from_stamp"
-        number = max(1, run.gaussian_mixture_n)
-        used = mixture_field(exact, number) if is_mixture and inputs.stamps else exact
-        name = f"{number} Gaussians" if is_mixture else "hybrid"
+        number = max(1, run.gaussian_mixture_n) if is_mixture else run.hybrid_psf_n
+        used = mixture_field(exact, number) if inputs.stamps else exact
+        name = f"{number} Gaussians" if is_mixture else f"hybrid, {number} Gaussians for galaxies:"
         found: dict[str, bytes] = {}
         for cell in epsf_cells(exact.shape, self.config.epsf.epsf_ngrid):
             if cell.tag not in inputs.stamps:
                 continue
             stamp: Any = inputs.stamps[cell.tag]
             x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
-            side = stamp.shape[0]
+            step = self.config.epsf.oversamp
+            side = (stamp.shape[0] - 1) // step + 1
             # The stored stamp has unit sum; the model is put on the same scale.
-            light = exact.cropped(side).stamp_at(x, y).sum()
+            light = exact.cropped(side).resampled_at(x, y, oversampling=step).sum()
             drawn = draw_psf_model(
                 stamp,
-                used.cropped(side).stamp_at(x, y) / light,
+                used.cropped(side).resampled_at(x, y, oversampling=step) / light,
                 title=f"{name} {inputs.band} {cell.tag}",
                 dpi=dpi,
             )

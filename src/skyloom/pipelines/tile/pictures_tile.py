@@ -27,7 +27,7 @@ from skyloom.plots import (
 
 from .bright import bright_pixels
 from .config import TileConfig
-from .frame_sections import zoom_region
+from .frame_sections import tile_label, zoom_region
 from .load import WHITE_KEY, band_frame, white_frames, whole_white_of, working_wcs
 from .noise import sky_noise
 
@@ -41,8 +41,19 @@ __all__ = [
 ]
 
 
+PNG_KEYS = ("inputs.tile_name", "plotting.dpi")
+
+
 def _points(table: Table, x: str = "x_pix_white", y: str = "y_pix_white") -> Points:
     return Points(x=np.asarray(table[x]), y=np.asarray(table[y]))
+
+
+def _png(ax: Axes, config: TileConfig) -> bytes:
+    """Return a picture of the tile as a file; the name of the tile goes before its title."""
+    if name := tile_label(config.inputs.tile_name):
+        ax.title.set_text(f"{name}: {ax.get_title()}")
+        ax.title.set_parse_math(False)  # a name may hold dollars
+    return png_bytes(ax, dpi=config.plotting.dpi)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +80,7 @@ class DrawBeforeCrop(Stage[TileConfig, BeforeCropInputs, BeforeCropOutputs]):
 
     name = "plot-before-crop"
     late = True
-    config_keys = (WHITE_KEY, "crop.display_downsample", "plotting.dpi")
+    config_keys = (WHITE_KEY, "crop.display_downsample", *PNG_KEYS)
 
     @override
     def run(self, inputs: BeforeCropInputs) -> BeforeCropOutputs:
@@ -82,7 +93,7 @@ class DrawBeforeCrop(Stage[TileConfig, BeforeCropInputs, BeforeCropOutputs]):
             box=frames[0].box,
             downsample=self.config.crop.display_downsample,
         )
-        return BeforeCropOutputs(picture=png_bytes(ax, dpi=self.config.plotting.dpi))
+        return BeforeCropOutputs(picture=_png(ax, self.config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +115,14 @@ class DrawAfterCrop(Stage[TileConfig, AfterCropInputs, AfterCropOutputs]):
 
     name = "plot-after-crop"
     late = True
-    config_keys = ("crop.post_crop_display_downsample", "plotting.dpi")
+    config_keys = ("crop.post_crop_display_downsample", *PNG_KEYS)
 
     @override
     def run(self, inputs: AfterCropInputs) -> AfterCropOutputs:
         """Return the picture."""
         downsample = self.config.crop.post_crop_display_downsample
         ax = plot_crop(inputs.white["IMAGE"], downsample=downsample)
-        return AfterCropOutputs(picture=png_bytes(ax, dpi=self.config.plotting.dpi))
+        return AfterCropOutputs(picture=_png(ax, self.config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +171,7 @@ class DrawSources(Stage[TileConfig, SourcesPictureInputs, SourcesPictureOutputs]
 
     name = "plot-sources"
     late = True
-    config_keys = ("overlay.downsample_full", "patch_run.gal_model", "plotting.dpi")
+    config_keys = ("overlay.downsample_full", "patch_run.gal_model", *PNG_KEYS)
 
     @override
     def run(self, inputs: SourcesPictureInputs) -> SourcesPictureOutputs:
@@ -172,7 +183,7 @@ class DrawSources(Stage[TileConfig, SourcesPictureInputs, SourcesPictureOutputs]
             box=None,
             downsample=cfg.overlay.downsample_full,
         )
-        return SourcesPictureOutputs(picture=png_bytes(ax, dpi=cfg.plotting.dpi))
+        return SourcesPictureOutputs(picture=_png(ax, cfg))
 
 
 class DrawZoom(Stage[TileConfig, SourcesPictureInputs, ZoomPictureOutputs]):
@@ -181,7 +192,7 @@ class DrawZoom(Stage[TileConfig, SourcesPictureInputs, ZoomPictureOutputs]):
     name = "plot-zoom"
     version = 2
     late = True
-    config_keys = ("overlay.zoom_box", "patch_run.gal_model", "plotting.dpi")
+    config_keys = ("overlay.zoom_box", "patch_run.gal_model", *PNG_KEYS)
 
     @override
     def run(self, inputs: SourcesPictureInputs) -> ZoomPictureOutputs:
@@ -189,7 +200,7 @@ class DrawZoom(Stage[TileConfig, SourcesPictureInputs, ZoomPictureOutputs]):
         cfg = self.config
         box = Box(*zoom_region(cfg.overlay.zoom_box, inputs.white["IMAGE"].shape))
         ax = _draw_sources(inputs, gal_model=cfg.patch_run.gal_model, box=box, downsample=1)
-        return ZoomPictureOutputs(picture=png_bytes(ax, dpi=cfg.plotting.dpi))
+        return ZoomPictureOutputs(picture=_png(ax, cfg))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +215,7 @@ class DrawAugmentation(Stage[TileConfig, SourcesPictureInputs, AugmentationPictu
 
     name = "plot-augmentation"
     late = True
-    config_keys = ("overlay.downsample_full", "plotting.dpi")
+    config_keys = ("overlay.downsample_full", *PNG_KEYS)
 
     @override
     def run(self, inputs: SourcesPictureInputs) -> AugmentationPictureOutputs:
@@ -227,7 +238,7 @@ class DrawAugmentation(Stage[TileConfig, SourcesPictureInputs, AugmentationPictu
             wcs=working_wcs(inputs.wcs),
             downsample=cfg.overlay.downsample_full,
         )
-        return AugmentationPictureOutputs(picture=png_bytes(ax, dpi=cfg.plotting.dpi))
+        return AugmentationPictureOutputs(picture=_png(ax, cfg))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +265,7 @@ class DrawBrightMask(Stage[TileConfig, BrightPictureInputs, BrightPictureOutputs
 
     name = "plot-bright-mask"
     late = True
-    config_keys = ("bright_mask.match_radius_pix", "overlay.downsample_full", "plotting.dpi")
+    config_keys = ("bright_mask.match_radius_pix", "overlay.downsample_full", *PNG_KEYS)
 
     @override
     def run(self, inputs: BrightPictureInputs) -> BrightPictureOutputs:
@@ -275,7 +286,7 @@ class DrawBrightMask(Stage[TileConfig, BrightPictureInputs, BrightPictureOutputs
             wcs=working_wcs(inputs.wcs),
             downsample=cfg.overlay.downsample_full,
         )
-        return BrightPictureOutputs(picture=png_bytes(ax, dpi=cfg.plotting.dpi))
+        return BrightPictureOutputs(picture=_png(ax, cfg))
 
 
 def _is_near(points: Points, others: Points, radius: float) -> Bools:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from skyloom.flow import Handle
-from skyloom.psf import FieldPsf, mixture_field
+from skyloom.psf import FieldPsf, HybridPsf, mixture_field
 from skyloom.scene import PsfBank, PsfTransforms
 
 __all__ = ["bank_of", "psf_and_transforms", "with_transforms"]
@@ -17,25 +17,30 @@ _UNSTORED: dict[str, tuple[FieldPsf, PsfTransforms]] = {}  # fallbacks: at most 
 
 
 def psf_and_transforms(
-    handle: Handle[Any], *, gaussians: int | None = None
-) -> tuple[FieldPsf, PsfTransforms]:
+    handle: Handle[Any], *, gaussians: int | None = None, only_extended: bool = False
+) -> tuple[FieldPsf | HybridPsf, PsfTransforms]:
     """Return the PSF of a stored model and its Fourier transforms.
 
-    With ``gaussians`` a PSF made from stars is replaced by a sum of so many Gaussians.
+    With ``gaussians`` a PSF made from stars is replaced by a sum of so many Gaussians, for all
+    sources or only for those that are extended.
     """
     _HANDLES[handle.digest] = handle
     try:
-        return _load(handle.digest, gaussians)
+        return _load(handle.digest, gaussians, only_extended)
     finally:
         del _HANDLES[handle.digest]
 
 
 @lru_cache(maxsize=64)
-def _load(digest: str, gaussians: int | None) -> tuple[FieldPsf, PsfTransforms]:
+def _load(
+    digest: str, gaussians: int | None, only_extended: bool
+) -> tuple[FieldPsf | HybridPsf, PsfTransforms]:
     arrays = _HANDLES[digest].read()
-    psf = FieldPsf.from_arrays(arrays)
-    if gaussians is not None and not arrays.get("is_fallback", False):
-        psf = mixture_field(psf, gaussians)
+    exact = FieldPsf.from_arrays(arrays)
+    if gaussians is None or arrays.get("is_fallback", False):
+        return exact, PsfTransforms(exact)
+    mixture = mixture_field(exact, gaussians)
+    psf = HybridPsf(point=exact, extended=mixture) if only_extended else mixture
     return psf, PsfTransforms(psf)
 
 

@@ -64,8 +64,6 @@ NOT_IN_KEY = (
     "-epsf.save_growth_curve",
     "-epsf.save_residual_diagnostics",
     "-epsf.residual_diag_max_stars",
-    "-epsf.recenter_boxsize",
-    "-epsf.oversamp",
     "-epsf.parallel_bands",
     "-epsf.max_workers",
 )
@@ -151,7 +149,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             x, y = 0.5 * (cell.box.x0 + cell.box.x1 - 1), 0.5 * (cell.box.y0 + cell.box.y1 - 1)
             stamp = product.stamp_at(x, y)
             if kind == "epsf":
-                stamps[cell.tag] = (stamp / stamp.sum()).astype(np.float32)
+                samples = product.resampled_at(x, y, oversampling=self.config.epsf.oversamp)
+                stamps[cell.tag] = (samples / samples.sum()).astype(np.float32)
             metas[cell.tag] = self._meta(
                 inputs.band,
                 cell,
@@ -302,6 +301,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             oversampling=2,
             iterations=min(settings.maxiters, ROUNDS),
             clip_sigma=BuilderOptions().clip_sigma if settings.do_clip else math.inf,
+            max_shift=0.5 * settings.recenter_boxsize,
         )
         # All but the last only take neighbours away, and show where the light of stars ends.
         draft = replace(options, residuals=False, oversampling=None)
@@ -401,7 +401,8 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             "nstars_extract": int(here.sum()),
             "nstars_used": int(used.sum()),
             "nstars_fitfail": int(here.sum() - used.sum()),
-            "epsf_shape": list(stamp.shape) if ok else None,
+            "epsf_shape": [settings.oversamp * (n - 1) + 1 for n in stamp.shape] if ok else None,
+            "epsf_oversampling": settings.oversamp,
             "patch_background": background.as_dict() if background is not None else None,
             "local_star_background": local.as_dict(here) if local is not None else None,
             "local_bkg_diagnostics": _diagnosed(local, here),

@@ -27,8 +27,6 @@ def psf_audit(
     cell = "_".join(tag.split("_")[:2])
     run = config.patch_run
     needed = run.min_epsf_nstars_for_use
-    # the engine convolves galaxies with the exact PSF, so there is nothing to mix
-    model = "pixelized" if run.psf_model == "hybrid" else run.psf_model
     audit = {}
     for band in bands:
         metas = [m for m in summary if m.get("band") == band]
@@ -43,7 +41,7 @@ def psf_audit(
             "epsf_nstars_used": here,
             "min_epsf_nstars_for_use": needed,
             "low_stars": used and here < needed,
-            "psf_model": model if used else run.psf_fallback_model,
+            "psf_model": run.psf_model if used else run.psf_fallback_model,
             "psf_model_requested": run.psf_model,
             "epsf_path": f"{band}/{cell}/epsf.npy",  # below outputs.epsf_dir
             "epsf_exists": mine is not None and mine.get("status") == "ok",

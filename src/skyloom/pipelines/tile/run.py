@@ -19,6 +19,7 @@ from skyloom.errors import Unwritable, WrongValue
 from skyloom.pipelines.verbs import VERBS, Verb
 
 from .config import TileConfig, load_config
+from .frame_sections import tile_label
 from .work import is_refitted, work_plan, workers_python
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class TileRun:
             python=self.python,
         )
         log.info("%s: %s", self.verb, VERBS[self.verb])
+        if name := tile_label(self.config.inputs.tile_name):
+            log.info("tile %s", name)
         if self.config.skyloom.plots == "summary":
             log.info("pictures of the whole tile; --plots all adds patches, PSF cells and sources")
         with _ignoring_warnings(self.config.logging.ignore_warnings):
