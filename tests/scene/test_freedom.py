@@ -98,6 +98,7 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
             slope[at] -= 4.0 * theta[s, c]
         if c == 5:
             normal[at, at] += (options.index_scatter * INDEX[s]) ** -2.0
+            slope[at] += options.index_mean / options.index_scatter**2 / INDEX[s]
             nuisance.append(at)
     for k, (s, c, _) in enumerate(singles):
         at = n_flux + len(shapes) + k
@@ -110,8 +111,11 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
     return change.reshape(2, 3).T, covariance.reshape(2, 3, 2, 3).transpose(1, 3, 0, 2)
 
 
-def test_it_is_the_joint_solution_with_priors(blend: Scene, loose: SceneFit) -> None:
-    change, covariance = dense(blend, loose, LOOSE)
+@pytest.mark.parametrize("mean", [0.0, -0.3])
+def test_it_is_the_joint_solution_with_priors(blend: Scene, mean: float) -> None:
+    options = replace(LOOSE, index_mean=mean)
+    loose = fit_scene(blend.images, blend.sources, options)
+    change, covariance = dense(blend, loose, options)
     errors = loose.flux_err[:3]
     assert (np.abs(change[:2]) > errors[:2]).any()  # there is something to correct
     # unit images of single precision, a ridge of 1e-6 on nearly degenerate shapes

@@ -14,7 +14,7 @@ from .fit import ForcedPhotometry, fit_scene, forced_photometry
 from .freedom import (
     BAND_SHARE,
     LAWS,
-    estimate_law_scatter,
+    estimate_law_spread,
     law_departures,
     loose_sources,
     refine_loosely,
@@ -79,7 +79,7 @@ __all__ = [
     "decide_types",
     "diagnose",
     "ellipse_from_parameters",
-    "estimate_law_scatter",
+    "estimate_law_spread",
     "field_stamp_sides",
     "fit_flags",
     "fit_scene",

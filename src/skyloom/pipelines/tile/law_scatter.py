@@ -1,8 +1,8 @@
 """How far the galaxies of a tile are from their laws, measured on its own bright galaxies.
 
 With ``skyloom.galaxy_index_scatter: auto`` patches collect before the last pass what the pixels say
-about the Sersic index of each bright galaxy; together they tell by how much indices scatter, and
-the last pass counts with that.
+about the Sersic index of each bright galaxy; together they tell what indices are on average and by
+how much they scatter, and the last pass counts with that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skyloom._types import Floats, Pixels
-from skyloom.scene import LAWS, SceneState, estimate_law_scatter, law_departures
+from skyloom.scene import LAWS, SceneState, estimate_law_spread, law_departures
 
 from .config import TileConfig
 from .passes import FIRST_FREE, last_pass
@@ -62,7 +62,7 @@ def patch_departures(
 def measured_scatter(
     parts: Sequence[Floats], noise: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return ``law_scatter`` of `LAWS`, all patches together; nothing where none was asked.
+    """Return ``law_mean`` and ``law_scatter`` of `LAWS`; nothing where none was asked.
 
     Parameters
     ----------
@@ -75,12 +75,16 @@ def measured_scatter(
         return {}
     found = np.concatenate(parts)
     found = found[np.argsort(found[:, 0], kind="stable")]
-    factor, scatter = _variance_factor(noise), []
+    factor, spread = _variance_factor(noise), []
     for kind in LAWS:
         own = found[found[:, 1] == kind, 2:]
-        scatter.append(estimate_law_scatter(own, variance_factor=factor))
-        log.info("%d %s galaxies scatter by %.3f in ln n", len(own), kind.name, scatter[-1])
-    return {"law_scatter": np.array(scatter)}
+        spread.append(estimate_law_spread(own, variance_factor=factor))
+        log.info(
+            "%d %s galaxies are off by %+.3f in ln n and scatter by %.3f",
+            len(own), kind.name, *spread[-1],
+        )  # fmt: skip
+    mean, scatter = np.array(spread).T
+    return {"law_mean": mean, "law_scatter": scatter}
 
 
 def _variance_factor(noise: Mapping[str, npt.NDArray[Any]]) -> float:

@@ -126,12 +126,13 @@ class PatchScene:
                     origin=(x0, y0),
                 )
             )
-        index, size = law_scatters(config, sky)
+        mean, index, size = law_spread(config, sky)
         options = FitOptions(
             offset_snr=OFFSET_SNR,
             profile=config.skyloom.profile,
             psf_error=config.skyloom.psf_error,
             index_scatter=index,
+            index_mean=mean,
             size_scatter=size,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
@@ -279,15 +280,20 @@ def patch_scenes(
         yield part, patch
 
 
-def law_scatters(
+def law_spread(
     config: TileConfig, sky: dict[str, npt.NDArray[Any]]
-) -> tuple[tuple[float, ...], float]:
-    """Return the scatter of indices by law, and that of single bands; ``sky`` has the measured."""
+) -> tuple[tuple[float, ...], tuple[float, ...], float]:
+    """Return mean and scatter of indices by law, and the scatter of single bands.
+
+    ``sky`` has what was measured; single bands go with how far galaxies are off altogether.
+    """
     index, size = config.skyloom.galaxy_index_scatter, config.skyloom.galaxy_size_scatter
-    known = np.zeros(len(LAWS)) if index == "auto" else np.full(len(LAWS), index)
+    mean = np.zeros(len(LAWS))
+    scatter = np.zeros(len(LAWS)) if index == "auto" else np.full(len(LAWS), index)
     if index == "auto" and "law_scatter" in sky:
-        known = sky["law_scatter"]
-    return tuple(known.tolist()), float(BAND_SHARE * known.mean() if size == "auto" else size)
+        mean, scatter = sky["law_mean"], sky["law_scatter"]
+    by_band = BAND_SHARE * np.hypot(mean, scatter).mean() if size == "auto" else size
+    return tuple(mean.tolist()), tuple(scatter.tolist()), float(by_band)
 
 
 def _source_variance(
