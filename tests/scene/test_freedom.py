@@ -100,9 +100,13 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
             normal[at, at] += (options.index_scatter * INDEX[s]) ** -2.0
             slope[at] += options.index_mean / options.index_scatter**2 / INDEX[s]
             nuisance.append(at)
-    for k, (s, c, _) in enumerate(singles):
+    for k, (s, c, own) in enumerate(singles):
         at = n_flux + len(shapes) + k
-        normal[at, at] += (options.size_scatter * (INDEX[s] if c == 5 else 1.0)) ** -2.0
+        scale = INDEX[s] if c == 5 else 1.0
+        normal[at, at] += (options.size_scatter * scale) ** -2.0
+        if options.band_mean:
+            mean = options.band_mean[own][0 if c == 2 else 1]
+            slope[at] += mean / options.size_scatter**2 / scale
         nuisance.append(at)
     held = np.setdiff1d(np.arange(n_all), nuisance)
     without = np.linalg.solve(normal[np.ix_(held, held)], slope[held])[:n_flux]
@@ -111,9 +115,13 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
     return change.reshape(2, 3).T, covariance.reshape(2, 3, 2, 3).transpose(1, 3, 0, 2)
 
 
-@pytest.mark.parametrize("mean", [0.0, -0.3])
-def test_it_is_the_joint_solution_with_priors(blend: Scene, mean: float) -> None:
-    options = replace(LOOSE, index_mean=mean)
+@pytest.mark.parametrize(
+    ("mean", "by_band"), [(0.0, ()), (-0.3, ()), (0.1, ((0.05, -0.1), (-0.03, 0.06)))]
+)
+def test_it_is_the_joint_solution_with_priors(
+    blend: Scene, mean: float, by_band: tuple[tuple[float, float], ...]
+) -> None:
+    options = replace(LOOSE, index_mean=mean, band_mean=by_band)
     loose = fit_scene(blend.images, blend.sources, options)
     change, covariance = dense(blend, loose, options)
     errors = loose.flux_err[:3]

@@ -11,11 +11,13 @@ from scene_tools import DEV, EXP, SERSIC, STAR, blank, make_scene
 
 from skyloom.psf import PixelPsf
 from skyloom.scene import (
+    BAND_SHARE,
     LAWS,
     FitOptions,
     ScenePass,
     SceneState,
     Sources,
+    estimate_band_spread,
     estimate_law_spread,
     fit_scene,
     law_departures,
@@ -90,6 +92,46 @@ def test_nobody_tells_nothing() -> None:
     assert estimate_law_spread(np.zeros((5, 3))) == (0.0, 0.0)
 
 
+def band_departures(
+    rng: np.random.Generator, mean: np.ndarray, scatter: float, n_galaxies: int
+) -> np.ndarray:
+    """Return rows as of `law_departures` for five bands, ``mean`` (5, 2) of ln r and ln n."""
+    width = BAND_SHARE * 0.3
+    error = 10 ** rng.uniform(-2.0, -1.0, (n_galaxies, 1))
+    truth = mean.ravel() + rng.normal(0.0, scatter, (n_galaxies, 10))
+    measured = (truth + error * rng.normal(size=(n_galaxies, 10))).reshape(-1, 5, 2)
+    measured -= measured.mean(axis=1, keepdims=True)  # the common ones take what bands share
+    shrink = width**2 / (width**2 + error**2)
+    value = shrink * measured.reshape(-1, 10)
+    answer = 0.8 * shrink**2  # of five bands, one does not tell
+    noise = 0.8 * (shrink * error) ** 2
+    parts = np.stack(np.broadcast_arrays(value, answer, noise), axis=2)
+    return np.hstack([np.zeros((n_galaxies, 3)), parts.reshape(n_galaxies, 30)])
+
+
+def test_trends_with_the_band_are_found() -> None:
+    truth = np.column_stack([np.linspace(0.06, -0.06, 5), np.linspace(-0.1, 0.1, 5)])
+    found = [
+        estimate_band_spread(band_departures(np.random.default_rng(k), truth, 0.03, 80))
+        for k in range(6)
+    ]
+    # six tiles: 0.03 / sqrt(480) each, and widths of priors
+    assert_allclose(np.mean([mean for mean, _ in found], axis=0), truth, atol=0.012)
+    assert 0.02 < np.mean([scatter for _, scatter in found]) < 0.045
+
+
+def test_without_trends_bands_have_nothing_of_their_own() -> None:
+    none = np.zeros((5, 2))
+    found = [
+        estimate_band_spread(band_departures(np.random.default_rng(k), none, 0.0, 60))
+        for k in range(12)
+    ]
+    assert sum(mean.any() for mean, _ in found) <= 1
+    mean, scatter = estimate_band_spread(np.zeros((4, 9)))  # one band
+    assert mean.shape == (1, 2)
+    assert scatter == 0.0
+
+
 def test_departures_are_those_of_the_pixels(small_psf: PixelPsf) -> None:
     """Noise-free galaxies with another index: the departure is the index, shrunk as told."""
     kind = np.array([EXP, DEV, STAR, EXP])
@@ -123,6 +165,27 @@ def test_departures_are_those_of_the_pixels(small_psf: PixelPsf) -> None:
 def replace_state(state: SceneState, fit: object) -> SceneState:
     """Return a state as a fit left it."""
     after = state.copy()
-    after.theta, after.flux, after.flux_cov = fit.params, fit.flux, fit.flux_cov  # type: ignore[attr-defined]
+    for name, given in (("theta", "params"), ("theta_cov", "param_cov")):
+        setattr(after, name, getattr(fit, given))
+    after.flux, after.flux_cov = fit.flux, fit.flux_cov  # type: ignore[attr-defined]
     after.started[:], after.side[:] = True, 128
     return replace(after)
+
+
+def test_galaxies_freed_from_a_law_tell_by_their_index(small_psf: PixelPsf) -> None:
+    """A galaxy of n = 2 that was DEV: its departure is 2 / 4 - 1."""
+    empty = [blank((128, 128), small_psf, sigma=0.2, flux_key=b) for b in range(2)]
+    x = y = np.array([64.0])
+    kind = np.array([SERSIC])
+    truth = Sources.create(kind, x, y, r=3.0, n=np.array([2.0]))
+    images = make_scene(empty, truth, np.array([[4000.0, 4000.0]])).images
+    options = FitOptions(correlated_noise=False, stamp_side=128)
+    fit = fit_scene(images, truth, options)
+    state = replace_state(SceneState.start(truth, 2), fit)
+    scene, block = ScenePass(images, truth, options), [np.array([0])]
+    assert not law_departures(scene, state, block)[0, :3].any()
+    found = law_departures(scene, state, block, laws=np.array([DEV]))[0, :3]
+    assert found[0] / np.sqrt(found[1]) == pytest.approx(fit.params[0, 5] / 4.0 - 1.0, rel=1e-6)
+    # what the two bands may have of their own, 0.075 each, counts as error
+    error = np.hypot(np.sqrt(fit.param_cov[0, 5, 5]), 2.0 * BAND_SHARE * 0.3 / np.sqrt(2.0)) / 4.0
+    assert np.sqrt(found[2] / found[1]) == pytest.approx(error, rel=0.02)

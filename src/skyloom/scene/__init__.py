@@ -14,6 +14,7 @@ from .fit import ForcedPhotometry, fit_scene, forced_photometry
 from .freedom import (
     BAND_SHARE,
     LAWS,
+    estimate_band_spread,
     estimate_law_spread,
     law_departures,
     loose_sources,
@@ -79,6 +80,7 @@ __all__ = [
     "decide_types",
     "diagnose",
     "ellipse_from_parameters",
+    "estimate_band_spread",
     "estimate_law_spread",
     "field_stamp_sides",
     "fit_flags",

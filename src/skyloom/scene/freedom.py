@@ -29,6 +29,7 @@ from .state import SceneState
 __all__ = [
     "BAND_SHARE",
     "LAWS",
+    "estimate_band_spread",
     "estimate_law_spread",
     "law_departures",
     "loose_sources",
@@ -44,6 +45,7 @@ WILD = 1.0  # scatter of galaxies that are something else, or blended
 OUTLIERS = np.array([0.0, 0.05, 0.1, 0.2, 0.3])  # what their share may be
 SCATTERS = np.arange(0.0, 0.601, 0.01)
 MEANS = np.arange(-0.8, 0.801, 0.02)
+HELD = 1e-20  # variance
 TINY = 1e-300
 SIGNIFICANT = 2.0  # of ln evidence, over galaxies that keep to their laws
 
@@ -127,6 +129,9 @@ def refine_loosely(
         scatter = options.size_scatter * seen.theta[has_index, 5]
         ivar[has_index, 5] = scatter**-2.0
         freed.band_ivar = ivar
+        if options.band_mean:
+            freed.band_mean = np.zeros((scene.n_flux, 6))
+            freed.band_mean[:, [2, 5]] = options.band_mean
     after = freed.refine_errors(seen, blocks, prepared)
     after.theta = state.theta.copy()
     after.theta_cov[loose, 5, :] = 0.0
@@ -139,6 +144,8 @@ def law_departures(
     state: SceneState,
     blocks: Sequence[Ints],
     prepared: tuple[Pixels, Pixels] | None = None,
+    *,
+    laws: Ints | None = None,
 ) -> Floats:
     """Return what the pixels say about the Sersic indices of bright galaxies.
 
@@ -151,25 +158,45 @@ def law_departures(
         Rows that are solved together; blocks without a bright galaxy are left out.
     prepared : tuple of ndarray, optional
         What `ScenePass.residual` returned for this state, if it is known already.
+    laws : ndarray of int, optional
+        `SourceType` that each source had before its type was chosen: galaxies that were freed from
+        a law because they do not keep to it tell as well, by the index that they got.
 
     Returns
     -------
-    ndarray, shape (n, 3)
+    ndarray, shape (n, 3 + 6 F)
         Departure of ln n from the law (shrunk towards 0); how its mean square answers to the
-        square of the scatter; its variance by white noise.  Zero for everybody else.
+        square of the scatter; its variance by white noise.  Then the same for ln r of each flux
+        key about the common one, and for ln n about the common one: three for ln r and three for
+        ln n of the first key, and so on.  Zero where nothing is known.
     """
     probe = copy(scene)
+    of_band = BAND_SHARE * PROBE
     probe.options = replace(
-        scene.options, index_scatter=PROBE, index_mean=0.0, size_scatter=BAND_SHARE * PROBE
+        scene.options, index_scatter=PROBE, index_mean=0.0, size_scatter=of_band, band_mean=()
     )
-    bright = _loose_index(probe, state) & (state.snr > PROBE_SNR)
+    bright = loose_sources(probe, state) & (state.snr > PROBE_SNR)
     nobody = np.zeros(0, np.int64)
     chosen = [(rows, nobody) for rows in blocks if bright[rows].any()]
-    found = np.zeros((len(scene.sources), 3))
+    found = np.zeros((len(scene.sources), 3 + 6 * scene.n_flux))
     if chosen:
         after = refine_loosely(probe, state, chosen, prepared or scene.residual(state))
-        found[bright] = after.departure[bright] * [PROBE, 1.0, PROBE**2]
+        unit = [PROBE, 1.0, PROBE**2, *(2 * scene.n_flux * [of_band, 1.0, of_band**2])]
+        found[bright] = after.departure[bright] * unit
+        if laws is not None:
+            rows = np.concatenate([rows for rows, _ in chosen])
+            rows = rows[bright[rows] & (scene.sources.kind[rows] == SourceType.SERSIC)]
+            for law, n in zip(LAWS, INDEX, strict=True):
+                own = rows[laws[rows] == law]
+                variance = after.theta_cov[own, 5, 5] / n**2
+                found[own, :3] = _seen_with_probe(state.theta[own, 5] / n - 1.0, variance)
     return found
+
+
+def _seen_with_probe(departure: Floats, variance: Floats) -> Floats:
+    """Return the three columns of `law_departures` for measured departures."""
+    shrink = PROBE**2 / (PROBE**2 + variance)
+    return np.column_stack([shrink * departure, shrink**2, shrink**2 * variance])
 
 
 def estimate_law_spread(departures: Floats, *, variance_factor: float = 1.0) -> tuple[float, float]:
@@ -194,9 +221,58 @@ def estimate_law_spread(departures: Floats, *, variance_factor: float = 1.0) -> 
     galaxies that are something else is fitted as well.  What gains less than 2 in ln evidence over
     galaxies that keep to the law counts as none.
     """
-    value, answer, noise = departures[departures[:, 1] > 0.0].T
+    mean, scatter, gain = _spread(departures[:, :3], variance_factor)
+    return (mean, scatter) if gain > SIGNIFICANT else (0.0, 0.0)
+
+
+def estimate_band_spread(
+    departures: Floats, *, variance_factor: float = 1.0
+) -> tuple[Floats, float]:
+    """Return what ln r and ln n of single bands are about the common ones: mean and scatter.
+
+    Parameters
+    ----------
+    departures : ndarray, shape (n, 3 + 6 F)
+        Rows of `law_departures`.
+    variance_factor : float
+        By what correlated noise widens the variance.
+
+    Returns
+    -------
+    ndarray, shape (F, 2)
+        Means of ln r and ln n by flux key, each as `estimate_law_spread` finds it.
+    float
+        Scatter of both, rms of the flux keys.
+
+    Notes
+    -----
+    All are 0 unless they gain 2 in ln evidence together.
+    """
+    n_flux = (departures.shape[1] - 3) // 6
+    if n_flux == 1:
+        return np.zeros((1, 2)), 0.0
+    unit = [BAND_SHARE, 1.0, BAND_SHARE**2]
+    # What all bands have in common is not theirs, and no answer to it is missing.
+    share = n_flux / (n_flux - 1)
+    parts = np.split(departures[:, 3:], 2 * n_flux, axis=1)
+    found = np.array([_spread(part / unit, variance_factor, share) for part in parts])
+    mean, scatter, gain = found.T
+    if gain.sum() <= SIGNIFICANT:
+        return np.zeros((n_flux, 2)), 0.0
+    return BAND_SHARE * mean.reshape(n_flux, 2), float(BAND_SHARE * np.sqrt(np.mean(scatter**2)))
+
+
+def _spread(
+    departures: Floats, variance_factor: float, share: float = 1.0
+) -> tuple[float, float, float]:
+    """Return mean, scatter, and gain of ln evidence over none, see `estimate_law_spread`.
+
+    Widths are those for a probe of 0.3; ``share`` multiplies the answers to means.
+    """
+    # Parameters at their bounds have no noise and tell nothing.
+    value, answer, noise = departures[(departures[:, 1] > 0.0) & (departures[:, 2] > HELD)].T
     # Squares of all answers and the variance by noise leave the answer to the index itself.
-    own = np.minimum(answer + noise / PROBE**2, 1.0)
+    own = np.minimum(share * (answer + noise / PROBE**2), 1.0)
     noise = np.maximum(noise, 0.0) * variance_factor + 1e-12
 
     def density(scatter: float, mean: Floats) -> Floats:
@@ -216,9 +292,8 @@ def estimate_law_spread(departures: Floats, *, variance_factor: float = 1.0) -> 
     joint = np.stack([likelihood(scatter, MEANS) + prior for scatter in SCATTERS.tolist()])
     evidence = np.logaddexp.reduce(joint, axis=1)
     best = int(np.argmax(evidence))
-    if evidence[best] - likelihood(0.0, np.zeros(1))[0] <= SIGNIFICANT:
-        return 0.0, 0.0
     weight = np.exp(joint[best] - evidence[best])
     mean = float(weight @ MEANS)
     variance = float(weight @ (MEANS - mean) ** 2)
-    return mean, float(np.sqrt(SCATTERS[best] ** 2 + variance))
+    gain = float(evidence[best] - likelihood(0.0, np.zeros(1))[0])
+    return mean, float(np.sqrt(SCATTERS[best] ** 2 + variance)), gain

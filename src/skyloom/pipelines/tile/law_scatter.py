@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from skyloom._types import Floats, Pixels
-from skyloom.scene import LAWS, SceneState, estimate_law_spread, law_departures
+from skyloom.scene import (
+    LAWS,
+    SceneState,
+    estimate_band_spread,
+    estimate_law_spread,
+    law_departures,
+)
 
 from .config import TileConfig
 from .passes import FIRST_FREE, last_pass
@@ -47,26 +53,28 @@ def patch_departures(
 
     Returns
     -------
-    ndarray, shape (n, 5)
-        Catalogue row, `SourceType`, then the three columns; only those with information.
+    ndarray, shape (n, 5 + 6 B)
+        Catalogue row, law, as `SourceType`, then the columns of that; only those with information.
     """
     blocks = [block for parts in patch.own_groups().values() for block in parts]
     seen = state.copy()
     seen.side = patch.scene.stamp_sides(state)
     seen.faint = (state.snr < patch.scene.options.prior_snr) & state.started
-    found = law_departures(patch.scene, seen, blocks, prepared)
-    known = np.flatnonzero(found[:, 1] > 0.0)
-    return np.column_stack([patch.rows[known], patch.sources.kind[known], found[known]])
+    kind, before = patch.sources.kind, np.asarray(patch.groups["kind"])[patch.rows]
+    found = law_departures(patch.scene, seen, blocks, prepared, laws=before)
+    law = np.where(np.isin(kind, LAWS), kind, before)
+    known = np.flatnonzero(found.any(axis=1))
+    return np.column_stack([patch.rows[known], law[known], found[known]])
 
 
 def measured_scatter(
     parts: Sequence[Floats], noise: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return ``law_mean`` and ``law_scatter`` of `LAWS`; nothing where none was asked.
+    """Return mean and scatter of `LAWS`, and of single bands; nothing where none was asked.
 
     Parameters
     ----------
-    parts : sequence of ndarray, shape (n, 5)
+    parts : sequence of ndarray, shape (n, 5 + 6 B)
         From `patch_departures`.
     noise : mapping
         ``rho`` and ``correlated`` of the bands, where they were measured.
@@ -77,14 +85,24 @@ def measured_scatter(
     found = found[np.argsort(found[:, 0], kind="stable")]
     factor, spread = _variance_factor(noise), []
     for kind in LAWS:
-        own = found[found[:, 1] == kind, 2:]
+        own = found[found[:, 1] == kind, 2:5]
         spread.append(estimate_law_spread(own, variance_factor=factor))
         log.info(
             "%d %s galaxies are off by %+.3f in ln n and scatter by %.3f",
             len(own), kind.name, *spread[-1],
         )  # fmt: skip
     mean, scatter = np.array(spread).T
-    return {"law_mean": mean, "law_scatter": scatter}
+    by_band, of_band = estimate_band_spread(found[:, 2:], variance_factor=factor)
+    log.info(
+        "%d galaxies scatter from band to band by %.3f in ln r and ln n; means: %s",
+        len(found), of_band, ", ".join(f"{r:+.3f} {n:+.3f}" for r, n in by_band),
+    )  # fmt: skip
+    return {
+        "law_mean": mean,
+        "law_scatter": scatter,
+        "band_mean": by_band,
+        "band_scatter": np.array(of_band),
+    }
 
 
 def _variance_factor(noise: Mapping[str, npt.NDArray[Any]]) -> float:
