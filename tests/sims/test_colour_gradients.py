@@ -21,6 +21,7 @@ from skyloom.scene import (
     SceneState,
     Sources,
     SourceType,
+    estimate_band_spread,
     estimate_law_spread,
     fit_scene,
     law_departures,
@@ -98,10 +99,12 @@ def measured(images: list[SceneImage], sources: Sources, fit: SceneFit) -> FitOp
     state.side = scene.stamp_sides(state)
     found = law_departures(scene, state, [np.array([k]) for k in range(len(sources))])
     spread = np.array([estimate_law_spread(found[sources.kind == law]) for law in LAWS])
+    by_band, of_band = estimate_band_spread(found)
     return FitOptions(
         index_mean=tuple(spread[:, 0].tolist()),
         index_scatter=tuple(spread[:, 1].tolist()),
-        size_scatter=BAND_SHARE * float(np.hypot(*spread.T).mean()),
+        band_mean=tuple(map(tuple, by_band.tolist())),
+        size_scatter=max(of_band, BAND_SHARE * float(np.hypot(*spread.T).mean())),
     )
 
 
