@@ -98,10 +98,15 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
             slope[at] -= 4.0 * theta[s, c]
         if c == 5:
             normal[at, at] += (options.index_scatter * INDEX[s]) ** -2.0
+            slope[at] += options.index_mean / options.index_scatter**2 / INDEX[s]
             nuisance.append(at)
-    for k, (s, c, _) in enumerate(singles):
+    for k, (s, c, own) in enumerate(singles):
         at = n_flux + len(shapes) + k
-        normal[at, at] += (options.size_scatter * (INDEX[s] if c == 5 else 1.0)) ** -2.0
+        scale = INDEX[s] if c == 5 else 1.0
+        normal[at, at] += (options.size_scatter * scale) ** -2.0
+        if options.band_mean:
+            mean = options.band_mean[own][0 if c == 2 else 1]
+            slope[at] += mean / options.size_scatter**2 / scale
         nuisance.append(at)
     held = np.setdiff1d(np.arange(n_all), nuisance)
     without = np.linalg.solve(normal[np.ix_(held, held)], slope[held])[:n_flux]
@@ -110,8 +115,15 @@ def dense(blend: Scene, fit: SceneFit, options: FitOptions) -> tuple[np.ndarray,
     return change.reshape(2, 3).T, covariance.reshape(2, 3, 2, 3).transpose(1, 3, 0, 2)
 
 
-def test_it_is_the_joint_solution_with_priors(blend: Scene, loose: SceneFit) -> None:
-    change, covariance = dense(blend, loose, LOOSE)
+@pytest.mark.parametrize(
+    ("mean", "by_band"), [(0.0, ()), (-0.3, ()), (0.1, ((0.05, -0.1), (-0.03, 0.06)))]
+)
+def test_it_is_the_joint_solution_with_priors(
+    blend: Scene, mean: float, by_band: tuple[tuple[float, float], ...]
+) -> None:
+    options = replace(LOOSE, index_mean=mean, band_mean=by_band)
+    loose = fit_scene(blend.images, blend.sources, options)
+    change, covariance = dense(blend, loose, options)
     errors = loose.flux_err[:3]
     assert (np.abs(change[:2]) > errors[:2]).any()  # there is something to correct
     # unit images of single precision, a ridge of 1e-6 on nearly degenerate shapes

@@ -146,6 +146,7 @@ def solved(ready: ScenePass, boxes: Images, members: object, theta: np.ndarray) 
         0.85,
         np.zeros(3, np.bool_),
         np.zeros((3, 6)),
+        np.zeros((2, 6)),
     )
     outcome = make_outcome(3, 2, 0)
     theta, flux = theta.copy(), np.zeros((3, 2))

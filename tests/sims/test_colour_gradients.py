@@ -21,7 +21,8 @@ from skyloom.scene import (
     SceneState,
     Sources,
     SourceType,
-    estimate_law_scatter,
+    estimate_band_spread,
+    estimate_law_spread,
     fit_scene,
     law_departures,
 )
@@ -97,8 +98,14 @@ def measured(images: list[SceneImage], sources: Sources, fit: SceneFit) -> FitOp
     state.started[:] = True
     state.side = scene.stamp_sides(state)
     found = law_departures(scene, state, [np.array([k]) for k in range(len(sources))])
-    index = [estimate_law_scatter(found[sources.kind == law]) for law in LAWS]
-    return FitOptions(index_scatter=tuple(index), size_scatter=BAND_SHARE * float(np.mean(index)))
+    spread = np.array([estimate_law_spread(found[sources.kind == law]) for law in LAWS])
+    by_band, of_band = estimate_band_spread(found)
+    return FitOptions(
+        index_mean=tuple(spread[:, 0].tolist()),
+        index_scatter=tuple(spread[:, 1].tolist()),
+        band_mean=tuple(map(tuple, by_band.tolist())),
+        size_scatter=max(of_band, BAND_SHARE * float(np.hypot(*spread.T).mean())),
+    )
 
 
 def rms(values: np.ndarray) -> float:

@@ -252,9 +252,9 @@ def _departures(entries, problem, loose, step, inner, departure):
     noise of variance ``C - C W C``.
     """
     for i in range(loose.shape[0]):
+        s, at = entries[0, loose[i]], 0
         if entries[3, loose[i]] >= 0:
-            continue
-        s = entries[0, loose[i]]
+            at = 3 + 6 * entries[3, loose[i]] + (3 if entries[1, loose[i]] == 5 else 0)
         w = _prior(problem, entries, loose[i])
         answer, noise = 0.0, w * inner[i, i]
         for j in range(loose.shape[0]):
@@ -265,8 +265,8 @@ def _departures(entries, problem, loose, step, inner, departure):
                 answer += (1.0 - w * inner[i, i]) ** 2
             elif entries[0, loose[j]] == s:
                 answer += part
-        departure[s, 0] = np.sqrt(w) * step[i]
-        departure[s, 1], departure[s, 2] = answer, noise
+        departure[s, at] = np.sqrt(w) * step[i]
+        departure[s, at + 1], departure[s, at + 2] = answer, noise
 
 
 @exact_kernel
@@ -277,9 +277,10 @@ def _loosen(theta, normal, entries, m, problem, covariance, shift, departure):
     ones, the step ``d = C g`` is ``C_L C_LL^-1 d_L`` away from the step with these held.
     Only this difference is taken: how well the fit has converged does not enter.
 
-    ``departure`` (n, 3) gets the step of each loose index over the width of its prior; and of what
-    its mean square consists: the sum of the squared answers to the galaxy's own loose parameters,
-    each over the width of its prior, and the variance that white noise gives it.
+    ``departure`` (n, 3 + 6 F) gets the step of each loose index over the width of its prior; and of
+    what its mean square consists: the sum of the squared answers to the galaxy's own loose
+    parameters, each over the width of its prior, and the variance that white noise gives it.  The
+    same for ln r, then for n, of each band.
     """
     shift[:] = 0.0
     departure[:] = 0.0
@@ -291,6 +292,9 @@ def _loosen(theta, normal, entries, m, problem, covariance, shift, departure):
         slope[k] = normal.g[k]
         if entries[3, k] < 0:
             slope[k] -= problem.w[s, c] * (theta[s, c] - problem.mu[s, c])
+        else:
+            scale = theta[s, c] if c == 5 else 1.0
+            slope[k] += problem.band_w[s, c] * scale * problem.band_mu[entries[3, k], c]
         if entries[3, k] >= 0 or (c == 5 and problem.loose[s]):
             loose[n_loose] = k
             n_loose += 1

@@ -132,6 +132,7 @@ def _make_problem(n, n_flux, g_max):
         g_max,
         np.empty(n, np.bool_),
         np.empty((n, 6)),
+        np.empty((n_flux, 6)),
     )
 
 
@@ -142,6 +143,9 @@ def _take_problem(problem, rows, task):
         for c in range(6):
             task.free[i, c] = problem.free[rows[i], c]
         task.loose[i] = problem.loose[rows[i]]
+    for b in range(task.band_mu.shape[0]):
+        for c in range(6):
+            task.band_mu[b, c] = problem.band_mu[b, c]
     _get_rows(problem.lower, rows, task.lower)
     _get_rows(problem.upper, rows, task.upper)
     _get_rows(problem.mu, rows, task.mu)
@@ -175,7 +179,7 @@ def make_outcome(n, n_flux, n_sky):
         np.zeros((n, n_flux, 2)),
         np.zeros((n, n_flux, 3)),
         np.zeros((n, n_flux)),
-        np.zeros((n, 3)),
+        np.zeros((n, 3 + 6 * n_flux)),
     )
 
 
@@ -204,7 +208,7 @@ def _store(rows, own, theta, flux, outcome, move, results):
         (results.response.reshape(-1), outcome.response.reshape(-1), n_flux * n_sky),
         (results.pair_cov.reshape(-1), outcome.pair_cov.reshape(-1), n_flux),
         (results.shift.reshape(-1), outcome.shift.reshape(-1), n_flux),
-        (results.departure.reshape(-1), outcome.departure.reshape(-1), 3),
+        (results.departure.reshape(-1), outcome.departure.reshape(-1), 3 + 6 * n_flux),
         (results.slope.reshape(-1), outcome.slope.reshape(-1), 2 * n_flux),
         (results.curvature.reshape(-1), outcome.curvature.reshape(-1), 3 * n_flux),
     ):

@@ -132,6 +132,7 @@ class Problem(NamedTuple):
     loose: Bools  # (n,), the Sersic index is free for the covariances only
     band_w: Floats  # (n, 6), inverse variances of parameters of single bands about those of all;
     # 0: they are the same
+    band_mu: Floats  # (F, 6), what is expected of these; indices relative to the common one
 
 
 class Correlation(NamedTuple):
@@ -157,7 +158,7 @@ class Outcome(NamedTuple):
     slope: Floats  # (n, F, 2), gradient of -chi-square / 2 by a shift of the image of one key
     curvature: Floats  # (n, F, 3), its second derivatives xx, xy, yy, all else held
     shift: Floats  # (n, F), what loose indices and sizes would do to the fluxes
-    departure: Floats  # (n, 3), what the pixels say about loose indices: see `_covariance_nb`
+    departure: Floats  # (n, 3 + 6 F), what the pixels say about loose indices: see `_covariance_nb`
 
 
 class Results(NamedTuple):
@@ -288,7 +289,7 @@ def empty_results(theta: Floats, flux: Floats, n_sky: int) -> Results:
         slope=np.zeros((n, n_flux, 2)),
         curvature=np.zeros((n, n_flux, 3)),
         shift=np.zeros((n, n_flux)),
-        departure=np.zeros((n, 3)),
+        departure=np.zeros((n, 3 + 6 * n_flux)),
     )
 
 

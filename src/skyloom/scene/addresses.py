@@ -42,7 +42,8 @@ def kernel_addresses() -> Addresses:
     scratch = Scratch(work, number, number, number, pixels, pixels, pixels, table)
     normal = Normal(cube, table, table, line, table, line, cube)
     problem = Problem(
-        np.zeros((1, 6), np.bool_), table, table, table, table, table, table, 1.0, flag, table
+        np.zeros((1, 6), np.bool_), table, table, table, table, table, table, 1.0, flag, table,
+        table,
     )  # fmt: skip
     correlation = Correlation(flag, np.zeros((1, 1, 1), np.float32))
     outcome = Outcome(

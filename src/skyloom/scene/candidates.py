@@ -222,6 +222,7 @@ def _problem(cells: Cells, kind: Ints, side: Ints) -> Problem:
         g_max=float(cells.scene.options.max_ellipticity),
         loose=np.zeros(m, np.bool_),
         band_w=np.zeros((m, 6)),
+        band_mu=np.zeros((none.shape[1], 6)),
     )
 
 

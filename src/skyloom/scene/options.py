@@ -48,9 +48,13 @@ class FitOptions:
         n = 1 and 4 of their laws: after the fit the index is marginalised to first order, which
         corrects the fluxes and widens their errors; positions, shapes and models stay those of the
         law.  0: galaxies keep to their laws.  Without effect on ``'hl13'`` profiles.
+    index_mean : float or tuple of float
+        Mean of ln n of these galaxies less that of their law, where they scatter.
     size_scatter : float
         Scatter of ln r of galaxies in single bands about the common one, and of ln n where it is
         free, marginalised likewise: for colour gradients.  0: the same in all bands.
+    band_mean : tuple of tuple of float
+        Mean of this ln r and ln n, less the common ones, for each flux key in turn.
     correlated_noise : bool
         Measure the correlation of the noise between pixels where an image does not state it, and
         let it count in the errors.
@@ -75,6 +79,8 @@ class FitOptions:
     prior_offset: float = 0.2
     psf_error: float = 0.0
     index_scatter: float | tuple[float, ...] = 0.0
+    index_mean: float | tuple[float, ...] = 0.0
+    band_mean: tuple[tuple[float, float], ...] = ()
     size_scatter: float = 0.0
     correlated_noise: bool = True
     stamp_side: int | None = None

@@ -204,6 +204,7 @@ class ScenePass(PreparedScene):
             g_max=float(self.options.max_ellipticity),
             loose=self.loose,
             band_w=self.band_ivar,
+            band_mu=self.band_mean,
         )
 
     def _priors(self, state: SceneState) -> tuple[Floats, Floats]:

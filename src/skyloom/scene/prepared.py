@@ -90,6 +90,7 @@ class PreparedScene:
         self.correlation = white_noise(len(images))
         self.loose = np.zeros(len(sources), np.bool_)
         self.band_ivar = np.zeros((len(sources), 6))
+        self.band_mean = np.zeros((self.n_flux, 6))
         self._stamps = StampRule(
             geometry=self.geometry,
             rings=np.stack(

@@ -29,8 +29,8 @@ class SceneState:
     takes away (in one of its rows), ``gained`` (n,) decrease of the objective at the last
     pass, of a source's block, ``side`` (n,) stamp sides of the last pass [pix] (0: none yet),
     ``faint`` (n,) those that priors hold, ``shift`` (n, F) what has to be added to the fluxes of
-    the models because profiles may differ from their laws, ``departure`` (n, 3) what tells whether
-    they do (see `skyloom.scene.freedom`).
+    the models because profiles may differ from their laws, ``departure`` (n, 3 + 6 F) what tells
+    whether they do (see `skyloom.scene.freedom`).
     """
 
     theta: Floats
@@ -84,7 +84,7 @@ class SceneState:
             side=np.zeros(n, np.int64),
             faint=np.zeros(n, np.bool_),
             shift=np.zeros((n, n_flux)),
-            departure=np.zeros((n, 3)),
+            departure=np.zeros((n, 3 + 6 * n_flux)),
         )
 
     def copy(self) -> SceneState:

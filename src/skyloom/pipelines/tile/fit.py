@@ -75,7 +75,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only, if the fit is staged."""
 
-    version = 7
+    version = 9
     dimensions = ("pass", "patch")
     config_keys = (*FIT_KEYS, "patch_run.enable_staged_fit")
     tolerant = True

@@ -417,13 +417,14 @@ class SkyloomConfig(Config):
     """Scatter of ln n of exponential and de Vaucouleurs galaxies about their n = 1 and 4. Fluxes of
     those above a signal-to-noise of 10 are corrected for the index that the pixels prefer, and
     errors contain what the pixels do not tell; positions, shapes and models stay those of the
-    type. auto: as the bright galaxies of the tile have it, each type by itself, 0 where they do
-    not differ from their type significantly; 0: galaxies are exactly of their type. Takes
-    fit_passes of at least 2, and profile: exact."""
+    type. auto: as the bright galaxies of the tile have it, each type by itself, about the mean
+    that they have, 0 where they do not differ from their type significantly; 0: galaxies are
+    exactly of their type. Takes fit_passes of at least 2, and profile: exact."""
     galaxy_size_scatter: Annotated[float, Field(ge=0.0, le=1.0)] | Literal["auto"] = "auto"
     """Scatter of ln r of galaxies in single bands about the common one, and of ln n where that is
-    free, as colour gradients make it; treated likewise, with either profile. auto: a quarter of
-    the mean scatter of indices; 0: one shape for all bands."""
+    free, as colour gradients make it; treated likewise, with either profile. auto: as
+    the bright galaxies of the tile have it, about the mean of each band, and not less than a
+    quarter of how far their indices are off; 0: one shape for all bands."""
     zp_estimate: Literal["median", "ml"] = "median"
     """What calibrates magnitudes: zp_median, the median weighted by flux errors alone, or zp_ml,
     the mean with an intrinsic scatter in the weights. Both are always computed."""

@@ -1,8 +1,8 @@
 """How far the galaxies of a tile are from their laws, measured on its own bright galaxies.
 
 With ``skyloom.galaxy_index_scatter: auto`` patches collect before the last pass what the pixels say
-about the Sersic index of each bright galaxy; together they tell by how much indices scatter, and
-the last pass counts with that.
+about the Sersic index of each bright galaxy; together they tell what indices are on average and by
+how much they scatter, and the last pass counts with that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from skyloom._types import Floats, Pixels
-from skyloom.scene import LAWS, SceneState, estimate_law_scatter, law_departures
+from skyloom.scene import (
+    LAWS,
+    SceneState,
+    estimate_band_spread,
+    estimate_law_spread,
+    law_departures,
+)
 
 from .config import TileConfig
 from .passes import FIRST_FREE, last_pass
@@ -47,26 +53,28 @@ def patch_departures(
 
     Returns
     -------
-    ndarray, shape (n, 5)
-        Catalogue row, `SourceType`, then the three columns; only those with information.
+    ndarray, shape (n, 5 + 6 B)
+        Catalogue row, law, as `SourceType`, then the columns of that; only those with information.
     """
     blocks = [block for parts in patch.own_groups().values() for block in parts]
     seen = state.copy()
     seen.side = patch.scene.stamp_sides(state)
     seen.faint = (state.snr < patch.scene.options.prior_snr) & state.started
-    found = law_departures(patch.scene, seen, blocks, prepared)
-    known = np.flatnonzero(found[:, 1] > 0.0)
-    return np.column_stack([patch.rows[known], patch.sources.kind[known], found[known]])
+    kind, before = patch.sources.kind, np.asarray(patch.groups["kind"])[patch.rows]
+    found = law_departures(patch.scene, seen, blocks, prepared, laws=before)
+    law = np.where(np.isin(kind, LAWS), kind, before)
+    known = np.flatnonzero(found.any(axis=1))
+    return np.column_stack([patch.rows[known], law[known], found[known]])
 
 
 def measured_scatter(
     parts: Sequence[Floats], noise: Mapping[str, npt.NDArray[Any]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return ``law_scatter`` of `LAWS`, all patches together; nothing where none was asked.
+    """Return mean and scatter of `LAWS`, and of single bands; nothing where none was asked.
 
     Parameters
     ----------
-    parts : sequence of ndarray, shape (n, 5)
+    parts : sequence of ndarray, shape (n, 5 + 6 B)
         From `patch_departures`.
     noise : mapping
         ``rho`` and ``correlated`` of the bands, where they were measured.
@@ -75,12 +83,26 @@ def measured_scatter(
         return {}
     found = np.concatenate(parts)
     found = found[np.argsort(found[:, 0], kind="stable")]
-    factor, scatter = _variance_factor(noise), []
+    factor, spread = _variance_factor(noise), []
     for kind in LAWS:
-        own = found[found[:, 1] == kind, 2:]
-        scatter.append(estimate_law_scatter(own, variance_factor=factor))
-        log.info("%d %s galaxies scatter by %.3f in ln n", len(own), kind.name, scatter[-1])
-    return {"law_scatter": np.array(scatter)}
+        own = found[found[:, 1] == kind, 2:5]
+        spread.append(estimate_law_spread(own, variance_factor=factor))
+        log.info(
+            "%d %s galaxies are off by %+.3f in ln n and scatter by %.3f",
+            len(own), kind.name, *spread[-1],
+        )  # fmt: skip
+    mean, scatter = np.array(spread).T
+    by_band, of_band = estimate_band_spread(found[:, 2:], variance_factor=factor)
+    log.info(
+        "%d galaxies scatter from band to band by %.3f in ln r and ln n; means: %s",
+        len(found), of_band, ", ".join(f"{r:+.3f} {n:+.3f}" for r, n in by_band),
+    )  # fmt: skip
+    return {
+        "law_mean": mean,
+        "law_scatter": scatter,
+        "band_mean": by_band,
+        "band_scatter": np.array(of_band),
+    }
 
 
 def _variance_factor(noise: Mapping[str, npt.NDArray[Any]]) -> float:

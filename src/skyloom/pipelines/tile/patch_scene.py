@@ -17,7 +17,6 @@ from skyloom.images import Frame, MaskBit
 from skyloom.psf import FieldPsf, HybridPsf
 from skyloom.scene import (
     BAND_SHARE,
-    LAWS,
     BlendGroups,
     FitOptions,
     PsfTransforms,
@@ -129,13 +128,12 @@ class PatchScene:
                     origin=(x0, y0),
                 )
             )
-        index, size = law_scatters(config, sky)
+        spread = law_spread(config, sky)
         options = FitOptions(
             offset_snr=OFFSET_SNR,
             profile=config.skyloom.profile,
             psf_error=config.skyloom.psf_error,
-            index_scatter=index,
-            size_scatter=size,
+            **spread,
             max_iterations=config.patch_run.n_opt_iters,
             tolerance=max(MIN_TOLERANCE, 2.0 * config.patch_run.dlnp_stop),
             threads=fit_threads(config),
@@ -283,15 +281,28 @@ def patch_scenes(
         yield part, patch
 
 
-def law_scatters(
-    config: TileConfig, sky: dict[str, npt.NDArray[Any]]
-) -> tuple[tuple[float, ...], float]:
-    """Return the scatter of indices by law, and that of single bands; ``sky`` has the measured."""
+def law_spread(config: TileConfig, sky: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Return how far galaxies may be off their laws, as keywords of `FitOptions`.
+
+    ``sky`` has what was measured.
+    """
     index, size = config.skyloom.galaxy_index_scatter, config.skyloom.galaxy_size_scatter
-    known = np.zeros(len(LAWS)) if index == "auto" else np.full(len(LAWS), index)
-    if index == "auto" and "law_scatter" in sky:
-        known = sky["law_scatter"]
-    return tuple(known.tolist()), float(BAND_SHARE * known.mean() if size == "auto" else size)
+    known = "law_scatter" in sky
+    result: dict[str, Any] = {"index_scatter": 0.0, "size_scatter": 0.0}
+    if index != "auto":
+        result["index_scatter"] = index
+    elif known:
+        result["index_scatter"] = tuple(sky["law_scatter"].tolist())
+        result["index_mean"] = tuple(sky["law_mean"].tolist())
+    if size != "auto":
+        result["size_scatter"] = size
+    elif known:
+        off = BAND_SHARE * np.hypot(sky["law_mean"], sky["law_scatter"]).mean()
+        result["size_scatter"] = max(float(sky["band_scatter"]), float(off))
+        result["band_mean"] = tuple(map(tuple, sky["band_mean"].tolist()))
+    else:
+        result["size_scatter"] = BAND_SHARE * np.mean(result["index_scatter"])
+    return result
 
 
 def _source_variance(

@@ -58,7 +58,7 @@ class SumsOutputs:
 class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
     """Sum up what all sources together left in a patch."""
 
-    version = 3
+    version = 5
     dimensions = ("pass", "patch")
     config_keys = FIT_KEYS
     tolerant = True
@@ -130,7 +130,7 @@ class JoinOutputs:
 class JoinSky(Stage[TileConfig, JoinInputs, JoinOutputs]):
     """Move the sky, and the bands against each other, by what a pass left."""
 
-    version = 3
+    version = 5
     dimensions = ("pass",)
     config_keys = ("skyloom.fit_passes",)
     tolerant = True
