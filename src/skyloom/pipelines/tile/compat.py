@@ -73,8 +73,6 @@ SILENT_KEYS: Final[Mapping[str, str]] = {
     "patch_run.python_exe": "workers are the Python that is running",
     "patch_run.resume": "what is done and still right is always kept; --force redoes it",
     "patch_run.threads_per_process": "each fit computes in one thread; " + _WORKERS,
-    "patch_run.r_ap": "the first pass solves for all fluxes at once and needs no first guess",
-    "patch_run.eps_flux": "the first pass solves for all fluxes at once and needs no first guess",
     "moffat_psf.module_path": "it named Python code of earlier releases; the original ignores it "
     "today, and no code that a setting names is run here",
 }
