@@ -15,9 +15,9 @@ from skyloom.errors import WrongValue
 
 __all__ = [
     "FILE_RELATIVE",
+    "KEYS_WITHOUT_MEANING",
     "LOGGER_NAMES",
     "OLD_KEYS",
-    "SILENT_KEYS",
     "WORK_DIR_RELATIVE",
     "resolve_path",
     "resolve_paths",
@@ -60,7 +60,7 @@ OLD_KEYS: Final[Mapping[str, str]] = {
 """Keys of earlier releases, with what to do about each."""
 
 _WORKERS = "skyloom.workers and skyloom.executor say how the work is spread"
-SILENT_KEYS: Final[Mapping[str, str]] = {
+KEYS_WITHOUT_MEANING: Final[Mapping[str, str]] = {
     "performance.frame_prep_workers": _WORKERS,
     "performance.white_stack_workers": _WORKERS,
     "epsf.parallel_bands": _WORKERS,
