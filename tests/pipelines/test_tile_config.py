@@ -14,8 +14,8 @@ from skyloom.config import build_config, config_subset, list_settings, parse_yam
 from skyloom.errors import ConfigError, UnknownKey, WrongType, WrongValue
 from skyloom.pipelines.tile.compat import (
     FILE_RELATIVE,
+    KEYS_WITHOUT_MEANING,
     OLD_KEYS,
-    SILENT_KEYS,
     WORK_DIR_RELATIVE,
 )
 from skyloom.pipelines.tile.config import (
@@ -520,9 +520,9 @@ def test_configuration_page_is_current() -> None:
 
 
 def test_keys_without_effect_exist_and_say_why() -> None:
-    assert {s.key for s in SETTINGS} >= set(SILENT_KEYS)
+    assert {s.key for s in SETTINGS} >= set(KEYS_WITHOUT_MEANING)
     page = config_reference()
-    for key, reason in SILENT_KEYS.items():
+    for key, reason in KEYS_WITHOUT_MEANING.items():
         assert not reason.endswith("."), key
         assert f"accepted without effect: {reason}" in page, key
 

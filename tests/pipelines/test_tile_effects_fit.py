@@ -12,11 +12,14 @@ from key_effects import Bench, Settings
 from skyloom.catalogs import column_as_bool, column_as_float, read_csv
 
 FITS = "outputs/*/*_cat_fit.csv"
+UNSTAGED = {"patch_run.enable_staged_fit": False, "epsf.ngrid": 2}
 MIXTURE = {"patch_run.psf_model": "gaussian_mixture_from_stamp"}
 
 EFFECTS: dict[str, tuple[str, object, Settings]] = {
     "patch_run.enable_multi_band_simultaneous_fitting": (FITS, False, {}),
     "patch_run.enable_staged_fit": (FITS, False, {}),
+    "patch_run.r_ap": (FITS, 9.0, UNSTAGED),
+    "patch_run.eps_flux": (FITS, 3e4, UNSTAGED),
     "patch_run.gal_model": (FITS, "dev", {}),
     "patch_run.n_opt_iters": (FITS, 1, {}),
     "patch_run.dlnp_stop": (FITS, 1e3, {}),

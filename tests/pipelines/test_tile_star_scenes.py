@@ -141,6 +141,7 @@ def crowd(size: int = 560, *, flux: float = 5e4, saturated_flux: float = 5e6) ->
         prior_ivar=np.zeros((n, 6)),
         flux_prior_mean=np.zeros((n, 1)),
         flux_prior_ivar=np.zeros((n, 1)),
+        flux=np.full((n, 1), np.nan),
     )
     cut = {"excluded_crop": none > 0, "excluded_saturation": none == 0, "excluded_any": none == 0}
     area = [int(full[Box.around(a, b, 20).slices].sum()) for a, b in zip(far_x, far_y, strict=True)]

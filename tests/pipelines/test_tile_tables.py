@@ -19,7 +19,7 @@ from fault_tests import COVERED, FAULTS, PROMISES
 
 from skyloom.config import list_settings
 from skyloom.pipelines.tile import TileConfig
-from skyloom.pipelines.tile.compat import SILENT_KEYS
+from skyloom.pipelines.tile.compat import KEYS_WITHOUT_MEANING
 
 TESTS = Path(__file__).parents[1]
 REACH = "pipelines/test_tile_key_reach.py"
@@ -209,9 +209,9 @@ def assert_exists(test: str) -> None:
 
 @pytest.mark.parametrize("key", [setting.key for setting in list_settings(TileConfig)])
 def test_every_setting_has_a_test_of_its_effect_or_a_reason(key: str) -> None:
-    if key in SILENT_KEYS:
-        assert key not in EFFECT, "it has an effect: take it out of SILENT_KEYS"
-        assert len(SILENT_KEYS[key].split()) > 3, "a reason is a sentence"
+    if key in KEYS_WITHOUT_MEANING:
+        assert key not in EFFECT, "it has an effect: take it out of KEYS_WITHOUT_MEANING"
+        assert len(KEYS_WITHOUT_MEANING[key].split()) > 3, "a reason is a sentence"
     else:
         assert key in EFFECT, "name the test that shows its effect"
         assert_exists(EFFECT[key])

@@ -15,9 +15,9 @@ from skyloom.errors import WrongValue
 
 __all__ = [
     "FILE_RELATIVE",
+    "KEYS_WITHOUT_MEANING",
     "LOGGER_NAMES",
     "OLD_KEYS",
-    "SILENT_KEYS",
     "WORK_DIR_RELATIVE",
     "resolve_path",
     "resolve_paths",
@@ -59,9 +59,7 @@ OLD_KEYS: Final[Mapping[str, str]] = {
 }
 """Keys of earlier releases, with what to do about each."""
 
-SILENT_KEYS: Final[Mapping[str, str]] = {
-    "patch_run.r_ap": "the first pass solves for all fluxes at once and needs no first guess",
-    "patch_run.eps_flux": "the first pass solves for all fluxes at once and needs no first guess",
+KEYS_WITHOUT_MEANING: Final[Mapping[str, str]] = {
     "moffat_psf.module_path": "it named Python code of earlier releases; the original ignores it "
     "today, and no code that a setting names is run here",
 }

@@ -18,7 +18,7 @@ from skyloom.config import (
 )
 from skyloom.errors import ConfigError
 
-from .compat import OLD_KEYS, SILENT_KEYS, resolve_paths
+from .compat import KEYS_WITHOUT_MEANING, OLD_KEYS, resolve_paths
 from .fit_sections import (
     EpsfConfig,
     MergeConfig,
@@ -56,7 +56,9 @@ __all__ = [
 REQUIRED_KEYS: Final = ("inputs.input_catalog", "inputs.image_list_file", "outputs.work_dir")
 """Keys whose defaults are placeholders that no run can use."""
 
-_NOTES: Final = {key: f"accepted without effect: {reason}" for key, reason in SILENT_KEYS.items()}
+_NOTES: Final = {
+    key: f"accepted without effect: {reason}" for key, reason in KEYS_WITHOUT_MEANING.items()
+}
 
 
 class TileConfig(Config):

@@ -123,12 +123,13 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
 
 
 def _moved_at_once(patch: PatchScene, state: SceneState) -> SceneState:
-    """Return the state after positions and shapes were fitted too, while others have no light yet.
+    """Return the state after positions and shapes were fitted too, others at their start fluxes.
 
     Nobody gets offsets of bands: they would count as a star's own before the field is known.
     """
     scene = copy(patch.scene)
     scene.options = replace(scene.options, offset_snr=np.inf)
+    state = patch.with_first_light(state)
     return scene.run(
         state,
         patch.own_groups(),

@@ -247,9 +247,11 @@ class PatchRunConfig(Config):
     dlnp_stop: NonNegativeFloat = 1e-12
     """Stop when the log-probability gains less than this."""
     r_ap: Annotated[PositiveFloat, Unit("pix")] = 5.0
-    """Aperture radius for the first guess of a flux."""
+    """Aperture that gives a source without `FLUX_{band}` its start flux. A patch solves for the
+    fluxes of its own sources at once; with enable_staged_fit: false those of other patches start
+    from here. By default no result depends on it."""
     eps_flux: Annotated[PositiveFloat, Unit("scaled counts")] = 1e-4
-    """Least first guess of a flux."""
+    """Least start flux, see r_ap."""
     sersic_n_init: PositiveFloat = 3.0
     """First guess of the Sersic index without a usable SERSIC_n."""
     re_fallback_pix: Annotated[PositiveFloat, Unit("pix")] = 3.0

@@ -30,6 +30,7 @@ from .config import TileConfig
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .field import FieldSources, FieldState, field_sources
 from .field_light import field_light
+from .first_light import first_fluxes
 from .halo_field import HaloField
 from .noise_sums import noise_sums
 from .payloads import sky_sigma_of
@@ -52,6 +53,8 @@ FIT_KEYS = (
     "patch_run.psf_model",
     "patch_run.gaussian_mixture_n",
     "patch_run.hybrid_psf_n",
+    "patch_run.r_ap",
+    "patch_run.eps_flux",
     "skyloom.profile",
     "skyloom.correlated_noise",
     "skyloom.psf_error",
@@ -104,6 +107,8 @@ class PatchScene:
             sky_sigma_of(payload, b, box=self.box, shape=self.shape) for b in range(len(self.bands))
         ]
         self.start = field.start
+        run = config.patch_run
+        self._first_fluxes = partial(first_fluxes, radius=run.r_ap, floor=run.eps_flux)
         self.sources: Sources = field.of(self.rows)
         pairs = [_band_psf(config, band, models, frames) for band in self.bands]
         self.fwhm = np.array([psf.fwhm for psf, _ in pairs])
@@ -181,6 +186,22 @@ class PatchScene:
         own = self.local(np.union1d(self.owned, self.base))
         model = light.model(self.box).ravel()
         return self.scene.residual_of(model, state, rows=own, drawn=light.side[self.rows])
+
+    def with_first_light(self, state: SceneState) -> SceneState:
+        """Return the state with start fluxes of the sources that other patches fit.
+
+        They have no light before the first pass is over.
+        """
+        others = np.flatnonzero(~np.isin(self.rows, self.owned))
+        rows, theta = self.rows[others], state.theta[others]
+        lit = state.copy()
+        lit.flux[others] = self._first_fluxes(
+            self.start.flux[rows],
+            theta[:, 0] - self.box.x0,
+            theta[:, 1] - self.box.y0,
+            self.planes(self.scene.data),
+        )
+        return lit
 
     def planes(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """Return flat planes as images of the box, one per band."""

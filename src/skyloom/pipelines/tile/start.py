@@ -50,6 +50,7 @@ class StartValues:
     prior_ivar: Floats  # (n, 6), 0: none; about the start values
     flux_prior_mean: Floats  # (n, B)
     flux_prior_ivar: Floats
+    flux: Floats  # (n, B) of the catalogue [scaled counts]; NaN where it has none
 
     @property
     def active(self) -> Bools:
@@ -101,6 +102,7 @@ def start_values(
         prior_ivar=_priors(table, columns, kind=kind, a=a, ab=ab, theta=theta),
         flux_prior_mean=mean,
         flux_prior_ivar=ivar,
+        flux=_fluxes(table, columns, bands),
     )
 
 
@@ -217,6 +219,15 @@ def _priors(
         for column, width in zip((3, 4), widths, strict=True):
             ivar[:, column] = np.where(galaxy & known, np.nan_to_num(width**-2.0), 0.0)
     return ivar
+
+
+def _fluxes(table: Table, columns: CatalogColumns, bands: list[str]) -> Floats:
+    none = np.full(len(table), np.nan)
+    found = [
+        column_as_float(table, columns.flux[band]) if band in columns.flux else none
+        for band in bands
+    ]
+    return np.stack(found, axis=1)
 
 
 def _flux_priors(table: Table, columns: CatalogColumns, bands: list[str]) -> tuple[Floats, Floats]:
