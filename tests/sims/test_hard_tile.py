@@ -32,7 +32,7 @@ from scipy.optimize import least_squares
 
 from skyloom.errors import WrongValue
 from skyloom.pipelines.tile import run_tile
-from skyloom.sim import SimTile, SnrBin
+from skyloom.sim import SimTile, SnrBin, pool_assessments
 
 TINY = hard_config(size=192, bands=2, n_sources=30, star_grid=3, blend_fraction=0.0)
 
@@ -239,3 +239,13 @@ def test_the_hard_tile_keeps_the_targets(name, tmp_path):
     )
     assert abs(offset) < 5.0 + 3 * error
     assert abs(found.star_offset()[0]) < 2.0 + 3 * found.star_offset()[1]
+
+
+@pytest.mark.soak
+def test_errors_of_hard_tiles_together_are_honest(tmp_path):
+    """Three tiles are enough to ask for the limits without allowance for their error."""
+    found = [measure(tmp_path / str(seed), "all", seed=seed).assessment for seed in (1, 2, 3)]
+    together = pool_assessments(found)
+    for group in ("star", "galaxy"):
+        width = together.value("width", group=group, snr=SnrBin(10, 100))
+        assert 0.9 < width < 1.2, (group, width)
