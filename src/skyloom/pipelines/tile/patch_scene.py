@@ -171,6 +171,11 @@ class PatchScene:
         """Return the state of this scene's sources, as the pass before left them."""
         return self._state.of(self.rows, self.sources)
 
+    @property
+    def state_table(self) -> Table | None:
+        """The state of all sources as the pass before left them."""
+        return self._state.table
+
     def residual(self, state: SceneState) -> tuple[Pixels, Pixels]:
         """Return what `ScenePass.residual` does for what `state` returned, stamps apart."""
         if self._state.scene is None:
