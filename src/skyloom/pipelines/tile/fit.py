@@ -29,12 +29,19 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .passes import FIRST_FREE, TYPES_PASSES, last_halos, last_pass, locate_state
+from .passes import (
+    FIRST_FREE,
+    TYPES_PASSES,
+    is_unstaged,
+    last_halos,
+    last_pass,
+    locate_state,
+)
 from .patch_log import group_records
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import Payloads
 from .registration import Registration
-from .scene_table import state_to_table
+from .scene_table import state_to_table, with_still
 from .single_band import FitPart, join_states
 from .sky_stages import JoinSky, SkySums, first_sky
 from .strays import STRAYED, fitted_again
@@ -93,15 +100,27 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else first_sky(inputs.start, inputs.frames)
         number = int(inputs.unit["pass"])
-        scenes = patch_scenes(self.config, inputs, level, scene=inputs.before, newly=number - 1)
+        scenes = patch_scenes(
+            self.config,
+            inputs,
+            level,
+            scene=inputs.before,
+            newly=number - 1,
+            again=is_unstaged(self.config, number - 1),
+        )
         for part, patch in scenes:
             state = patch.scene.resized(patch.state())
             after, lost = self._fit(number, part, patch, state)
+            local = patch.local(patch.owned)
+            table = state_to_table(after, local, patch.rows, patch.bands)
+            if is_unstaged(self.config, number):
+                after = _moved_at_once(patch, after)
+                moved = state_to_table(after, local, patch.rows, patch.bands)
+                table = with_still(moved, table)
+            table[STRAYED] = lost[local]
             own = patch.own_groups()
             groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)
-            local = patch.local(patch.owned)
-            tables[part.band] = state_to_table(after, local, patch.rows, patch.bands)
-            tables[part.band][STRAYED] = lost[local]
+            tables[part.band] = table
         return FitOutputs(fitted=join_states(tables), log={"groups": groups})
 
     def _fit(
@@ -123,8 +142,6 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         )
         if not first:
             after, lost = fitted_again(patch, state, after, (residual, weight), tolerance=tolerance)
-        if number == 0 and not self.config.patch_run.enable_staged_fit:
-            after = _moved_at_once(patch, after)
         if number == last:
             after = _final_errors(
                 part, patch, state, after, (residual, weight), number=number, lost=lost
