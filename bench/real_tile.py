@@ -52,7 +52,7 @@ def main() -> None:
         above = np.nan_to_num(column_as_float(table, f"n_above_{band}"))
         flux = column_as_float(table, f"FLUX_{band}_fit")
         snr = np.nan_to_num(flux / column_as_float(table, f"FLUXERR_{band}_fit"))
-        use = clean & (above >= 5)
+        use = clean & (above >= 5) & np.isfinite(chi2)  # not those that ended off the frame
         large, bright = use & (above >= 100), use & star & (snr > 300)
         print(
             f"{band:4s} {np.median(chi2[use]):6.2f} ({use.sum()}) {np.median(chi2[large]):12.2f} "

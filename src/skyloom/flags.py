@@ -55,3 +55,4 @@ class FitFlag(QualityFlag):
     TYPE_UNCHECKED = 524288, "its model grew beyond 256 pix before its type could be judged"
     SWOLLEN = 1048576, "grown far beyond its start, below the noise: a halo, a stripe, the sky"
     UNMODELLED_LIGHT = 2097152, "light nearby that no model has: a neighbour is missing, or wrong"
+    STRAYED = 4194304, "its model left the source; fitted again, held near the catalogue's"

@@ -29,6 +29,7 @@ GOOD = {
         ({"flag_bound_stalled": True}, False, "bound_stalled"),
         ({"affected_by_bright_mask": True}, False, "bright_mask"),
         ({"fit_flags": int(FitFlag.SWOLLEN)}, False, "swollen"),
+        ({"fit_flags": int(FitFlag.STRAYED)}, False, "strayed"),
         ({"fit_flags": int(FitFlag.STRUCTURED)}, True, "structured"),
         ({"fit_flags": int(FitFlag.UNMODELLED_LIGHT)}, True, "unmodelled_light"),
         ({"opt_converged": False}, True, "not_converged"),
@@ -62,7 +63,7 @@ def test_missing_columns_count_as_false_and_converged():
 def test_every_issue_has_a_sentence_and_the_order_is_hard_then_soft():
     assert [*HARD_ISSUES, *SOFT_ISSUES] == [
         *("excluded", "no_fit_result", "hit_max_iters", "bound_stalled", "bright_mask"),
-        "swollen",
+        *("swollen", "strayed"),
         *("not_converged", "all_psf_fallback", "structured", "unmodelled_light"),
     ]
 

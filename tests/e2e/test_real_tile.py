@@ -100,24 +100,35 @@ def test_saturated_stars_are_recognised_without_a_keyword(catalog):
     assert by_id["00359"] & FitFlag.NEAR_SATURATED
 
 
-def test_pieces_of_halos_are_flagged_and_isolated_sources_are_not(catalog):
+def test_few_sources_are_called_pieces_of_halos(catalog):
+    """Those about bright stars are faint sources, as nine bands show; none of the field is."""
     table, _ = catalog
     flags = np.nan_to_num(column_as_float(table, "fit_flags")).astype(int)
-    by_id = dict(zip(column_as_text(table, "ID").tolist(), flags.tolist(), strict=True))
-    assert by_id["00395"] & FitFlag.HALO_FRAGMENT
-    assert by_id["00387"] & FitFlag.HALO_FRAGMENT
-    fragment = (flags & FitFlag.HALO_FRAGMENT) > 0
-    assert fragment.sum() < 12  # a handful around four bright stars, not the field
+    ids = column_as_text(table, "ID")
+    named = set(ids[(flags & FitFlag.HALO_FRAGMENT) > 0].tolist())
+    assert named <= {"00387", "00395", "00477"}  # within 52 pix of the two brightest stars
+    reliable = dict(zip(ids.tolist(), column_as_text(table, "fit_is_reliable"), strict=True))
+    assert {reliable[name] for name in named} <= {"False"}
 
 
-def test_models_that_follow_a_stripe_of_the_detector_are_named_and_not_trusted(catalog):
-    table, _ = catalog
-    flags = np.nan_to_num(column_as_float(table, "fit_flags")).astype(int)
+def test_models_stay_with_their_sources_where_the_detector_has_stripes(catalog):
+    """Free, they end 5 to 7 pixels off, above 100 pixels large, with negative fluxes."""
+    table, folder = catalog
     ids = column_as_text(table, "ID").tolist()
-    swollen = (flags & FitFlag.SWOLLEN) > 0
-    named = {i for i, s in zip(ids, swollen, strict=True) if s}
-    assert {"00325", "00480"} <= named  # 3.2 and 3.5 pix in the catalogue, above 100 in the fit
-    assert len(named) <= 5  # of 300: sources that are large in truth are not among them
-    assert "00250" not in named  # the spiral
-    reliable = column_as_text(table, "fit_is_reliable")
-    assert set(reliable[swollen]) == {"False"}
+    given = {
+        i: k for k, i in enumerate(column_as_text(read_csv(folder / "input_catalog.csv"), "ID"))
+    }
+    x, y = (column_as_float(table, f"{axis}_pix_white_fit") for axis in "xy")
+    with fits.open(folder / "r.fits") as hdus:
+        wcs = WCS(hdus[0].header)
+    x0, y0 = wcs.all_world2pix(column_as_float(table, "RA"), column_as_float(table, "DEC"), 0)
+    for name in ("00325", "00480"):  # 2.4 and 3.1 pix in the catalogue
+        row = ids.index(name)
+        assert given[name] == row
+        assert np.hypot(x[row] - x0[row], y[row] - y0[row]) < 3.0
+        assert column_as_float(table, "Re_fit")[row] < 25.0
+    flags = np.nan_to_num(column_as_float(table, "fit_flags")).astype(int)
+    lost = (flags & (FitFlag.SWOLLEN | FitFlag.STRAYED)) > 0
+    assert lost.sum() <= 8  # of 300
+    assert not lost[ids.index("00250")]  # the spiral is as large as it looks
+    assert set(column_as_text(table, "fit_is_reliable")[lost].tolist()) <= {"False"}

@@ -75,7 +75,7 @@ def test_a_fit_without_stages_arrives_at_the_same_fluxes(
     finished_tile: Path, tmp_path: Path
 ) -> None:
     bench = Bench.copy_of(finished_tile, tmp_path / "tile")
-    # halos are measured on the first passes, which are not the same
+    # without halos, whose measurement is uncertain by more; see tests/sims/test_bright_stars.py
     settings = {"skyloom.fit_passes": 4, "skyloom.bright_stars": False}
     found = []
     for staged in (True, False):

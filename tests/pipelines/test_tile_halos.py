@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from skyloom.butler import DataId
 from skyloom.geometry import Box
@@ -11,6 +12,7 @@ from skyloom.pipelines.tile.config import TileConfig
 from skyloom.pipelines.tile.fit import fit_stages
 from skyloom.pipelines.tile.halo_field import HaloField, StarHalo
 from skyloom.pipelines.tile.passes import locate_state
+from skyloom.pipelines.tile.scene_table import restarted_table, still_table, with_still
 
 WHOLE = Box(0, 120, 0, 90)
 
@@ -56,6 +58,25 @@ def test_it_survives_its_file(field):
     assert (empty.light(0, WHOLE) == 0).all()
     assert not empty.mask(0, WHOLE).any()
     assert HaloField.from_arrays(None).halos == []
+
+
+def test_sources_in_halos_start_again_from_before_they_moved():
+    still = Table({"row": [3, 5, 9], "x": [10.0, 50.0, 90.0], "y": [10.0] * 3, "flux_r": [1.0] * 3})
+    moved = Table({"row": [3, 5, 9], "x": [12.0, 53.0, 94.0], "y": [11.0] * 3, "flux_r": [2.0] * 3})
+    both = with_still(moved, still)
+    halo = np.array([[60.0, 10.0, 12.0], [10.0, 25.0, 14.0]])  # the second does not reach the first
+    found = restarted_table(both, halo)
+    assert found["x"].tolist() == [12.0, 50.0, 94.0]
+    assert found["flux_r"].tolist() == [2.0, 1.0, 2.0]
+    assert still_table(both)["x"].tolist() == still["x"].tolist()
+    alone = Table({"row": [3], "x": [1.0], "y": [2.0]})  # nothing moved yet: a staged fit
+    assert restarted_table(alone, halo) is alone
+    assert still_table(alone) is alone
+
+
+def test_circles_of_halos_reach_as_far_as_their_rings(field):
+    assert field.circles()[0] == (40.3, 30.7, 28.5)
+    assert len(field.circles()) == 3
 
 
 def test_passes_use_the_halos_of_the_pass_before_and_later_ones_the_last():

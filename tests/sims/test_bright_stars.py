@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
-from skyloom.catalogs import column_as_float, column_as_text, read_csv
+from skyloom.catalogs import column_as_bool, column_as_float, column_as_text, read_csv
 from skyloom.flags import FitFlag
 from skyloom.pipelines.tile import run_tile
 
@@ -28,14 +32,43 @@ def with_fragments(tmp_path_factory):
     return tile, table, folder
 
 
-def test_neighbours_of_bright_stars_keep_their_fluxes(tmp_path):
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A tile and its folder; not to be written to."""
+    folder = tmp_path_factory.mktemp("plain") / "tile"
+    return run(folder, seed=1), folder
+
+
+def test_neighbours_of_bright_stars_keep_their_fluxes(plain):
     """Without halos and spikes the offset is 0.09 mag, and a third to a half are outliers."""
-    tile = run(tmp_path / "tile", seed=1)
-    found = summary(compared(tile, tmp_path / "tile" / "work"))
+    tile, folder = plain
+    found = summary(compared(tile, folder / "work"))
     assert found["n"] > 30
     assert abs(found["bias_mmag"]) < 30.0  # 50 values that scatter by 0.1 mag: 20
     assert found["outliers"] < 0.2
     assert found["without_flux"] < 0.05
+
+
+def test_fluxes_do_not_hang_on_how_the_fit_began(plain, tmp_path):
+    """Halos are measured on models that took none of them, with and without stages.
+
+    Measured on moved models, fluxes differ by 0.3 errors in the median and by 1.6 in one of ten. To
+    measure halos once more changes one of ten by 0.6, and that is what can be asked for.
+    """
+    folder = Path(shutil.copytree(plain[1], tmp_path / "tile"))
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config.setdefault("patch_run", {})["enable_staged_fit"] = False
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert run_tile(folder / "config.yaml", progress="quiet", executor="serial").exit_status == 0
+    tables = [read_csv(where / "work" / "output_catalog.csv") for where in (plain[1], folder)]
+    good = np.all([column_as_bool(table, "fit_is_reliable") for table in tables], axis=0)
+    assert good.sum() > 200
+    for band in plain[0].config.bands:
+        flux = [column_as_float(table, f"FLUX_{band.name}_fit")[good] for table in tables]
+        error = column_as_float(tables[0], f"FLUXERR_{band.name}_fit")[good]
+        away = np.abs(flux[1] - flux[0]) / error
+        assert 0.0 < np.median(away) < 0.15
+        assert np.percentile(away, 90) < 0.9
 
 
 def flags_of(table):

@@ -20,6 +20,7 @@ HARD_ISSUES = {
     "bound_stalled": "a parameter ended at its bound",
     "bright_mask": "inside the mask of a bright detection that the catalogue does not list",
     "swollen": "a model that grew far beyond its start and hardly shows: of a halo, not a source",
+    "strayed": "the model left the source for something else, and was held near the catalogue's",
 }
 """Issues that make a fit unreliable, in the order of ``fit_quality_issues``."""
 
@@ -79,6 +80,7 @@ def quality_issues(table: Table) -> tuple[Bools, npt.NDArray[np.str_]]:
         "bound_stalled": in_bands("flag_bound_stalled").any(axis=0),
         "bright_mask": truth("affected_by_bright_mask"),
         "swollen": _has_flag(number("fit_flags"), FitFlag.SWOLLEN),
+        "strayed": _has_flag(number("fit_flags"), FitFlag.STRAYED),
         "not_converged": ~converged & fitted & ~max_iters & ~excluded,
         "all_psf_fallback": (
             (number("psf_fallback_band_count") > 0)

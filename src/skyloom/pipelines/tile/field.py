@@ -17,7 +17,7 @@ from .config import TileConfig
 from .recent import Recent, shared_table
 from .registration import offsets_at
 from .retype import newly_retyped, retyped_kinds, retyped_start, retyped_state
-from .scene_table import state_from_table
+from .scene_table import restarted_table, state_from_table, still_table
 from .single_band import state_of_part
 from .start import StartValues, scene_sources, start_values
 
@@ -107,6 +107,10 @@ class FieldState:
         Offsets of the bands [pix] as they are known now, and as the pass knew them.
     shape : tuple of int
         Working frame (ny, nx).
+    still : bool
+        Before positions and shapes were free in this pass.
+    halos : tuple of tuple
+        x, y, radius [pix] of what was not known yet while they were: sources in it start again.
     """
 
     scene: Handle[Table] | None
@@ -117,18 +121,26 @@ class FieldState:
     shift: Floats
     shift_before: Floats
     shape: tuple[int, int]
+    still: bool = False
+    halos: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def table(self) -> Table | None:
         """The state of all sources, columns without the name of a single band."""
-        return None if self.scene is None else state_of_part(shared_table(self.scene), self.band)
+        if self.scene is None:
+            return None
+        table = state_of_part(shared_table(self.scene), self.band)
+        if table is None:
+            return None
+        return still_table(table) if self.still else restarted_table(table, np.array(self.halos))
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Tells states apart."""
         digests = [None if h is None else h.digest for h in (self.scene, self.types)]
         shifts = [None if s is None else s.tobytes() for s in (self.shift, self.shift_before)]
-        return (*digests, *shifts, self.newly, self.band, self.bands, self.shape)
+        known = self.newly, self.band, self.bands, self.shape, self.still, self.halos
+        return (*digests, *shifts, *known)
 
     def of(self, rows: Ints, sources: Sources) -> SceneState:
         """Return the state of some rows, whose description is ``sources``."""

@@ -17,7 +17,7 @@ import numpy as np
 from astropy.table import Table
 from typing_extensions import override
 
-from skyloom._types import Pixels
+from skyloom._types import Bools, Pixels
 from skyloom.butler import DataId
 from skyloom.catalogs import plain_table
 from skyloom.flow import Dataset, Dim, Handle, Stage
@@ -29,14 +29,22 @@ from skyloom.scene import (
 )
 
 from .config import TileConfig
-from .passes import FIRST_FREE, TYPES_PASSES, last_halos, last_pass, locate_state
+from .passes import (
+    FIRST_FREE,
+    TYPES_PASSES,
+    is_unstaged,
+    last_halos,
+    last_pass,
+    locate_state,
+)
 from .patch_log import group_records
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import Payloads
 from .registration import Registration
-from .scene_table import state_to_table
+from .scene_table import state_to_table, with_still
 from .single_band import FitPart, join_states
 from .sky_stages import JoinSky, SkySums, first_sky
+from .strays import STRAYED, fitted_again
 
 __all__ = ["FitPass", "JoinScene", "fit_stages"]
 
@@ -75,7 +83,7 @@ class FitOutputs:
 class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
     """Fit the groups of a patch; pass 0 solves the fluxes only, if the fit is staged."""
 
-    version = 9
+    version = 10
     dimensions = ("pass", "patch")
     config_keys = (*FIT_KEYS, "patch_run.enable_staged_fit")
     tolerant = True
@@ -92,34 +100,53 @@ class FitPass(Stage[TileConfig, FitInputs, FitOutputs]):
         groups: dict[str, Any] = {}
         level = inputs.sky if inputs.sky is not None else first_sky(inputs.start, inputs.frames)
         number = int(inputs.unit["pass"])
-        scenes = patch_scenes(self.config, inputs, level, scene=inputs.before, newly=number - 1)
+        scenes = patch_scenes(
+            self.config,
+            inputs,
+            level,
+            scene=inputs.before,
+            newly=number - 1,
+            again=is_unstaged(self.config, number - 1),
+        )
         for part, patch in scenes:
             state = patch.scene.resized(patch.state())
-            after = self._fit(number, part, patch, state)
+            after, lost = self._fit(number, part, patch, state)
+            local = patch.local(patch.owned)
+            table = state_to_table(after, local, patch.rows, patch.bands)
+            if is_unstaged(self.config, number):
+                after = _moved_at_once(patch, after)
+                moved = state_to_table(after, local, patch.rows, patch.bands)
+                table = with_still(moved, table)
+            table[STRAYED] = lost[local]
             own = patch.own_groups()
             groups[part.band or ""] = group_records(patch.sources, patch.rows, own, state, after)
-            local = patch.local(patch.owned)
-            tables[part.band] = state_to_table(after, local, patch.rows, patch.bands)
+            tables[part.band] = table
         return FitOutputs(fitted=join_states(tables), log={"groups": groups})
 
-    def _fit(self, number: int, part: FitPart, patch: PatchScene, state: SceneState) -> SceneState:
-        """Return the state after a pass; errors of the last one know the noise."""
+    def _fit(
+        self, number: int, part: FitPart, patch: PatchScene, state: SceneState
+    ) -> tuple[SceneState, Bools]:
+        """Return the state after a pass, and whose models strayed; last errors know the noise."""
         last = last_pass(self.config)
         first = number == 0
         residual, weight = patch.residual(state)
         loose = EARLY_TOLERANCE.get(number, 1.0) if number < last else 1.0
+        tolerance = loose * patch.scene.options.tolerance
+        lost = np.zeros(len(patch.rows), np.bool_)
         after = patch.scene.run(
             state,
             patch.own_groups(),
             linear=first,
             prepared=(residual, weight),
-            tolerance=loose * patch.scene.options.tolerance,
+            tolerance=tolerance,
         )
-        if number == 0 and not self.config.patch_run.enable_staged_fit:
-            after = _moved_at_once(patch, after)
+        if not first:
+            after, lost = fitted_again(patch, state, after, (residual, weight), tolerance=tolerance)
         if number == last:
-            after = _final_errors(part, patch, state, after, (residual, weight), number=number)
-        return after
+            after = _final_errors(
+                part, patch, state, after, (residual, weight), number=number, lost=lost
+            )
+        return after, lost
 
 
 def _moved_at_once(patch: PatchScene, state: SceneState) -> SceneState:
@@ -146,18 +173,20 @@ def _final_errors(
     prepared: tuple[Pixels, Pixels],
     *,
     number: int,
+    lost: Bools,
 ) -> SceneState:
     """Return the state after the last pass with errors for correlated noise and loose profiles.
 
     ``prepared`` is the residual of all sources as they were before the pass: the same for every
-    patch.  What loose profiles do is therefore linearised about that state, which has to be a fit.
+    patch.  What loose profiles do is therefore linearised about that state, which has to be a fit;
+    of the sources in ``lost``, whose models strayed, it is not.
     """
     scene, nobody = patch.scene, np.zeros(0, np.int64)
     is_correlated = "rho" in part.sky and part.sky["correlated"].any()
     if is_correlated:
         pairs = zip(part.sky["rho"], part.sky["correlated"], strict=True)
         scene.correlation = noise_record([rho if used else None for rho, used in pairs])
-    loose = loose_sources(scene, after) & (number >= FIRST_FREE)
+    loose = loose_sources(scene, after) & (number >= FIRST_FREE) & ~lost
     blocks = [(b, nobody) for g in patch.own_groups().values() for b in g]
     if is_correlated and (others := [b for b in blocks if not loose[b[0]].any()]):
         after = scene.refine_errors(after, others, prepared)

@@ -48,6 +48,10 @@ class HaloField:
             total[own.shifted(-box.x0, -box.y0).slices] += light
         return total
 
+    def circles(self) -> tuple[tuple[float, float, float], ...]:
+        """Return x, y and radius [pix] of all halos."""
+        return tuple((h.x, h.y, float(h.radius[-1])) for h in self.halos)
+
     def mask(self, band: int, box: Box) -> Bools:
         """Return the pixels of spikes in a box."""
         out = np.zeros(box.shape, np.bool_)

@@ -12,7 +12,14 @@ from skyloom.scene import SceneState, SourceDiagnostics, SourceType
 
 from .patch_scene import PatchScene
 
-__all__ = ["is_buried", "is_swollen", "major_radii", "on_spikes", "points_at_bright_star"]
+__all__ = [
+    "is_buried",
+    "is_overgrown",
+    "is_swollen",
+    "major_radii",
+    "on_spikes",
+    "points_at_bright_star",
+]
 
 LARGEST: Final = 20.0  # pix
 THIN: Final = 0.45  # axis ratio of what may be a piece of a spike
@@ -40,14 +47,18 @@ def is_swollen(
     star, a stripe of the detector, an error of the sky: faint, and larger than any source.  In no
     band do more pixels exceed the noise than half of those within its half-light ellipse.
     """
-    radius = major_radii(patch, state, local)
+    area = np.pi * np.exp(2.0 * state.theta[local, 2])
+    seen = found.n_above.max(axis=1, initial=0)
+    return np.asarray(is_overgrown(patch, state, local) & (seen < SHOWS * area))
+
+
+def is_overgrown(patch: PatchScene, state: SceneState, local: Ints) -> Bools:
+    """Tell which models are far larger than the catalogue says, and than the PSF."""
     rows = patch.rows[local]
     g = np.minimum(np.hypot(patch.start.g1[rows], patch.start.g2[rows]), 0.99)
     before = np.exp(patch.start.log_r[rows]) * np.sqrt((1.0 + g) / (1.0 - g))
-    area = np.pi * np.exp(2.0 * state.theta[local, 2])
-    seen = found.n_above.max(axis=1, initial=0)
-    large = (radius > GROWTH * before) & (radius > WIDE * patch.scene.psf_fwhm)
-    return np.asarray(large & (seen < SHOWS * area))
+    radius = major_radii(patch, state, local)
+    return np.asarray((radius > GROWTH * before) & (radius > WIDE * patch.scene.psf_fwhm))
 
 
 def major_radii(patch: PatchScene, state: SceneState, local: Ints) -> Floats:

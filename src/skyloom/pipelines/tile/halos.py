@@ -30,11 +30,12 @@ from skyloom.scene import SceneState, SourceType
 from .config import TileConfig
 from .halo_field import HaloField, StarHalo
 from .noise import sky_noise
-from .passes import last_halos, locate_types
+from .passes import is_unstaged, last_halos, locate_types
 from .patch_scene import FIT_KEYS, PatchScene, patch_scenes
 from .payloads import box_payloads, reach_of, rows_reaching
 from .recent import shared_table
 from .retype import retyped_kinds
+from .scene_table import STILL
 from .start import start_values
 
 __all__ = ["Halos"]
@@ -90,9 +91,9 @@ class _Box:
 class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
     """Measure halos and spikes of bright stars on the residual of a pass."""
 
-    version = 3
+    version = 4
     dimensions = ("pass",)
-    config_keys = FIT_KEYS
+    config_keys = (*FIT_KEYS, "patch_run.enable_staged_fit")
 
     @override
     def locate(self, field: str, unit: DataId) -> DataId:
@@ -107,7 +108,8 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
         half = reach_of(np.asarray(groups["kind"]), start.log_r)
         core = _saturated_radii(inputs.saturation, len(start.x))
         field = HaloField()
-        snr = _snr(inputs, self.config.patch_run.fallback_default_fwhm_pix)
+        still = is_unstaged(self.config, int(self.fixed["pass"]))
+        snr = _snr(inputs, self.config.patch_run.fallback_default_fwhm_pix, still=still)
         kind = np.asarray(groups["kind"])
         if inputs.types is not None:
             kind = retyped_kinds(kind, shared_table(inputs.types))
@@ -159,7 +161,14 @@ class Halos(Stage[TileConfig, HalosInputs, HalosOutputs]):
         bands = [str(b) for b in inputs.frames["bands"]]
         # Of types chosen since the pass: what a wrong model leaves of a neighbour is no halo.
         last = int(self.fixed["pass"])
-        scenes = patch_scenes(self.config, view, inputs.sky, scene=inputs.scene, newly=last)
+        scenes = patch_scenes(
+            self.config,
+            view,
+            inputs.sky,
+            scene=inputs.scene,
+            newly=last,
+            still=is_unstaged(self.config, last),
+        )
         for _, patch in scenes:
             state = patch.state()
             residual, weight = patch.residual(state)
@@ -266,7 +275,7 @@ def _bright_stars(
     return [(int(row[k]), float(snr[k])) for k in order]
 
 
-def _snr(inputs: HalosInputs, default_fwhm: float) -> Floats:
+def _snr(inputs: HalosInputs, default_fwhm: float, *, still: bool) -> Floats:
     """Return the S/N of all bands that each row would have as a star without saturation."""
     scene = shared_table(inputs.scene)
     total = np.zeros(len(scene))
@@ -275,6 +284,7 @@ def _snr(inputs: HalosInputs, default_fwhm: float) -> Floats:
         sigma = sky_noise(frame, inputs.noise.get(band)).level
         area = 4.0 * np.pi * ((frame.fwhm_pix or default_fwhm) / 2.3548) ** 2
         prefix = "" if f"flux_{band}" in scene.colnames else f"{band}/"  # each band by itself
+        prefix += STILL if still else ""
         flux = np.maximum(np.nan_to_num(np.asarray(scene[f"{prefix}flux_{band}"])), 0.0)
         variance = area * sigma**2 + frame.source_variance_per_count * flux
         total += flux**2 / variance

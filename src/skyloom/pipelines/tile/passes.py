@@ -10,6 +10,7 @@ __all__ = [
     "FIRST_FREE",
     "LAST_HALOS",
     "TYPES_PASSES",
+    "is_unstaged",
     "last_halos",
     "last_pass",
     "locate_state",
@@ -30,6 +31,15 @@ def locate_types(field: str, unit: DataId, *, after: bool = False) -> DataId:
         return unit
     done = [p for p in TYPES_PASSES if p < int(unit["pass"]) + after]
     return unit.replace({"pass": max(done, default=-1)})
+
+
+def is_unstaged(config: TileConfig, number: int) -> bool:
+    """Return whether a pass solves the fluxes, and then frees positions and shapes at once.
+
+    Sky and halos are measured on the first of these: shapes that were free while the light of
+    others was in the pixels have taken some of it.
+    """
+    return number == 0 and not config.patch_run.enable_staged_fit
 
 
 def last_pass(config: TileConfig) -> int:

@@ -178,6 +178,11 @@ class PatchScene:
         """Return the state of this scene's sources, as the pass before left them."""
         return self._state.of(self.rows, self.sources)
 
+    @property
+    def state_table(self) -> Table | None:
+        """The state of all sources as the pass before left them."""
+        return self._state.table
+
     def residual(self, state: SceneState) -> tuple[Pixels, Pixels]:
         """Return what `ScenePass.residual` does for what `state` returned, stamps apart."""
         if self._state.scene is None:
@@ -260,11 +265,14 @@ def patch_scenes(
     *,
     scene: Handle[Table] | None,
     newly: int | None = None,
+    still: bool = False,
+    again: bool = False,
 ) -> Iterator[tuple[FitPart, PatchScene]]:
     """Yield the scenes of a patch: one with all bands, or one for each band.
 
     ``scene`` is the state of all sources, None before the first pass; types that were chosen after
-    the pass ``newly`` are put into it.
+    the pass ``newly`` are put into it.  With ``still`` it is what the pass knew before positions
+    and shapes were free, with ``again`` that holds for sources in halos only.
     """
     known = HaloField.from_arrays(inputs.halos)
     joint = config.patch_run.enable_multi_band_simultaneous_fitting
@@ -288,6 +296,8 @@ def patch_scenes(
             shift=part.sky["shift"],
             shift_before=part.sky["shift_before"],
             shape=shape,
+            still=still,
+            halos=known.circles() if again else (),
         )
         patch = PatchScene(
             config,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from astropy.table import Table
 from typing_extensions import override
 
-from skyloom._types import Ints
+from skyloom._types import Bools, Ints
 from skyloom.butler import DataId
 from skyloom.catalogs import column_as_bool, plain_table
 from skyloom.flow import Dataset, Dim, Handle, Stage
@@ -43,6 +43,7 @@ from .report_columns import (
 from .report_flags import report_flags
 from .report_meta import add_psf, hit_limit, patch_meta, psf_audit
 from .single_band import FitPart, join_band_fits
+from .strays import strayed_of_table
 from .structured import add_structure
 from .unmodelled import add_unmodelled
 
@@ -83,7 +84,7 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
     """Measure the final residual of a patch and write its catalogue."""
 
     name = "report"
-    version = 8
+    version = 9
     dimensions = ("pass", "patch")
     config_keys = (
         *FIT_KEYS,
@@ -113,7 +114,10 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         for part, patch in patch_scenes(self.config, inputs, inputs.sky, scene=inputs.scene):
             state = patch.state()
             residual, weight = patch.residual(state)
-            fits[part.band] = self._measure(part, patch, state, (residual, weight), audit)
+            lost = strayed_of_table(patch.state_table, patch.base)
+            fits[part.band] = self._measure(
+                part, patch, state, (residual, weight), audit, lost=lost
+            )
             found.append((patch, state, residual))
         patch, state, _ = found[0]
         fit: Columns = {"row": patch.base}
@@ -166,6 +170,8 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         state: SceneState,
         prepared: tuple[npt.NDArray[Any], npt.NDArray[Any]],
         audit: dict[str, dict[str, Any]],
+        *,
+        lost: Bools,
     ) -> Columns:
         """Return what one fit found for the sources of the base box."""
         residual, weight = prepared
@@ -173,7 +179,8 @@ class ReportPatch(Stage[TileConfig, ReportInputs, ReportOutputs]):
         model = patch.scene.model(residual)
         found = diagnose(patch.scene, state, local, residual, weight, model=model)
         own = {band: audit[band] for band in patch.bands}
-        flags = report_flags(fit_flags(patch.scene, state, found, local), patch, state, found, own)
+        flags = fit_flags(patch.scene, state, found, local)
+        flags = report_flags(flags, patch, state, found, own, lost=lost)
         fit: Columns = {}
         add_optimiser(fit, patch, state, local, hit_limit(self.config, state, local))
         add_positions(fit, patch, state, local)

@@ -28,8 +28,13 @@ def report_flags(
     state: SceneState,
     found: SourceDiagnostics,
     audit: dict[str, dict[str, Any]],
+    *,
+    lost: Bools,
 ) -> Ints:
-    """Add what the fit itself cannot know: saturation, halos, frame edge, fallback PSFs."""
+    """Add what the fit itself cannot know: saturation, halos, frame edge, fallback PSFs.
+
+    ``lost``: sources of the base box whose models strayed.
+    """
     groups = patch.groups
     base, local = patch.base, patch.local(patch.base)
     near = np.asarray(groups["near_saturated"])[base]
@@ -58,6 +63,7 @@ def report_flags(
         (FitFlag.EDGE, np.asarray(edge)),
         (FitFlag.SPIKE, spikes),
         (FitFlag.SWOLLEN, is_swollen(patch, state, found, local)),
+        (FitFlag.STRAYED, lost),
         (FitFlag.NO_EPSF, np.full(len(base), any(not a["used_epsf"] for a in audit.values()))),
     ]
     for bit, where in bits:

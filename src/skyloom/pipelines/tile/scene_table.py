@@ -9,11 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from skyloom._types import Ints
+from skyloom._types import Floats, Ints
 from skyloom.catalogs import plain_table
 from skyloom.scene import PARAMETERS, SceneState, Sources
 
-__all__ = ["state_from_table", "state_to_table"]
+__all__ = [
+    "STILL",
+    "restarted_table",
+    "state_from_table",
+    "state_to_table",
+    "still_table",
+    "with_still",
+]
 
 # Which covariances are kept: position, shape, index; those between them are not needed later.
 _COVARIANCES = (
@@ -22,6 +29,7 @@ _COVARIANCES = (
 )
 ROUNDING = 1e-9  # pix: an offset that is zero but for rounding is none of the source's own
 _COUNTS = ("evaluations", "iterations")
+STILL = "still/"  # of the columns of a state before anything moved
 _FLAGS = ("converged", "singular", "frozen", "started")
 
 
@@ -98,3 +106,37 @@ def state_from_table(
     for b, band in enumerate(bands):
         state.pair_cov[have, b] = column(f"pair_cov_{band}")
     return state
+
+
+def with_still(moved: Table, still: Table) -> Table:
+    """Return the state of a pass beside what it was before positions and shapes were free."""
+    for name in still.colnames:
+        if name != "row":
+            moved[STILL + name] = still[name]
+    return moved
+
+
+def still_table(table: Table) -> Table:
+    """Return the state before positions and shapes were free; the state if they never were."""
+    own = {
+        n.removeprefix(STILL): np.asarray(table[n]) for n in table.colnames if n.startswith(STILL)
+    }
+    return plain_table({"row": np.asarray(table["row"]), **own}) if own else table
+
+
+def restarted_table(table: Table, circles: Floats) -> Table:
+    """Return the state with the sources in some circles as they were before they moved.
+
+    ``circles`` (m, 3): x, y, radius [pix].  A state that nothing moved in stays as it is.
+    """
+    still = still_table(table)
+    if still is table or len(circles) == 0:
+        return table
+    x, y = (np.asarray(still[name]) for name in PARAMETERS[:2])
+    inside = np.zeros(len(table), np.bool_)
+    for cx, cy, radius in circles:
+        inside |= np.hypot(x - cx, y - cy) < radius
+    columns = {}
+    for name in still.colnames:
+        columns[name] = np.where(inside, np.asarray(still[name]), np.asarray(table[name]))
+    return plain_table(columns)

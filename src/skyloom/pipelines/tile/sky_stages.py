@@ -23,7 +23,7 @@ from skyloom.flow import Dataset, Dim, Handle, Stage
 from .config import TileConfig
 from .law_scatter import measured_scatter, measures_scatter, patch_departures
 from .noise_sums import MAX_LAG, field_correlations
-from .passes import last_pass, locate_state
+from .passes import is_unstaged, last_pass, locate_state
 from .patch_scene import FIT_KEYS, patch_scenes
 from .registration import band_offsets, no_offsets
 from .sky import SkyField
@@ -58,9 +58,9 @@ class SumsOutputs:
 class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
     """Sum up what all sources together left in a patch."""
 
-    version = 5
+    version = 6
     dimensions = ("pass", "patch")
-    config_keys = FIT_KEYS
+    config_keys = (*FIT_KEYS, "patch_run.enable_staged_fit")
     tolerant = True
 
     @override
@@ -80,7 +80,9 @@ class SkySums(Stage[TileConfig, SumsInputs, SumsOutputs]):
         )
         sums, noise = [], [np.zeros(0)]
         departures: list[Floats] = []
-        for _, patch in patch_scenes(self.config, inputs, level, scene=inputs.scene):
+        still = is_unstaged(self.config, int(inputs.unit["pass"]))
+        scenes = patch_scenes(self.config, inputs, level, scene=inputs.scene, still=still)
+        for _, patch in scenes:
             state = patch.state()
             residual, weight = patch.residual(state)
             sums.append(patch.sky_statistics(residual, weight, state))

@@ -134,26 +134,28 @@ def scene_sources(
         n_limits=SERSIC_LIMITS,
     )
     extra = np.where(sources.free, start.prior_ivar[rows], 0.0)
-    free, lower, upper = sources.free.copy(), sources.lower.copy(), sources.upper.copy()
-    if near_catalogue is not None:
-        free[near_catalogue, 5] = False
-        theta = sources.theta[near_catalogue]
-        upper[near_catalogue, 2] = theta[:, 2] + NEAR_LOG_R
-        lower[near_catalogue, 3:5] = np.maximum(theta[:, 3:5] - NEAR_SHEAR, -1.0)
-        upper[near_catalogue, 3:5] = np.minimum(theta[:, 3:5] + NEAR_SHEAR, 1.0)
     total = sources.prior_ivar + extra
     safe = np.where(total > 0.0, total, 1.0)
     mean = (sources.prior_ivar * sources.prior_mean + extra * sources.theta) / safe
-    return replace(
+    out = replace(
         sources,
-        free=free,
-        lower=lower,
-        upper=upper,
         prior_mean=np.where(total > 0.0, mean, 0.0),
         prior_ivar=total,
         flux_prior_mean=start.flux_prior_mean[rows],
         flux_prior_ivar=start.flux_prior_ivar[rows],
     )
+    return out if near_catalogue is None else held_near_catalogue(out, near_catalogue)
+
+
+def held_near_catalogue(sources: Sources, held: Bools | Ints) -> Sources:
+    """Return sources some of which may shrink, but neither grow nor turn by much."""
+    free, lower, upper = sources.free.copy(), sources.lower.copy(), sources.upper.copy()
+    free[held, 5] = False
+    theta = sources.theta[held]
+    upper[held, 2] = theta[:, 2] + NEAR_LOG_R
+    lower[held, 3:5] = np.maximum(theta[:, 3:5] - NEAR_SHEAR, -1.0)
+    upper[held, 3:5] = np.minimum(theta[:, 3:5] + NEAR_SHEAR, 1.0)
+    return replace(sources, free=free, lower=lower, upper=upper)
 
 
 def _kinds(types: npt.NDArray[np.str_], fallback: str) -> Ints:
