@@ -191,12 +191,19 @@ def measure(folder: Path, name: str, *, seed: int, **settings) -> HardNumbers:
 
 
 def check_flat(found: HardNumbers, cell: float, step: float) -> None:
-    """Hold stars to a largest mean of a cell and a largest step [mmag], image noise taken off."""
+    """Hold stars, image noise taken off, to a largest mean of a cell and a largest step [mmag].
+
+    Errors are 0.2 to 0.4 for cells of a band and 0.2 to 0.6 for steps of the mean of the bands, and
+    the limits are strict; steps in one band have errors like the limit and get three of them.
+    """
     for band, flat in found.free.bands.items():
         assert np.nanmax(np.abs(flat.cells)) < cell, (band, flat)
         assert flat.trend < cell, (band, flat)
     for found_step in (*found.free.cell_steps, *found.free.patch_steps):
         assert abs(found_step.step) < step, found_step
+    for band, steps in found.free.band_steps.items():
+        for found_step in steps:
+            assert abs(found_step.step) < step + 3 * found_step.error, (band, found_step)
 
 
 def check_pulls(
@@ -231,6 +238,9 @@ def test_a_small_hard_tile_is_flat_and_its_errors_are_honest(small):
 @pytest.mark.parametrize("name", ["none", *NUISANCES, "all"])
 def test_the_hard_tile_keeps_the_targets(name, tmp_path):
     found = measure(tmp_path, name, seed=1)
+    # the shifts by noise explain the scatter: 1000 of them, neighbours and a PSF that follows
+    assert found.noise_slope == pytest.approx(1.0, abs=0.06)
+    assert found.scatter[1] < 0.5 * found.scatter[0], found.scatter
     check_flat(found, 5.0, 2.0)
     check_pulls(found, 0.9, 1.2)
     offset, error = (
