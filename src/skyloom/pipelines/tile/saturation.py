@@ -52,7 +52,7 @@ class Saturation(Stage[TileConfig, SaturationInputs, SaturationOutputs]):
     """Find saturated stars by SATURATE and by flat tops at a common level."""
 
     name = "saturation"
-    version = 1
+    version = 2
     dimensions = ("band",)
     config_keys = (
         "patch_run.fallback_default_fwhm_pix",
