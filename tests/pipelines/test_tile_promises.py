@@ -18,6 +18,7 @@ from test_tile_acceptance import read
 from skyloom.catalogs import read_parquet
 from skyloom.flags import FitFlag
 from skyloom.pipelines.tile import TileConfig
+from skyloom.pipelines.tile.first_light import first_fluxes
 from skyloom.pipelines.tile.psf_summary import EpsfSummary, SummaryInputs
 from skyloom.pipelines.tile.start import start_values
 
@@ -132,8 +133,15 @@ def test_fluxes_of_the_catalogue_start_nothing() -> None:
     for flux in (1e30, -5.0, 0.0, np.nan):
         table["FLUX_r"] = [flux]
         start = start_values(table, ["r"], (20, 20), TileConfig().patch_run)
-        for name in start.__dataclass_fields__:
+        for name in start.__dataclass_fields__.keys() - {"flux"}:  # only fits without stages
             assert np.array_equal(getattr(start, name), getattr(plain, name), equal_nan=True)
+    image = np.ones((20, 20), np.float32)  # where start fluxes count, implausible ones do not
+    light = [
+        first_fluxes(np.array([[flux]]), np.array([9.0]), np.array([9.0]), [image], radius=5.0,
+                     floor=1e-4)[0, 0] for flux in (1e30, -5.0, 0.0, np.nan, 90.0)
+    ]  # fmt: skip
+    assert light[:4] == pytest.approx([25 * np.pi] * 4, rel=0.02)
+    assert light[4] == 90.0
     table["FLUX_r_ERR"] = [2.0]  # an error makes it a prior, where the flux is one
     assert not start_values(table, ["r"], (20, 20), TileConfig().patch_run).flux_prior_ivar.any()
     table["FLUX_r"] = [50.0]

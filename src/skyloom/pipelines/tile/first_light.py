@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import sep
@@ -10,6 +11,8 @@ import sep
 from skyloom._types import Floats, Pixels
 
 __all__ = ["first_fluxes"]
+
+IMPLAUSIBLE: Final = 10.0  # times the light in the aperture; large galaxies have five times
 
 
 def first_fluxes(
@@ -27,7 +30,7 @@ def first_fluxes(
     ----------
     catalogue : ndarray, shape (n, B)
         Fluxes by the catalogue [scaled counts]; those that are not finite and positive do not
-        count.
+        count, nor those of more than ten times the light of the aperture, where it sees any.
     x, y : ndarray, shape (n,)
         Positions in the planes [pix]; an aperture beyond them holds nothing.
     planes : sequence of ndarray, shape (ny, nx)
@@ -43,5 +46,7 @@ def first_fluxes(
         seen = (x > -radius) & (x < nx - 1 + radius) & (y > -radius) & (y < ny - 1 + radius)
         data = np.ascontiguousarray(plane, np.float32)
         sums[seen, b] = sep.sum_circle(data, x[seen], y[seen], radius, subpix=5)[0]
+    sums = np.nan_to_num(sums)
     known = np.isfinite(catalogue) & (catalogue > 0.0)
-    return np.maximum(np.where(known, catalogue, np.nan_to_num(sums)), floor)
+    known &= (sums <= 0.0) | (catalogue <= IMPLAUSIBLE * sums)
+    return np.maximum(np.where(known, catalogue, sums), floor)
