@@ -31,18 +31,17 @@ from skyloom.psf import (
     cut_stars,
     flux_ratio,
     measure_wings,
-    residual_qa,
-    stamp_qa,
     with_wings,
     without_local_background,
 )
 from skyloom.scene import SourceType
 
-from .config import TileConfig, config_subset
+from .config import TileConfig
 from .epochs import EPOCH_KEY, gaia_of_band
 from .fallback import FALLBACK_KEYS, fallback_psf
 from .fit_sections import PatchRunConfig
 from .noise import sky_noise
+from .psf_products import NOT_IN_KEY, cell_meta, psf_settings, star_table
 from .psf_seeds import gaia_seeds
 from .psf_summary import EpsfSummary
 from .sky import SkyField
@@ -53,20 +52,6 @@ __all__ = ["Epsf", "epsf_stages"]
 
 log = logging.getLogger(__name__)
 
-# Settings of section epsf that decide pictures, patches, workers or nothing, not the PSF.
-NOT_IN_KEY = (
-    "-epsf.ngrid",
-    "-epsf.skip_empty_epsf_patches",
-    "-epsf.save_star_montage_max",
-    "-epsf.save_patch_background_diagnostics",
-    "-epsf.save_star_local_background_diagnostics",
-    "-epsf.diagnostics_show_colorbar",
-    "-epsf.save_growth_curve",
-    "-epsf.save_residual_diagnostics",
-    "-epsf.residual_diag_max_stars",
-    "-epsf.parallel_bands",
-    "-epsf.max_workers",
-)
 _MORE_STARS = (
     "loosen epsf.thresh_sigma, epsf.minarea or epsf.q_range, or lower "
     "patch_run.min_epsf_nstars_for_use"
@@ -151,14 +136,16 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             if kind == "epsf":
                 samples = product.resampled_at(x, y, oversampling=self.config.epsf.oversamp)
                 stamps[cell.tag] = (samples / samples.sum()).astype(np.float32)
-            metas[cell.tag] = self._meta(
+            metas[cell.tag] = cell_meta(
                 inputs.band,
                 cell,
                 number,
+                settings=self.config.epsf,
+                cfg=psf_settings(self.full_config),
                 kind=kind,
                 error=doubt or None,
                 stamp=stamp,
-                view=view,
+                backgrounds=view.backgrounds,
                 selection=selection,
                 result=result,
                 model=model,
@@ -168,7 +155,7 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             model={**model.to_arrays(), "is_fallback": np.array(kind != "epsf")},
             stamps=stamps,
             metas=metas,
-            stars=_star_table(selection, result),
+            stars=star_table(selection, result),
         )
 
     def _doubt(
@@ -365,83 +352,12 @@ class Epsf(Stage[TileConfig, EpsfInputs, EpsfOutputs]):
             min_pixels=settings.star_local_bkg_minpix,
         )
 
-    def _meta(
-        self,
-        band: str,
-        cell: Cell,
-        number: int,
-        *,
-        kind: str,
-        error: str | None,
-        stamp: Floats,
-        view: _View,
-        selection: StarSelection,
-        result: FieldPsfResult | None,
-        model: FieldPsf,
-        local: LocalBackground | None,
-    ) -> dict[str, Any]:
-        """Return ``meta.json`` of a cell."""
-        settings = self.config.epsf
-        here = np.asarray(selection.cell) == number
-        used = result.stars.used & here if result is not None else np.zeros(len(here), np.bool_)
-        box = cell.box
-        background = view.backgrounds.get(cell.tag)
-        ok = kind == "epsf"
-        return {
-            "band": band,
-            "patch": cell.tag,
-            **{"x0": box.x0, "x1": box.x1, "y0": box.y0, "y1": box.y1},
-            "epsf_ngrid": settings.epsf_ngrid,
-            "psfstar_mode": settings.psfstar_mode,
-            "gaia_snap_to_sep": settings.gaia_snap_to_sep,
-            "gaia_mag_min": settings.gaia_mag_min,
-            "gaia_mag_max": settings.gaia_mag_max,
-            "nstars_seed": int((np.asarray(selection.seed)[here] >= 0).sum()),
-            "nstars_sel": int(here.sum()),
-            "nstars_extract": int(here.sum()),
-            "nstars_used": int(used.sum()),
-            "nstars_fitfail": int(here.sum() - used.sum()),
-            "epsf_shape": [settings.oversamp * (n - 1) + 1 for n in stamp.shape] if ok else None,
-            "epsf_oversampling": settings.oversamp,
-            "patch_background": background.as_dict() if background is not None else None,
-            "local_star_background": local.as_dict(here) if local is not None else None,
-            "local_bkg_diagnostics": _diagnosed(local, here),
-            "epsf_qa": stamp_qa(stamp) if ok else None,
-            "residual_qa": residual_qa(result, np.flatnonzero(used)) if result and ok else None,
-            "field_model": kind,
-            "field_nstars_used": int(result.stars.used.sum()) if result is not None else 0,
-            "field_order": int(result.order) if result is not None else None,
-            "field_fwhm_pix": float(model.fwhm),
-            "stamp_sum": float(stamp.sum()),
-            "cfg": _psf_settings(self.full_config),
-            "status": "ok" if ok else "fail",
-            "error": error,
-        }
-
-
-def _diagnosed(local: LocalBackground | None, here: Bools) -> dict[str, Any] | None:
-    """Return how many stars of a cell the picture of local backgrounds can show."""
-    if local is None:
-        return None
-    stars = int(here.sum())
-    return {
-        "local_bkg_diag_nstars": stars,
-        "local_bkg_diag_status": "ok" if stars else "skipped_no_stars",
-    }
-
 
 def _brightest(result: FieldPsfResult) -> Ints:
     """Return the stars that know most of the wings: the brightest, in order."""
     flux = np.where(result.stars.used, np.nan_to_num(result.stars.flux), 0.0)
     order = np.argsort(-flux, kind="stable")[:WING_STARS]
     return np.sort(order[flux[order] > 0.0]).astype(np.int64)
-
-
-def _psf_settings(config: TileConfig) -> dict[str, Any]:
-    """Return the settings of section epsf that decide the PSF."""
-    left_out = {name.removeprefix("-epsf.") for name in NOT_IN_KEY}
-    settings = config_subset(config, ["epsf"])["epsf"]
-    return {name: value for name, value in settings.items() if name not in left_out}
 
 
 def _side(model: FieldPsf) -> int:
@@ -481,29 +397,6 @@ class _View:
             if cell.tag in self.backgrounds:
                 out[cell.box.slices] += self.backgrounds[cell.tag].level
         return out
-
-
-def _star_table(selection: StarSelection, result: FieldPsfResult | None) -> Table:
-    """Return the stars that were offered, and how they fitted."""
-    table = Table(
-        {
-            "x": np.asarray(selection.x, dtype=np.float64),
-            "y": np.asarray(selection.y, dtype=np.float64),
-            "cell": np.asarray(selection.cell, dtype=np.int64),
-            "origin": np.array(selection.origin, dtype=np.str_),
-            "seed": np.asarray(selection.seed, dtype=np.int64),
-        }
-    )
-    fits = result.stars if result is not None else None
-    for name in ("flux", "flux_err", "pedestal", "chi2"):
-        table[f"fit_{name}"] = (
-            getattr(fits, name) if fits is not None else np.full(len(table), np.nan)
-        )
-    table["x_fit"] = fits.x if fits is not None else np.full(len(table), np.nan)
-    table["y_fit"] = fits.y if fits is not None else np.full(len(table), np.nan)
-    table["used"] = fits.used if fits is not None else np.zeros(len(table), np.bool_)
-    table["flags"] = fits.flags if fits is not None else np.zeros(len(table), np.int64)
-    return table
 
 
 def epsf_stages(config: TileConfig) -> list[Stage[Any, Any, Any]]:
