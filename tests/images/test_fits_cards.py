@@ -40,6 +40,11 @@ def test_values_are_those_of_astropy(cards):
             str(card)
         except (ValueError, fits.VerifyError):  # a long text has no place in a HIERARCH card
             continue
+        if (
+            isinstance(value, str)
+            and fits.Card.fromstring(str(card)).value.rstrip() != value.rstrip()
+        ):
+            continue  # astropy 7 loses what follows a quote and a slash: "'/" is read as "'"
         header.append(card, end=True)
     hdu = hdu_of(header)
     for card in fits.Header.fromstring(header.tostring()).cards:
@@ -60,6 +65,7 @@ def test_values_are_those_of_astropy(cards):
         ("X       =              1.5D+02", 150.0),
         ("X       =                  -.5", -0.5),
         ("X       = 'it''s'            / quoted", "it's"),
+        ("X       = '''/'", "'/"),
         ("X       =", None),
         ("X       = / no value", None),
         ("X       = 12 monkeys", None),
